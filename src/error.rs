@@ -1,0 +1,137 @@
+//! What can go wrong, where, and what to do about it.
+//!
+//! Every failure of this crate is an [`Error`]: a kind that programs can match on, the place it
+//! concerns (file, byte, op), and one sentence or two for the person who reads it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure, with its kind and place.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}{message}")]
+pub struct Error {
+    kind: ErrorKind,
+    place: Box<Place>,
+    message: String,
+    source: Option<io::Error>,
+}
+
+/// What sort of failure an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A file contradicts its own format: truncated, oversized, inconsistent.
+    Malformed,
+    /// A file is valid but asks for something that this version does not do.
+    Unsupported,
+    /// The request itself can't be met: a missing input, an impossible option.
+    Invalid,
+    /// The operating system refused to read or write.
+    Io,
+    /// The caller asked to stop (see [`crate::Progress`]).
+    Interrupted,
+    /// A defect of this crate: please report it.
+    Internal,
+}
+
+/// Where in the input a failure lies. Empty fields are left out when it is shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// The offset in that file, in bytes from its start.
+    pub byte: Option<u64>,
+    /// The op: its position, name and layer.
+    pub op: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some(path) = &self.path {
+            parts.push(path.display().to_string());
+        }
+        if let Some(byte) = self.byte {
+            parts.push(format!("byte {byte}"));
+        }
+        if let Some(op) = &self.op {
+            parts.push(op.clone());
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        write!(f, "{}: ", parts.join(", "))
+    }
+}
+
+impl Error {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            place: Box::default(),
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Malformed, message)
+    }
+
+    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, message)
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, message)
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self::new(
+            ErrorKind::Interrupted,
+            "interrupted; no output file was written",
+        )
+    }
+
+    /// An I/O failure: `action` completes "could not …", as in "read the weights".
+    pub(crate) fn io(path: &Path, action: &str, source: io::Error) -> Self {
+        let mut error = Self::new(ErrorKind::Io, format!("could not {action}: {source}"));
+        error.source = Some(source);
+        error.in_file(path)
+    }
+
+    /// Adds the file, unless a deeper layer already named one.
+    pub(crate) fn in_file(mut self, path: &Path) -> Self {
+        self.place.path.get_or_insert_with(|| path.to_path_buf());
+        self
+    }
+
+    pub(crate) fn at_byte(mut self, byte: u64) -> Self {
+        self.place.byte.get_or_insert(byte);
+        self
+    }
+
+    /// Adds the op, unless a deeper layer already named one.
+    pub(crate) fn at_op(mut self, op: impl fmt::Display) -> Self {
+        self.place.op.get_or_insert_with(|| op.to_string());
+        self
+    }
+
+    /// What sort of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Where the failure lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+}

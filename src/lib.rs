@@ -1,0 +1,40 @@
+//! Converts PaddlePaddle inference models to ONNX, without Paddle or Python, and proves the
+//! result.
+//!
+//! Three steps: [`Model::open`] reads a program and finds its weights, [`Model::convert`] writes
+//! ONNX, and [`verify::verify`] compares what both compute.
+//!
+//! ```no_run
+//! use paddle2onnx::{ConvertOptions, Model};
+//!
+//! # fn main() -> paddle2onnx::Result<()> {
+//! let model = Model::open("inference.pdmodel".as_ref(), None)?;
+//! let conversion = model.convert("model.onnx".as_ref(), &ConvertOptions::default())?;
+//! println!("{} nodes", conversion.nodes);
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+mod error;
+mod lower;
+mod model;
+mod normalise;
+mod ops;
+pub mod program;
+mod proto;
+mod read;
+pub mod reference;
+pub mod runtime;
+pub mod tensor;
+pub mod verify;
+mod write;
+
+pub use error::{Error, ErrorKind, Place, Result};
+pub use lower::{DEFAULT_OPSET, OPSETS};
+pub use model::{Conversion, ConvertOptions, Model, Summary};
+pub use ops::{Accuracy, SupportedOp, supported_ops};
+pub use read::{ByteRange, ModelFiles, WeightFiles};
+pub use write::{Progress, Weights, Written};

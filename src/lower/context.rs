@@ -1,0 +1,161 @@
+//! What ops use to emit nodes.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+
+use super::graph::{Graph, Kind, Node, NodeAttr, TensorId};
+use crate::error::{Error, Result};
+use crate::ops::Facts;
+use crate::program::{Op, Origin, ValueId};
+use crate::tensor::{DType, Tensor};
+
+/// Emits the nodes of one op after the other. Dereferences to what is known of the values.
+pub(crate) struct Lowering<'p> {
+    pub(super) facts: &'p Facts<'p>,
+    pub(super) opset: u32,
+    pub(super) graph: Graph,
+    /// The tensor that holds each value.
+    pub(super) tensors: HashMap<ValueId, TensorId>,
+    label: String,
+}
+
+impl<'p> Deref for Lowering<'p> {
+    type Target = Facts<'p>;
+
+    fn deref(&self) -> &Facts<'p> {
+        self.facts
+    }
+}
+
+impl<'p> Lowering<'p> {
+    pub(super) fn new(facts: &'p Facts<'p>, opset: u32) -> Self {
+        let mut lowering = Self {
+            facts,
+            opset,
+            graph: Graph::default(),
+            tensors: HashMap::new(),
+            label: String::new(),
+        };
+        for id in facts.program().inputs() {
+            let tensor = lowering.graph.tensor(Kind::Input(*id));
+            lowering.tensors.insert(*id, tensor);
+        }
+        lowering
+    }
+
+    /// Starts on an op.
+    pub(super) fn enter(&mut self, op: &Op) {
+        let result = op.results.first();
+        self.label = result.map_or_else(String::new, |id| self.program()[*id].name.clone());
+    }
+
+    pub(super) fn bind(&mut self, value: ValueId, tensor: TensorId) {
+        self.tensors.insert(value, tensor);
+    }
+
+    /// The tensor that holds a value.
+    pub fn value(&mut self, id: ValueId) -> Result<TensorId> {
+        if let Some(tensor) = self.tensors.get(&id) {
+            return Ok(*tensor);
+        }
+        let tensor = match &self.program()[id].origin {
+            Origin::Parameter(_) => self.graph.tensor(Kind::Parameter(id)),
+            Origin::Constant(tensor) => self.graph.constant(tensor.clone()),
+            Origin::Input | Origin::Result { .. } => {
+                return Err(Error::internal("a value is used before it is lowered"));
+            }
+        };
+        self.tensors.insert(id, tensor);
+        Ok(tensor)
+    }
+
+    /// Emits a node with one output.
+    pub fn node<const N: usize>(
+        &mut self,
+        op_type: &'static str,
+        inputs: &[TensorId],
+        attrs: [(&'static str, NodeAttr); N],
+    ) -> TensorId {
+        let inputs = inputs.iter().copied().map(Some).collect();
+        self.node_with_outputs(op_type, inputs, attrs, 1)[0]
+    }
+
+    /// Emits a node with optional inputs and several outputs.
+    pub fn node_with_outputs<const N: usize>(
+        &mut self,
+        op_type: &'static str,
+        inputs: Vec<Option<TensorId>>,
+        attrs: [(&'static str, NodeAttr); N],
+        outputs: usize,
+    ) -> Vec<TensorId> {
+        let outputs: Vec<TensorId> = (0..outputs)
+            .map(|_| self.graph.tensor(Kind::Node))
+            .collect();
+        self.graph.nodes.push(Node {
+            op_type,
+            inputs,
+            outputs: outputs.clone(),
+            attrs: attrs.into(),
+            label: self.label.clone(),
+        });
+        outputs
+    }
+
+    /// A constant tensor.
+    pub fn constant(&mut self, tensor: Tensor) -> TensorId {
+        self.graph.constant(tensor)
+    }
+
+    /// A constant int64 vector.
+    pub fn vector(&mut self, elements: &[i64]) -> TensorId {
+        self.constant(Tensor::vector(elements.to_vec()))
+    }
+
+    /// A constant of rank 0.
+    pub fn scalar(&mut self, dtype: DType, value: f64) -> TensorId {
+        self.constant(Tensor::scalar_of(dtype, value))
+    }
+
+    /// The tensor converted to `dtype`.
+    pub fn cast(&mut self, x: TensorId, from: DType, to: DType) -> TensorId {
+        if from == to {
+            return x;
+        }
+        self.node("Cast", &[x], [("to", NodeAttr::Int(to.onnx_code().into()))])
+    }
+
+    /// The tensor with its axes in another order.
+    pub fn transpose(&mut self, x: TensorId, perm: &[usize]) -> TensorId {
+        if perm.iter().copied().eq(0..perm.len()) {
+            return x;
+        }
+        let perm = perm.iter().map(|axis| *axis as i64).collect();
+        self.node("Transpose", &[x], [("perm", NodeAttr::Ints(perm))])
+    }
+
+    /// The tensor with axes of extent 1 at these positions of the result.
+    pub fn unsqueeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
+        if axes.is_empty() {
+            return x;
+        }
+        let axes = self.vector(axes);
+        self.node("Unsqueeze", &[x, axes], [])
+    }
+
+    /// The tensor without these axes, which have extent 1.
+    pub fn squeeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
+        if axes.is_empty() {
+            return x;
+        }
+        let axes = self.vector(axes);
+        self.node("Squeeze", &[x, axes], [])
+    }
+
+    /// The tensors joined along an existing axis.
+    pub fn concat(&mut self, tensors: &[TensorId], axis: i64) -> TensorId {
+        match tensors {
+            [only] => *only,
+            _ => self.node("Concat", tensors, [("axis", NodeAttr::Int(axis))]),
+        }
+    }
+}

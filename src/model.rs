@@ -1,0 +1,181 @@
+//! A Paddle model: what callers open, inspect and convert.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::lower::{self, DEFAULT_OPSET};
+use crate::normalise;
+use crate::ops::{self, Macs};
+use crate::program::{Origin, Program};
+use crate::read::{self, ModelFiles, program_desc};
+use crate::tensor::Dim;
+use crate::write::{self, Progress, Weights, Written};
+
+/// An opened model. Its weights stay in their files.
+#[derive(Debug)]
+pub struct Model {
+    files: ModelFiles,
+    program: Program,
+}
+
+/// How to convert.
+pub struct ConvertOptions<'a> {
+    /// The version of ONNX's operator set, one of [`crate::OPSETS`].
+    pub opset: u32,
+    /// Where the weights go.
+    pub weights: Weights,
+    /// Told how far the writing is.
+    pub progress: &'a dyn Progress,
+}
+
+impl Default for ConvertOptions<'_> {
+    fn default() -> Self {
+        Self {
+            opset: DEFAULT_OPSET,
+            weights: Weights::Auto,
+            progress: &|_, _| ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// What a conversion made.
+#[derive(Debug, Clone)]
+pub struct Conversion {
+    /// The files.
+    pub written: Written,
+    /// The number of nodes.
+    pub nodes: usize,
+}
+
+/// What a model consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// How often each op occurs, by PHI name (the file's name where it is not supported).
+    pub ops: BTreeMap<String, usize>,
+    /// The names of ops that can't be converted.
+    pub unsupported: Vec<String>,
+    /// The elements of all weights that the program reads.
+    pub parameters: u64,
+    /// Multiply-accumulates, if the ops are supported and no cost depends on more than the batch.
+    pub macs: Option<MacCount>,
+}
+
+/// Multiply-accumulates of one run at batch 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MacCount {
+    /// Of layers: an activation times a trained weight. What published figures count.
+    pub layers: u64,
+    /// Of products of two activations, as in attention.
+    pub activations: u64,
+}
+
+impl Model {
+    /// Opens the model at `path`: a `.pdmodel`, a `__model__`, or a folder with one of them.
+    /// `params` names the weights where they are not at their conventional place.
+    ///
+    /// # Errors
+    /// When the files can't be found or read, contradict themselves or each other, or are of a
+    /// format that is not read.
+    pub fn open(path: &Path, params: Option<&Path>) -> Result<Self> {
+        let files = read::locate(path, params)?;
+        let desc = program_desc::read(&files.program)?;
+        let program = normalise::program(&desc, &files)?;
+        Ok(Self { files, program })
+    }
+
+    /// Where the model was found.
+    pub fn files(&self) -> &ModelFiles {
+        &self.files
+    }
+
+    /// What it computes.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Writes the model as ONNX.
+    ///
+    /// # Errors
+    /// When ops are not supported (all of them are listed) or the output can't be written. No
+    /// file is left then.
+    pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
+        self.refuse_overwriting(output)?;
+        let onnx = lower::lower(&self.program, options.opset)
+            .map_err(|e| e.in_file(&self.files.program))?;
+        let written = write::write(&onnx, output, options.weights, options.progress)?;
+        Ok(Conversion {
+            written,
+            nodes: onnx.node_count(),
+        })
+    }
+
+    /// The output replaces what has its name, which must not be the model itself.
+    fn refuse_overwriting(&self, output: &Path) -> Result<()> {
+        let parameters = self.program.values().filter_map(|(_, v)| match &v.origin {
+            Origin::Parameter(range) => Some(range.path.as_ref()),
+            _ => None,
+        });
+        let output_path = output.canonicalize().ok();
+        let is_input = |path: &Path| output_path.is_some() && path.canonicalize().ok() == output_path;
+        if is_input(&self.files.program) || parameters.into_iter().any(is_input) {
+            return Err(Error::invalid("the output would replace the model itself").in_file(output));
+        }
+        Ok(())
+    }
+
+    /// Counts what the model consists of. Extents that the inputs leave open count as 1.
+    ///
+    /// # Errors
+    /// When an op is not what its definition expects.
+    pub fn summary(&self) -> Result<Summary> {
+        let program = &self.program;
+        let mut counts = BTreeMap::new();
+        let mut unsupported = BTreeMap::new();
+        for op in program.ops() {
+            *counts.entry(op.kind.name().to_owned()).or_insert(0) += 1;
+            if let crate::program::OpKind::Unknown(name) = &op.kind {
+                unsupported.insert(name.clone(), ());
+            }
+        }
+        let macs = if unsupported.is_empty() {
+            self.macs().map_err(|e| e.in_file(&self.files.program))?
+        } else {
+            None
+        };
+        Ok(Summary {
+            ops: counts,
+            unsupported: unsupported.into_keys().collect(),
+            parameters: self.parameters(),
+            macs,
+        })
+    }
+
+    fn parameters(&self) -> u64 {
+        let uses = self.program.use_counts();
+        let used = self.program.values().filter(|(id, _)| uses[id.index()] > 0);
+        let weights = used.filter(|(_, value)| matches!(value.origin, Origin::Parameter(_)));
+        let elements = weights.map(|(_, value)| {
+            let extents = value.shape.iter().filter_map(Dim::known);
+            extents.map(i64::unsigned_abs).product::<u64>()
+        });
+        elements.sum()
+    }
+
+    fn macs(&self) -> Result<Option<MacCount>> {
+        let program = self.program.with_open_extents(1);
+        let operators = ops::resolve(&program)?;
+        let facts = ops::infer(&program, &operators)?;
+        let mut count = MacCount::default();
+        for operator in &operators {
+            match operator.macs(&facts) {
+                Macs::None => {}
+                Macs::Weighted(macs) => count.layers += macs,
+                Macs::Activations(macs) => count.activations += macs,
+                Macs::Unknown => return Ok(None),
+            }
+        }
+        Ok(Some(count))
+    }
+}

@@ -1,0 +1,136 @@
+//! Attributes of a legacy op, decoded, without those that say nothing about the result.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::program::{Attr, FromAttr};
+use crate::proto::framework::op_desc::Attr as AttrDesc;
+use crate::proto::framework::{AttrType, OpDesc, Scalar};
+
+/// Bookkeeping of training and hints to Paddle's backends: no bearing on the result.
+const HINTS: &[&str] = &[
+    "op_role",
+    "op_role_var",
+    "op_namescope",
+    "op_callstack",
+    "op_device",
+    "with_quant_attr",
+    "use_cudnn",
+    "use_mkldnn",
+    "use_quantizer",
+    "mkldnn_data_type",
+    "mkldnn_format",
+    "Scale_in",
+    "Scale_out",
+    "Scale_in_eltwise",
+    "Scale_weights",
+    "Scale_x",
+    "Scale_y",
+    "force_fp32_output",
+    "workspace_size_MB",
+    "exhaustive_search",
+    "use_addto",
+    "x_data_format",
+    "y_data_format",
+];
+
+/// Fusions that Paddle's own optimiser leaves in an op: only their absence is understood.
+const FUSIONS: &[&str] = &[
+    "fuse_relu",
+    "fuse_brelu",
+    "fuse_with_relu",
+    "fuse_activation",
+    "fuse_residual_connection",
+    "fuse_relu_before_depthwise_conv",
+];
+
+/// Parameters of a fusion: no meaning without one.
+const FUSION_PARAMETERS: &[&str] = &["fuse_alpha", "fuse_beta", "fuse_brelu_threshold"];
+
+/// The attributes of `op` that matter, by their legacy names.
+pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
+    let mut attrs = BTreeMap::new();
+    for desc in &op.attrs {
+        let name = desc.name.as_str();
+        if HINTS.contains(&name) || FUSION_PARAMETERS.contains(&name) {
+            continue;
+        }
+        let attr = value(desc)?;
+        if FUSIONS.contains(&name) && is_off(&attr) {
+            continue;
+        }
+        attrs.insert(desc.name.clone(), attr);
+    }
+    Ok(attrs)
+}
+
+fn is_off(attr: &Attr) -> bool {
+    match attr {
+        Attr::Bool(value) => !value,
+        Attr::String(value) => value.is_empty(),
+        _ => false,
+    }
+}
+
+fn value(desc: &AttrDesc) -> Result<Attr> {
+    let missing = || Error::malformed(format!("the attribute `{}` has no value", desc.name));
+    let kind = AttrType::try_from(desc.r#type).map_err(|_| {
+        Error::unsupported(format!(
+            "the attribute `{}` has the unknown type {}",
+            desc.name, desc.r#type
+        ))
+    })?;
+    let widen = |values: &[i32]| values.iter().map(|v| i64::from(*v)).collect();
+    let value = match kind {
+        AttrType::Int => Attr::Int(desc.i.ok_or_else(missing)?.into()),
+        AttrType::Long => Attr::Int(desc.l.ok_or_else(missing)?),
+        AttrType::Float => Attr::Float(desc.f.ok_or_else(missing)?.into()),
+        AttrType::Float64 => Attr::Float(desc.float64.ok_or_else(missing)?),
+        AttrType::String => Attr::String(desc.s.clone().ok_or_else(missing)?),
+        AttrType::Boolean => Attr::Bool(desc.b.ok_or_else(missing)?),
+        AttrType::Ints => Attr::Ints(widen(&desc.ints)),
+        AttrType::Longs => Attr::Ints(desc.longs.clone()),
+        AttrType::Floats => Attr::Floats(desc.floats.iter().map(|v| f64::from(*v)).collect()),
+        AttrType::Float64s => Attr::Floats(desc.float64s.clone()),
+        AttrType::Strings => Attr::Strings(desc.strings.clone()),
+        AttrType::Booleans => Attr::Bools(desc.bools.clone()),
+        AttrType::Block => Attr::Block(desc.block_idx.ok_or_else(missing)?.into()),
+        AttrType::Blocks => Attr::Ints(widen(&desc.blocks_idx)),
+        AttrType::Var => Attr::String(desc.var_name.clone().ok_or_else(missing)?),
+        AttrType::Vars => Attr::Strings(desc.vars_name.clone()),
+        AttrType::Scalar => scalar(desc.scalar.as_ref().ok_or_else(missing)?)?,
+        AttrType::Scalars => scalars(&desc.scalars)?,
+    };
+    Ok(value)
+}
+
+fn scalar(scalar: &Scalar) -> Result<Attr> {
+    let value = match scalar.r#type {
+        1 => scalar.b.map(Attr::Bool),
+        2 => scalar.i.map(Attr::Int),
+        3 => scalar.r.map(Attr::Float),
+        4 => return Err(Error::unsupported("complex numbers are not supported")),
+        other => return Err(Error::unsupported(format!("a scalar of unknown type {other}"))),
+    };
+    value.ok_or_else(|| Error::malformed("a scalar has no value"))
+}
+
+/// A list of scalars, as integers if all of them are.
+fn scalars(list: &[Scalar]) -> Result<Attr> {
+    let values: Vec<Attr> = list.iter().map(scalar).collect::<Result<_>>()?;
+    let integers: Option<Vec<i64>> = values.iter().map(as_integer).collect();
+    if let Some(integers) = integers {
+        return Ok(Attr::Ints(integers));
+    }
+    let reals: Option<Vec<f64>> = values.iter().map(f64::from_attr).collect();
+    reals
+        .map(Attr::Floats)
+        .ok_or_else(|| Error::unsupported("a list of bools and numbers"))
+}
+
+fn as_integer(attr: &Attr) -> Option<i64> {
+    match attr {
+        Attr::Bool(value) => Some((*value).into()),
+        other => i64::from_attr(other),
+    }
+}

@@ -1,0 +1,264 @@
+//! Convolution.
+
+use super::def::{Accuracy, From, Legacy, OpDef};
+use super::operator::{Fact, Facts, Function, Macs, Parsed};
+use super::reader::OpReader;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, NodeAttr, TensorId};
+use crate::program::ValueId;
+use crate::reference::Real;
+use crate::reference::Values;
+use crate::reference::conv::{Window, conv2d};
+use crate::tensor::{Array, Dim, Tensor};
+
+pub(super) const OPS: &[OpDef] = &[OpDef {
+    name: "conv2d",
+    operands: &["input", "filter"],
+    legacy: &[Legacy::new(
+        &["conv2d"],
+        &[From::Slot("Input"), From::Slot("Filter")],
+        &["Output"],
+    )],
+    accuracy: Accuracy::Accumulated,
+    parse: Conv2d::parse,
+}];
+
+/// Where a channels-last image has its axes, seen from a channels-first one, and back.
+const TO_CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+
+/// What surrounds the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Padding {
+    /// Zeros before and after each axis.
+    Explicit([[usize; 2]; 2]),
+    /// As many as make the output `⌈extent / stride⌉` long, the odd one behind. Dilation counts as
+    /// 1 here, as in Paddle.
+    Same,
+}
+
+/// A two-dimensional convolution without a bias: `input` is `[n, c, h, w]` (or `[n, h, w, c]`),
+/// `filter` `[o, c / groups, kh, kw]` in either layout.
+///
+/// Paddle: `phi/kernels/conv_kernel.h` and `UpdatePaddingAndDilation` in
+/// `phi/kernels/cpu/conv_util.h`. ONNX: Conv.
+struct Conv2d {
+    input: ValueId,
+    filter: ValueId,
+    strides: [usize; 2],
+    dilations: [usize; 2],
+    padding: Padding,
+    groups: usize,
+    channels_last: bool,
+}
+
+impl Conv2d {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let padding = padding(op)?;
+        let dilations = match padding {
+            Padding::Same => {
+                op.ignore("dilations");
+                [1, 1]
+            }
+            Padding::Explicit(_) => positive_pair(op, "dilations")?,
+        };
+        let groups: i64 = op.attr_or("groups", 1)?;
+        Ok(Box::new(Self {
+            input: op.operand("input")?,
+            filter: op.operand("filter")?,
+            strides: positive_pair(op, "strides")?,
+            dilations,
+            padding,
+            groups: usize::try_from(groups.max(1))
+                .map_err(|_| Error::malformed(format!("{groups} groups")))?,
+            channels_last: channels_last(op)?,
+        }))
+    }
+
+    /// The image's extents in a channels-first order.
+    fn image<T: Clone>(&self, shape: &[T]) -> Result<[T; 4]> {
+        let shape: [T; 4] = shape
+            .to_vec()
+            .try_into()
+            .map_err(|_| Error::malformed(format!("rank {} where 4 is due", shape.len())))?;
+        Ok(if self.channels_last {
+            TO_CHANNELS_FIRST.map(|axis| shape[axis].clone())
+        } else {
+            shape
+        })
+    }
+
+    fn window(&self, image: [usize; 2], kernel: [usize; 2]) -> Window {
+        let pads = match self.padding {
+            Padding::Explicit(pads) => pads,
+            Padding::Same => {
+                let same = |axis: usize| {
+                    let steps = image[axis].div_ceil(self.strides[axis]);
+                    let covered = steps.saturating_sub(1) * self.strides[axis] + kernel[axis];
+                    let total = covered.saturating_sub(image[axis]);
+                    [total / 2, total - total / 2]
+                };
+                [same(0), same(1)]
+            }
+        };
+        Window {
+            kernel,
+            strides: self.strides,
+            dilations: self.dilations,
+            pads,
+        }
+    }
+
+    fn kernel(&self, filter: &[usize]) -> Result<[usize; 2]> {
+        match filter {
+            &[_, _, h, w] if h > 0 && w > 0 => Ok([h, w]),
+            _ => Err(Error::malformed(format!("a filter of shape {filter:?}"))),
+        }
+    }
+
+    fn convolve<T: Real>(&self, x: &Array<T>, filter: &Array<T>) -> Result<Array<T>> {
+        let kernel = self.kernel(filter.shape())?;
+        let [_, _, h, w] = self.image(x.shape())?;
+        let mut x = x.clone();
+        if self.channels_last {
+            x = x.permuted_axes(TO_CHANNELS_FIRST.as_slice());
+        }
+        let result = conv2d(&x, filter, self.window([h, w], kernel), self.groups)?;
+        Ok(if self.channels_last {
+            result.permuted_axes(TO_CHANNELS_LAST.as_slice()).into()
+        } else {
+            result.into()
+        })
+    }
+
+    /// The extents of one output axis.
+    fn output(&self, axis: usize, image: &Dim, kernel: &Dim) -> Result<Dim> {
+        let known = |dim: &Dim| dim.known().and_then(|extent| usize::try_from(extent).ok());
+        let (Some(image), Some(kernel)) = (known(image), known(kernel)) else {
+            return Ok(Dim::Unknown);
+        };
+        let window = self.window([image; 2], self.kernel(&[1, 1, kernel, kernel])?);
+        Ok(Dim::from(window.output([image; 2])?[axis]))
+    }
+}
+
+impl Function for Conv2d {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let [n, c, h, w] = self.image(facts.shape(self.input))?;
+        let [o, group_channels, kh, kw] = facts.shape(self.filter) else {
+            return Err(Error::malformed("a filter without four axes"));
+        };
+        let channels = group_channels.known().zip(i64::try_from(self.groups).ok());
+        let channels = channels.and_then(|(channels, groups)| channels.checked_mul(groups));
+        if let (Some(expected), Some(found)) = (channels, c.known())
+            && expected != found
+        {
+            return Err(Error::malformed(format!(
+                "an image of {found} channels where the filter takes {expected}"
+            )));
+        }
+        let (h, w) = (self.output(0, &h, kh)?, self.output(1, &w, kw)?);
+        let shape = if self.channels_last {
+            vec![n, h, w, o.clone()]
+        } else {
+            vec![n, o.clone(), h, w]
+        };
+        Ok(Fact::new(facts.dtype(self.input), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let mut x = g.value(self.input)?;
+        let filter = g.value(self.filter)?;
+        if self.channels_last {
+            x = g.transpose(x, &TO_CHANNELS_FIRST);
+        }
+        let pair = |values: [usize; 2]| NodeAttr::Ints(values.map(|v| v as i64).to_vec());
+        let padding = match self.padding {
+            Padding::Explicit([[top, bottom], [left, right]]) => {
+                let pads = [top, left, bottom, right].map(|pad| pad as i64);
+                ("pads", NodeAttr::Ints(pads.to_vec()))
+            }
+            Padding::Same => ("auto_pad", NodeAttr::String("SAME_UPPER")),
+        };
+        let attrs = [
+            ("strides", pair(self.strides)),
+            ("dilations", pair(self.dilations)),
+            ("group", NodeAttr::Int(self.groups as i64)),
+            padding,
+        ];
+        let y = g.node("Conv", &[x, filter], attrs);
+        Ok(if self.channels_last {
+            g.transpose(y, &TO_CHANNELS_LAST)
+        } else {
+            y
+        })
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        match (values.get(self.input)?, values.get(self.filter)?) {
+            (Tensor::F32(x), Tensor::F32(filter)) => Ok(Tensor::F32(self.convolve(x, filter)?)),
+            (Tensor::F64(x), Tensor::F64(filter)) => Ok(Tensor::F64(self.convolve(x, filter)?)),
+            (x, filter) => Err(Error::unsupported(format!(
+                "the reference has no kernel for {} with a filter of {}",
+                x.dtype(),
+                filter.dtype()
+            ))),
+        }
+    }
+
+    fn macs(&self, facts: &Facts<'_>) -> Macs {
+        let Ok(result) = self.infer(facts) else {
+            return Macs::Unknown;
+        };
+        // Every output element sums one filter: all of its axes but the first.
+        let window = facts.shape(self.filter).iter().skip(1);
+        let extents = result.shape.iter().chain(window);
+        let count = extents.map(|dim| u64::try_from(dim.known()?).ok());
+        match count.product::<Option<u64>>() {
+            None => Macs::Unknown,
+            Some(count) if facts.is_parameter(self.filter) => Macs::Weighted(count),
+            Some(count) => Macs::Activations(count),
+        }
+    }
+}
+
+fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
+    let algorithm: String = op.attr_or("padding_algorithm", "EXPLICIT".to_owned())?;
+    let paddings: Vec<i64> = op.attr_or("paddings", vec![0, 0])?;
+    match algorithm.as_str() {
+        "SAME" => return Ok(Padding::Same),
+        "VALID" => return Ok(Padding::Explicit([[0; 2]; 2])),
+        "EXPLICIT" => {}
+        other => return Err(Error::unsupported(format!("padding_algorithm {other:?}"))),
+    }
+    let pads: Option<Vec<usize>> = paddings
+        .iter()
+        .map(|pad| usize::try_from(*pad).ok())
+        .collect();
+    match pads.as_deref() {
+        Some(&[h, w]) => Ok(Padding::Explicit([[h; 2], [w; 2]])),
+        Some(&[top, bottom, left, right]) => Ok(Padding::Explicit([[top, bottom], [left, right]])),
+        _ => Err(Error::malformed(format!("paddings {paddings:?}"))),
+    }
+}
+
+fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
+    let values: Vec<i64> = op.attr_or(name, vec![1, 1])?;
+    let positive = values
+        .iter()
+        .map(|value| usize::try_from(*value).ok().filter(|value| *value > 0))
+        .collect::<Option<Vec<usize>>>();
+    positive
+        .and_then(|values| values.try_into().ok())
+        .ok_or_else(|| Error::malformed(format!("{name} {values:?} where two positive numbers are due")))
+}
+
+fn channels_last(op: &mut OpReader<'_>) -> Result<bool> {
+    let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
+    match format.as_str() {
+        // AnyLayout is what Paddle 1.x wrote for its only layout.
+        "NCHW" | "AnyLayout" => Ok(false),
+        "NHWC" => Ok(true),
+        other => Err(Error::unsupported(format!("data_format {other:?}"))),
+    }
+}

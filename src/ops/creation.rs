@@ -1,0 +1,397 @@
+//! Tensors from nothing but their shape, and copies.
+//!
+//! Paddle: `phi/kernels/{full,assign}_kernel.h`.
+
+use super::def::{Accuracy, From, Legacy, OpDef};
+use super::operator::{Fact, Facts, Function, Parsed};
+use super::reader::OpReader;
+use super::reshape::length;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, TensorId};
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, Operand, ValueId};
+use crate::reference::Values;
+use crate::tensor::{DType, Dim, Tensor, display_shape};
+
+/// Larger constants are made at run time instead of being stored.
+const LARGEST_CONSTANT: usize = 1024;
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "full_with_tensor",
+        operands: &["value", "shape"],
+        legacy: &[Legacy::new(
+            &["fill_constant"],
+            &[
+                From::Optional("ValueTensor"),
+                From::IntArray {
+                    attr: "shape",
+                    slots: &["ShapeTensor", "ShapeTensorList"],
+                },
+            ],
+            &["Out"],
+        )
+        // Where Paddle places the tensor.
+        .ignoring(&["force_cpu", "place_type"])
+        .rewriting(fill_value)],
+        accuracy: Accuracy::Exact,
+        parse: Full::parse,
+    },
+    OpDef {
+        name: "full_batch_size_like",
+        operands: &["input", "value"],
+        legacy: &[Legacy::new(
+            &["fill_constant_batch_size_like"],
+            &[From::Slot("Input"), From::Rewrite],
+            &["Out"],
+        )
+        .ignoring(&["force_cpu", "place_type"])
+        .rewriting(fill_value_like)],
+        accuracy: Accuracy::Exact,
+        parse: FullBatchSizeLike::parse,
+    },
+    OpDef {
+        name: "assign",
+        operands: &["x"],
+        legacy: &[Legacy::new(&["assign"], &[From::Slot("X")], &["Out"])],
+        accuracy: Accuracy::Exact,
+        parse: Assign::parse,
+    },
+    OpDef {
+        name: "assign_value",
+        operands: &[],
+        legacy: &[Legacy::new(&["assign_value"], &[], &["Out"]).rewriting(merge_values)],
+        accuracy: Accuracy::Exact,
+        parse: AssignValue::parse,
+    },
+];
+
+fn fill_value(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+    let value = take_value(builder, &mut draft)?;
+    if let Some(operand @ Operand::Absent) = draft.operands.first_mut() {
+        *operand = value;
+    }
+    builder.emit(draft)
+}
+
+fn fill_value_like(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+    let value = take_value(builder, &mut draft)?;
+    if let Some(operand) = draft.operands.last_mut() {
+        *operand = value;
+    }
+    builder.emit(draft)
+}
+
+/// The value as a constant of the right type. The text, where given, is more precise than the
+/// number, which is an f32.
+fn take_value(builder: &mut Builder<'_>, draft: &mut Draft) -> Result<Operand> {
+    let text = match draft.attrs.remove("str_value") {
+        Some(Attr::String(text)) => text,
+        _ => String::new(),
+    };
+    let number = match draft.attrs.remove("value") {
+        Some(Attr::Float(number)) => number,
+        Some(Attr::Int(number)) => number as f64,
+        _ => 0.0,
+    };
+    let dtype = match draft.attrs.get("dtype") {
+        Some(Attr::Int(code)) => DType::from_paddle_code(*code),
+        _ => None,
+    };
+    let dtype = dtype.ok_or_else(|| Error::malformed("the attribute `dtype` is missing"))?;
+    let tensor = if text.is_empty() {
+        Tensor::scalar_of(dtype, number)
+    } else {
+        parse_number(&text, dtype)?
+    };
+    Ok(Operand::One(builder.constant(tensor)))
+}
+
+fn parse_number(text: &str, dtype: DType) -> Result<Tensor> {
+    if let Ok(integer) = text.parse::<i64>() {
+        return Ok(Tensor::scalar(integer).cast(dtype));
+    }
+    let number = text.parse::<f64>();
+    number
+        .map(|number| Tensor::scalar_of(dtype, number))
+        .map_err(|_| Error::malformed(format!("the attribute `str_value` is {text:?}, not a number")))
+}
+
+/// A tensor of one value.
+struct Full {
+    value: ValueId,
+    shape: ValueId,
+    dtype: DType,
+}
+
+impl Full {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            value: op.operand("value")?,
+            shape: op.operand("shape")?,
+            dtype: op.attr("dtype")?,
+        }))
+    }
+}
+
+impl Function for Full {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = match facts.content(self.shape) {
+            Some(shape) => shape.to_vec(),
+            None => vec![Dim::Unknown; length(facts, self.shape)?],
+        };
+        Ok(filled(facts, self.dtype, shape, self.value))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let shape = self.infer(g)?.shape;
+        if let Some(constant) = small_constant(g, self.dtype, &shape, self.value)? {
+            return Ok(constant);
+        }
+        let shape = g.int_array(self.shape)?;
+        lower_filled(g, self.dtype, self.value, shape)
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let shape = values.integers(self.shape)?;
+        evaluate_filled(values, self.dtype, &shape, self.value)
+    }
+}
+
+/// What is known of a tensor of one value.
+fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: ValueId) -> Fact {
+    let count = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
+    let count = count.product::<Option<usize>>();
+    let content = match (count, facts.content(value)) {
+        (Some(count @ ..=LARGEST_CONSTANT), Some([value])) => Some(vec![value.clone(); count]),
+        _ => None,
+    };
+    Fact::new(dtype, shape).with_content(content)
+}
+
+fn small_constant(
+    g: &mut Lowering<'_>,
+    dtype: DType,
+    shape: &[Dim],
+    value: ValueId,
+) -> Result<Option<TensorId>> {
+    let extents = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
+    let Some(extents) = extents.collect::<Option<Vec<usize>>>() else {
+        return Ok(None);
+    };
+    let count = extents.iter().try_fold(1_usize, |n, e| n.checked_mul(*e));
+    let is_small = count.is_some_and(|count| count <= LARGEST_CONSTANT);
+    match g.constant_value(value) {
+        Some(value) if is_small => Ok(Some(g.constant(repeated(&value.cast(dtype), &extents)?))),
+        _ => Ok(None),
+    }
+}
+
+fn lower_filled(
+    g: &mut Lowering<'_>,
+    dtype: DType,
+    value: ValueId,
+    shape: TensorId,
+) -> Result<TensorId> {
+    let mut scalar = g.value(value)?;
+    if g.rank(value) > 0 {
+        let axes: Vec<i64> = (0..g.rank(value) as i64).collect();
+        scalar = g.squeeze(scalar, &axes);
+    }
+    let scalar = g.cast(scalar, g.dtype(value), dtype);
+    Ok(g.node("Expand", &[scalar, shape], []))
+}
+
+fn evaluate_filled(
+    values: &Values<'_>,
+    dtype: DType,
+    shape: &[i64],
+    value: ValueId,
+) -> Result<Tensor> {
+    let extents: Option<Vec<usize>> = shape.iter().map(|e| usize::try_from(*e).ok()).collect();
+    let extents = extents.ok_or_else(|| {
+        Error::malformed(format!("a tensor of shape {}", display_shape(shape)))
+    })?;
+    let value = values.get(value)?.cast(values.dtype(dtype));
+    repeated(&value, &extents)
+}
+
+/// The one element of `value` in every place of a new tensor.
+fn repeated(value: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    use crate::tensor::{Array, Element, with_array};
+    fn fill<T: Element>(value: &Array<T>, shape: &[usize]) -> Result<Tensor> {
+        let element = value.first().filter(|_| value.len() == 1);
+        let element = element.ok_or_else(|| Error::malformed("a value with several elements"))?;
+        Ok(T::tensor(Array::from_elem(shape, *element)))
+    }
+    with_array!(value, value => fill(value, shape))
+}
+
+/// A tensor of one value, with one extent taken from another tensor.
+struct FullBatchSizeLike {
+    input: ValueId,
+    value: ValueId,
+    shape: Vec<i64>,
+    dtype: DType,
+    input_dim: usize,
+    output_dim: usize,
+}
+
+impl FullBatchSizeLike {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let shape: Vec<i64> = op.attr("shape")?;
+        let output_dim = normalize_axis_attr(op, "output_dim_idx", shape.len())?;
+        let input_dim: i64 = op.attr_or("input_dim_idx", 0)?;
+        Ok(Box::new(Self {
+            input: op.operand("input")?,
+            value: op.operand("value")?,
+            shape,
+            dtype: op.attr("dtype")?,
+            input_dim: usize::try_from(input_dim)
+                .map_err(|_| Error::malformed(format!("input_dim_idx {input_dim}")))?,
+            output_dim,
+        }))
+    }
+
+    fn with_extent(&self, extent: Option<&Dim>) -> Result<Vec<Dim>> {
+        let extent = extent.ok_or_else(|| {
+            Error::malformed(format!("input_dim_idx {} is out of range", self.input_dim))
+        })?;
+        let mut shape: Vec<Dim> = self.shape.iter().copied().map(Dim::Known).collect();
+        shape[self.output_dim] = extent.clone();
+        Ok(shape)
+    }
+}
+
+fn normalize_axis_attr(op: &mut OpReader<'_>, name: &str, rank: usize) -> Result<usize> {
+    let axis: i64 = op.attr_or(name, 0)?;
+    crate::tensor::normalize_axis(axis, rank)
+}
+
+impl Function for FullBatchSizeLike {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = self.with_extent(facts.shape(self.input).get(self.input_dim))?;
+        Ok(filled(facts, self.dtype, shape, self.value))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let shape = self.infer(g)?.shape;
+        if let Some(constant) = small_constant(g, self.dtype, &shape, self.value)? {
+            return Ok(constant);
+        }
+        let shape = match g.dims(&shape) {
+            Some(shape) => shape,
+            None => {
+                let input = g.value(self.input)?;
+                let axis = self.input_dim as i64;
+                let before = g.vector(&self.shape[..self.output_dim]);
+                let extent = g.shape_slice(input, axis, axis + 1);
+                let after = g.vector(&self.shape[self.output_dim + 1..]);
+                g.concat(&[before, extent, after], 0)
+            }
+        };
+        lower_filled(g, self.dtype, self.value, shape)
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let extent = values.get(self.input)?.shape().get(self.input_dim);
+        let shape = self.with_extent(extent.map(|extent| Dim::from(*extent)).as_ref())?;
+        let shape: Vec<i64> = shape.iter().filter_map(Dim::known).collect();
+        evaluate_filled(values, self.dtype, &shape, self.value)
+    }
+}
+
+/// A copy.
+struct Assign {
+    x: ValueId,
+}
+
+impl Assign {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+        }))
+    }
+}
+
+impl Function for Assign {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(facts.get(self.x).clone())
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        g.value(self.x)
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        values.get(self.x).cloned()
+    }
+}
+
+/// Legacy programs have one attribute per element type; only one of them is not empty.
+fn merge_values(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+    const NAMES: [&str; 6] = [
+        "values",
+        "bool_values",
+        "int32_values",
+        "int64_values",
+        "fp32_values",
+        "fp64_values",
+    ];
+    let mut merged = Attr::Ints(Vec::new());
+    for name in NAMES {
+        match draft.attrs.remove(name) {
+            Some(Attr::Bools(values)) if !values.is_empty() => {
+                merged = Attr::Ints(values.into_iter().map(i64::from).collect());
+            }
+            Some(Attr::Ints(values)) if !values.is_empty() => merged = Attr::Ints(values),
+            Some(Attr::Floats(values)) if !values.is_empty() => merged = Attr::Floats(values),
+            _ => {}
+        }
+    }
+    draft.attrs.insert("values".to_owned(), merged);
+    builder.emit(draft)
+}
+
+/// A constant that the program spells out.
+struct AssignValue {
+    tensor: Tensor,
+    dtype: DType,
+}
+
+impl AssignValue {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let dtype: DType = op.attr("dtype")?;
+        let shape: Vec<i64> = op.attr("shape")?;
+        let extents: Option<Vec<usize>> = shape.iter().map(|e| usize::try_from(*e).ok()).collect();
+        let extents = extents.ok_or_else(|| {
+            Error::malformed(format!("a tensor of shape {}", display_shape(&shape)))
+        })?;
+        let tensor = match op.attr::<Attr>("values")? {
+            Attr::Ints(values) => Tensor::from_elements(&extents, values)?,
+            Attr::Floats(values) => Tensor::from_elements(&extents, values)?,
+            other => {
+                return Err(Error::malformed(format!(
+                    "the attribute `values` is {}",
+                    other.type_name()
+                )));
+            }
+        };
+        let tensor = tensor.cast(dtype);
+        Ok(Box::new(Self { tensor, dtype }))
+    }
+}
+
+impl Function for AssignValue {
+    fn infer(&self, _: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::of_constant(&self.tensor))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        Ok(g.constant(self.tensor.clone()))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        Ok(self.tensor.cast(values.dtype(self.dtype)))
+    }
+}

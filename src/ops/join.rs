@@ -1,0 +1,362 @@
+//! Several tensors into one, and one into several.
+//!
+//! Paddle: `phi/kernels/{concat,stack,split}_kernel.h`. ONNX: Concat, Split.
+
+use ndarray::{ArrayViewD, Axis};
+
+use super::def::{Accuracy, From, Legacy, OpDef};
+use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
+use super::reader::OpReader;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, TensorId};
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, OpKind, ValueId};
+use crate::reference::Values;
+use crate::tensor::{Dim, Element, Tensor, display_shape, normalize_axis, with_array};
+
+const AXIS: From = From::Scalar {
+    attr: "axis",
+    slot: "AxisTensor",
+};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "concat",
+        operands: &["x", "axis"],
+        legacy: &[Legacy::new(&["concat"], &[From::List("X"), AXIS], &["Out"])],
+        accuracy: Accuracy::Exact,
+        parse: Concat::parse,
+    },
+    OpDef {
+        name: "stack",
+        operands: &["x"],
+        legacy: &[Legacy::new(&["stack"], &[From::List("X")], &["Y"])],
+        accuracy: Accuracy::Exact,
+        parse: Stack::parse,
+    },
+    OpDef {
+        name: "split",
+        operands: &["x", "sections", "axis"],
+        legacy: &[Legacy::new(
+            &["split"],
+            &[
+                From::Slot("X"),
+                From::IntArray {
+                    attr: "sections",
+                    slots: &["SectionsTensorList"],
+                },
+                AXIS,
+            ],
+            &["Out"],
+        )
+        .rewriting(split_by_sections_or_number)],
+        accuracy: Accuracy::Exact,
+        parse: Split::parse,
+    },
+    OpDef {
+        name: "split_with_num",
+        operands: &["x", "axis"],
+        legacy: &[],
+        accuracy: Accuracy::Exact,
+        parse: Split::parse_number,
+    },
+];
+
+/// The legacy split has both a number of parts and their extents; the number counts if it is set.
+fn split_by_sections_or_number(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+    match draft.attrs.get("num") {
+        None | Some(Attr::Int(0)) => {
+            draft.attrs.remove("num");
+        }
+        Some(_) => {
+            draft.kind = OpKind::Known("split_with_num");
+            draft.operands.remove(1);
+        }
+    }
+    builder.emit(draft)
+}
+
+/// The arrays of tensors of one type.
+fn views<'t, T: Element>(tensors: &[&'t Tensor]) -> Result<Vec<ArrayViewD<'t, T>>> {
+    let views = tensors.iter().map(|tensor| {
+        let array = T::array(tensor).ok_or_else(|| {
+            let (first, other) = (T::DTYPE, tensor.dtype());
+            Error::unsupported(format!("operands of two types, {first} and {other}"))
+        })?;
+        Ok(array.view())
+    });
+    views.collect()
+}
+
+fn concatenate<T: Element>(tensors: &[&Tensor], axis: usize) -> Result<Tensor> {
+    ndarray::concatenate(Axis(axis), &views::<T>(tensors)?)
+        .map(|array| T::tensor(array.into()))
+        .map_err(|e| Error::malformed(format!("the operands do not fit together: {e}")))
+}
+
+/// The element type of the first tensor picks the kernel.
+macro_rules! concatenate {
+    ($tensors:expr, $axis:expr) => {{
+        fn kernel<T: Element>(_: &crate::tensor::Array<T>) -> fn(&[&Tensor], usize) -> Result<Tensor> {
+            concatenate::<T>
+        }
+        with_array!($tensors[0], first => kernel(first))(&$tensors, $axis)
+    }};
+}
+
+/// The tensors one after the other along an axis that they have.
+struct Concat {
+    x: Vec<ValueId>,
+    axis: ValueId,
+}
+
+impl Concat {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.list("x")?,
+            axis: op.operand("axis")?,
+        }))
+    }
+
+    fn axis(&self, facts: &Facts<'_>) -> Result<usize> {
+        let axis = facts.constant_integer(self.axis, "axis")?;
+        normalize_axis(axis, facts.rank(self.x[0]))
+    }
+}
+
+impl Function for Concat {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let axis = self.axis(facts)?;
+        let first = facts.get(self.x[0]);
+        let mut shape = first.shape.clone();
+        let mut total = Some(0_i64);
+        for id in &self.x {
+            let dims = facts.shape(*id);
+            if dims.len() != shape.len() {
+                return Err(Error::malformed(format!(
+                    "operands of shapes {} and {}",
+                    display_shape(&first.shape),
+                    display_shape(dims)
+                )));
+            }
+            for (dim, other) in shape.iter_mut().zip(dims) {
+                *dim = dim.or(other);
+            }
+            total = total.and_then(|total| total.checked_add(dims[axis].known()?));
+        }
+        shape[axis] = total.map_or(Dim::Unknown, Dim::Known);
+        let content = if first.shape.len() == 1 {
+            let parts: Option<Vec<_>> = self.x.iter().map(|id| facts.content(*id)).collect();
+            parts.map(|parts| parts.concat())
+        } else {
+            None
+        };
+        Ok(Fact::new(first.dtype, shape).with_content(content))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let axis = self.axis(g)? as i64;
+        let tensors: Vec<TensorId> = self.x.iter().map(|id| g.value(*id)).collect::<Result<_>>()?;
+        Ok(g.concat(&tensors, axis))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let tensors: Vec<&Tensor> = self.x.iter().map(|id| values.get(*id)).collect::<Result<_>>()?;
+        let axis = single(&values.integers(self.axis)?, "axis")?;
+        let axis = normalize_axis(axis, tensors[0].shape().len())?;
+        concatenate!(tensors, axis)
+    }
+}
+
+/// The tensors one after the other along a new axis.
+struct Stack {
+    x: Vec<ValueId>,
+    axis: i64,
+}
+
+impl Stack {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.list("x")?,
+            axis: op.attr_or("axis", 0)?,
+        }))
+    }
+}
+
+impl Function for Stack {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let first = facts.get(self.x[0]);
+        let axis = normalize_axis(self.axis, first.shape.len() + 1)?;
+        let mut shape = first.shape.clone();
+        for id in &self.x {
+            for (dim, other) in shape.iter_mut().zip(facts.shape(*id)) {
+                *dim = dim.or(other);
+            }
+        }
+        shape.insert(axis, Dim::from(self.x.len()));
+        let content = if first.shape.is_empty() {
+            let parts: Option<Vec<_>> = self.x.iter().map(|id| facts.content(*id)).collect();
+            parts.map(|parts| parts.concat())
+        } else {
+            None
+        };
+        Ok(Fact::new(first.dtype, shape).with_content(content))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let axis = normalize_axis(self.axis, g.rank(self.x[0]) + 1)? as i64;
+        let mut tensors = Vec::with_capacity(self.x.len());
+        for id in &self.x {
+            let tensor = g.value(*id)?;
+            tensors.push(g.unsqueeze(tensor, &[axis]));
+        }
+        Ok(g.concat(&tensors, axis))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let mut tensors = Vec::with_capacity(self.x.len());
+        for id in &self.x {
+            let tensor = values.get(*id)?;
+            let axis = Axis(normalize_axis(self.axis, tensor.shape().len() + 1)?);
+            tensors.push(with_array!(tensor, x => Element::tensor(x.clone().insert_axis(axis))));
+        }
+        let axis = normalize_axis(self.axis, tensors[0].shape().len())?;
+        let tensors: Vec<&Tensor> = tensors.iter().collect();
+        concatenate!(tensors, axis)
+    }
+}
+
+/// The parts of a tensor along an axis.
+struct Split {
+    x: ValueId,
+    axis: ValueId,
+    parts: Parts,
+}
+
+enum Parts {
+    /// The extents; one may be -1, for what is left over.
+    Sections(ValueId),
+    /// That many, of equal extent.
+    Number(i64),
+}
+
+impl Split {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            axis: op.operand("axis")?,
+            parts: Parts::Sections(op.operand("sections")?),
+        }))
+    }
+
+    fn parse_number(op: &mut OpReader<'_>) -> Parsed {
+        let number: i64 = op.attr("num")?;
+        if !(1..=i64::from(u16::MAX)).contains(&number) {
+            return Err(Error::malformed(format!("a split into {number} parts")));
+        }
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            axis: op.operand("axis")?,
+            parts: Parts::Number(number),
+        }))
+    }
+
+    /// The extents of the parts of an axis.
+    fn extents(parts: &[i64], extent: &Dim) -> Result<Vec<Dim>> {
+        let known: i64 = parts.iter().filter(|part| **part >= 0).sum();
+        let rest = match extent {
+            Dim::Known(extent) => Dim::Known(extent - known),
+            Dim::Symbol(_) | Dim::Unknown => Dim::Unknown,
+        };
+        let free = parts.iter().filter(|part| **part < 0).count();
+        let fits = match rest.known() {
+            Some(rest) if free == 0 => rest == 0,
+            Some(rest) => free == 1 && rest >= 0,
+            None => free <= 1,
+        };
+        if !fits {
+            return Err(Error::malformed(format!(
+                "can't split an extent of {extent} into {parts:?}"
+            )));
+        }
+        let part = |part: &i64| if *part < 0 { rest.clone() } else { Dim::Known(*part) };
+        Ok(parts.iter().map(part).collect())
+    }
+
+    fn equal(number: i64, extent: &Dim) -> Result<Vec<Dim>> {
+        let part = match extent {
+            Dim::Known(extent) if extent % number == 0 => Dim::Known(extent / number),
+            Dim::Known(extent) => {
+                return Err(Error::malformed(format!(
+                    "can't split an extent of {extent} into {number} equal parts"
+                )));
+            }
+            Dim::Symbol(_) | Dim::Unknown => Dim::Unknown,
+        };
+        Ok(std::iter::repeat_n(part, usize::try_from(number).unwrap_or(0)).collect())
+    }
+
+    fn axis_and_extents(&self, facts: &Facts<'_>) -> Result<(usize, Vec<Dim>)> {
+        let shape = facts.shape(self.x);
+        let axis = normalize_axis(facts.constant_integer(self.axis, "axis")?, shape.len())?;
+        let extents = match self.parts {
+            Parts::Number(number) => Self::equal(number, &shape[axis])?,
+            Parts::Sections(sections) => {
+                let sections = facts.constant_integers(sections, "sections")?;
+                Self::extents(&sections, &shape[axis])?
+            }
+        };
+        Ok((axis, extents))
+    }
+}
+
+impl Operator for Split {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
+        let (axis, extents) = self.axis_and_extents(facts)?;
+        let fact = |extent: Dim| {
+            let mut shape = facts.shape(self.x).to_vec();
+            shape[axis] = extent;
+            Fact::new(facts.dtype(self.x), shape)
+        };
+        Ok(extents.into_iter().map(fact).collect())
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
+        let x = g.value(self.x)?;
+        let (axis, extents) = self.axis_and_extents(g)?;
+        let known: Option<Vec<i64>> = extents.iter().map(Dim::known).collect();
+        match (known, &self.parts) {
+            (Some(known), _) => Ok(g.split(x, &known, axis as i64)),
+            (None, Parts::Number(number)) => Ok(g.split_evenly(x, *number as usize, axis as i64)),
+            (None, Parts::Sections(_)) => Err(Error::unsupported(
+                "a split of an axis of unknown extent into a part of unknown extent",
+            )),
+        }
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
+        let x = values.get(self.x)?;
+        let axis = single(&values.integers(self.axis)?, "axis")?;
+        let axis = normalize_axis(axis, x.shape().len())?;
+        let extent = Dim::from(x.shape()[axis]);
+        let extents = match self.parts {
+            Parts::Number(number) => Self::equal(number, &extent)?,
+            Parts::Sections(sections) => Self::extents(&values.integers(sections)?, &extent)?,
+        };
+        let mut start = 0;
+        let parts = extents.into_iter().map(|extent| {
+            let end = start + extent.known().unwrap_or(0) as isize;
+            let slice = ndarray::Slice::from(start..end);
+            start = end;
+            with_array!(x, x => {
+                let part = x.slice_axis(Axis(axis), slice);
+                Element::tensor(part.to_owned().into())
+            })
+        });
+        Ok(parts.collect())
+    }
+
+    fn macs(&self, _: &Facts<'_>) -> Macs {
+        Macs::None
+    }
+}

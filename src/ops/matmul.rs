@@ -1,0 +1,336 @@
+//! Products of matrices.
+
+use ndarray::Axis;
+
+use super::def::{Accuracy, From, Legacy, OpDef};
+use super::operator::{Fact, Facts, Function, Macs, Parsed};
+use super::reader::OpReader;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, NodeAttr, TensorId};
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, OpKind, Operand, ValueId};
+use crate::reference::{Real, Values, map, matmul as kernel};
+use crate::tensor::{Array, Dim, Tensor, broadcast_dims, display_shape};
+
+const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "matmul",
+        operands: &["x", "y"],
+        legacy: &[
+            Legacy::new(&["matmul_v2"], X_AND_Y, &["Out"])
+                .renaming(&[("trans_x", "transpose_x"), ("trans_y", "transpose_y")]),
+            Legacy::new(&["matmul"], X_AND_Y, &["Out"])
+                .renaming(&[("transpose_X", "transpose_x"), ("transpose_Y", "transpose_y")])
+                .ignoring(&["head_number"])
+                .rewriting(scale_product),
+        ],
+        accuracy: Accuracy::Accumulated,
+        parse: Matmul::parse,
+    },
+    OpDef {
+        name: "matmul_with_flatten",
+        operands: &["x", "y"],
+        legacy: &[Legacy::new(&["mul"], X_AND_Y, &["Out"])
+            // Quantisation scales: meaningless without a quantised kernel.
+            .ignoring(&["scale_x", "scale_y", "scale_out"])],
+        accuracy: Accuracy::Accumulated,
+        parse: MatmulWithFlatten::parse,
+    },
+];
+
+/// The `alpha` of the oldest matmul becomes an op of its own.
+fn scale_product(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+    let alpha = match draft.attrs.remove("alpha") {
+        None => 1.0,
+        Some(Attr::Float(alpha)) => alpha,
+        Some(other) => {
+            return Err(Error::malformed(format!(
+                "the attribute `alpha` is {} where a number was expected",
+                other.type_name()
+            )));
+        }
+    };
+    if alpha == 1.0 {
+        return builder.emit(draft);
+    }
+    let [result] = draft.results.as_slice() else {
+        return Err(Error::malformed("a matmul without one result"));
+    };
+    let ty = builder.declared(result)?;
+    let product = builder.insert("matmul", draft.operands, draft.attrs, ty);
+    let alpha = builder.constant(Tensor::scalar(alpha));
+    builder.emit(Draft {
+        kind: OpKind::Known("scale"),
+        operands: vec![Operand::One(product), Operand::One(alpha)],
+        results: draft.results,
+        attrs: [("bias".to_owned(), Attr::Float(0.0))].into(),
+    })
+}
+
+/// NumPy's `matmul`, with either operand's last two axes swapped first. A vector is a row on the
+/// left and a column on the right, whatever the flags say.
+///
+/// Paddle: `phi/kernels/matmul_kernel.h`. ONNX: MatMul.
+struct Matmul {
+    x: ValueId,
+    y: ValueId,
+    transpose_x: bool,
+    transpose_y: bool,
+}
+
+impl Matmul {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            y: op.operand("y")?,
+            transpose_x: op.attr_or("transpose_x", false)?,
+            transpose_y: op.attr_or("transpose_y", false)?,
+        }))
+    }
+
+    /// The operands' shapes as matrices: transposed, vectors with a second axis.
+    fn matrices(&self, facts: &Facts<'_>) -> Result<(Vec<Dim>, Vec<Dim>)> {
+        let mut x = matrix(facts.shape(self.x), self.transpose_x)?;
+        let mut y = matrix(facts.shape(self.y), self.transpose_y)?;
+        if x.len() == 1 {
+            x.insert(0, Dim::Known(1));
+        }
+        if y.len() == 1 {
+            y.push(Dim::Known(1));
+        }
+        Ok((x, y))
+    }
+}
+
+fn matrix(shape: &[Dim], transpose: bool) -> Result<Vec<Dim>> {
+    let mut shape = shape.to_vec();
+    let rank = shape.len();
+    if rank == 0 {
+        return Err(Error::malformed("an operand of rank 0 in a matrix product"));
+    }
+    if transpose && rank > 1 {
+        shape.swap(rank - 1, rank - 2);
+    }
+    Ok(shape)
+}
+
+fn lower_operand(g: &mut Lowering<'_>, id: ValueId, transpose: bool) -> Result<TensorId> {
+    let tensor = g.value(id)?;
+    let rank = g.rank(id);
+    if !transpose || rank < 2 {
+        return Ok(tensor);
+    }
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(rank - 1, rank - 2);
+    Ok(g.transpose(tensor, &perm))
+}
+
+impl Function for Matmul {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let (x, y) = self.matrices(facts)?;
+        let ([x_batch @ .., m, k], [y_batch @ .., inner, n]) = (x.as_slice(), y.as_slice()) else {
+            return Err(Error::internal("a matrix without two axes"));
+        };
+        if let (Dim::Known(a), Dim::Known(b)) = (k, inner)
+            && a != b
+        {
+            return Err(Error::malformed(format!(
+                "can't multiply {} with {}: the inner extents differ",
+                display_shape(facts.shape(self.x)),
+                display_shape(facts.shape(self.y))
+            )));
+        }
+        let mut shape = broadcast_dims(x_batch, y_batch)?;
+        if facts.rank(self.x) > 1 {
+            shape.push(m.clone());
+        }
+        if facts.rank(self.y) > 1 {
+            shape.push(n.clone());
+        }
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = lower_operand(g, self.x, self.transpose_x)?;
+        let y = lower_operand(g, self.y, self.transpose_y)?;
+        Ok(g.node("MatMul", &[x, y], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        match (values.get(self.x)?, values.get(self.y)?) {
+            (Tensor::F32(x), Tensor::F32(y)) => Ok(Tensor::F32(self.product(x, y)?)),
+            (Tensor::F64(x), Tensor::F64(y)) => Ok(Tensor::F64(self.product(x, y)?)),
+            (x, y) => Err(no_kernel(x, y)),
+        }
+    }
+
+    fn macs(&self, facts: &Facts<'_>) -> Macs {
+        let depth = facts.shape(self.x).iter().rev().nth(usize::from(
+            self.transpose_x && facts.rank(self.x) > 1,
+        ));
+        let result = Function::infer(self, facts).map(|fact| fact.shape);
+        count_macs(facts, [self.x, self.y], result, depth)
+    }
+}
+
+impl Matmul {
+    fn product<T: Real>(&self, x: &Array<T>, y: &Array<T>) -> Result<Array<T>> {
+        if x.ndim() == 0 || y.ndim() == 0 {
+            return Err(Error::malformed("an operand of rank 0 in a matrix product"));
+        }
+        let left = as_matrix(x, self.transpose_x, 0);
+        let right = as_matrix(y, self.transpose_y, 1);
+        let mut product = kernel::matmul(&left, &right)?;
+        if y.ndim() == 1 {
+            let last = Axis(product.ndim() - 1);
+            product = product.index_axis_move(last, 0);
+        }
+        if x.ndim() == 1 {
+            let row = Axis(product.ndim() - y.ndim().min(2));
+            product = product.index_axis_move(row, 0);
+        }
+        Ok(product.into())
+    }
+}
+
+fn as_matrix<T: Real>(x: &Array<T>, transpose: bool, vector_axis: usize) -> Array<T> {
+    let mut x = x.clone();
+    let rank = x.ndim();
+    if rank == 1 {
+        return x.insert_axis(Axis(vector_axis));
+    }
+    if transpose {
+        x.swap_axes(rank - 1, rank - 2);
+    }
+    x
+}
+
+fn no_kernel(x: &Tensor, y: &Tensor) -> Error {
+    Error::unsupported(format!(
+        "the reference has no kernel for {} times {}",
+        x.dtype(),
+        y.dtype()
+    ))
+}
+
+/// One multiply-accumulate per element of the result and step of the sum.
+fn count_macs(
+    facts: &Facts<'_>,
+    operands: [ValueId; 2],
+    result: Result<Vec<Dim>>,
+    depth: Option<&Dim>,
+) -> Macs {
+    let extents = result.into_iter().flatten().chain(depth.cloned());
+    let count = extents.map(|dim| u64::try_from(dim.known()?).ok());
+    let Some(count) = count.product::<Option<u64>>() else {
+        return Macs::Unknown;
+    };
+    if operands.iter().any(|id| facts.is_parameter(*id)) {
+        Macs::Weighted(count)
+    } else {
+        Macs::Activations(count)
+    }
+}
+
+/// The product of two matrices, into which the operands are flattened: the axes from
+/// `x_num_col_dims` (`y_num_col_dims`) on become the columns. The result has the axes that are
+/// not summed.
+///
+/// Paddle: `phi/kernels/matmul_kernel.h` (`MatmulWithFlatten`). ONNX: Flatten and MatMul.
+struct MatmulWithFlatten {
+    x: ValueId,
+    y: ValueId,
+    x_num_col_dims: i64,
+    y_num_col_dims: i64,
+}
+
+/// Where the columns of a flattened operand start.
+fn column_axis(num_col_dims: i64, rank: usize) -> Result<usize> {
+    let axis = usize::try_from(num_col_dims).ok();
+    axis.filter(|axis| (1..=rank).contains(axis)).ok_or_else(|| {
+        Error::malformed(format!(
+            "{num_col_dims} row axes are out of range for rank {rank}"
+        ))
+    })
+}
+
+impl MatmulWithFlatten {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            y: op.operand("y")?,
+            x_num_col_dims: op.attr_or("x_num_col_dims", 1)?,
+            y_num_col_dims: op.attr_or("y_num_col_dims", 1)?,
+        }))
+    }
+
+    fn column_axes(&self, x_rank: usize, y_rank: usize) -> Result<(usize, usize)> {
+        Ok((
+            column_axis(self.x_num_col_dims, x_rank)?,
+            column_axis(self.y_num_col_dims, y_rank)?,
+        ))
+    }
+
+    fn product<T: Real>(&self, x: &Array<T>, y: &Array<T>) -> Result<Array<T>> {
+        let (x_axis, y_axis) = self.column_axes(x.ndim(), y.ndim())?;
+        let flatten = |array: &Array<T>, axis: usize| {
+            let (rows, columns) = array.shape().split_at(axis);
+            map::reshape(array, &[rows.iter().product(), columns.iter().product()])
+        };
+        let product = kernel::matmul(&flatten(x, x_axis)?, &flatten(y, y_axis)?)?;
+        let shape = [&x.shape()[..x_axis], &y.shape()[y_axis..]].concat();
+        map::reshape(&product.into(), &shape)
+    }
+}
+
+impl Function for MatmulWithFlatten {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let (x, y) = (facts.shape(self.x), facts.shape(self.y));
+        let (x_axis, y_axis) = self.column_axes(x.len(), y.len())?;
+        let shape = [&x[..x_axis], &y[y_axis..]].concat();
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let (x, y) = (g.value(self.x)?, g.value(self.y)?);
+        let (x_rank, y_rank) = (g.rank(self.x), g.rank(self.y));
+        let (x_axis, y_axis) = self.column_axes(x_rank, y_rank)?;
+        if x_axis + 1 == x_rank && y_axis == 1 && y_rank == 2 {
+            return Ok(g.node("MatMul", &[x, y], []));
+        }
+        let flatten = |g: &mut Lowering<'_>, tensor, axis| {
+            g.node("Flatten", &[tensor], [("axis", NodeAttr::Int(axis))])
+        };
+        let rows = flatten(g, x, x_axis as i64);
+        let columns = flatten(g, y, y_axis as i64);
+        let product = g.node("MatMul", &[rows, columns], []);
+        let shape = self.infer(g)?.shape;
+        if let Some(result) = g.reshape(product, &shape) {
+            return Ok(result);
+        }
+        let rows = g.shape_slice(x, 0, x_axis as i64);
+        let columns = g.shape_slice(y, y_axis as i64, y_rank as i64);
+        let shape = g.concat(&[rows, columns], 0);
+        Ok(g.node("Reshape", &[product, shape], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        match (values.get(self.x)?, values.get(self.y)?) {
+            (Tensor::F32(x), Tensor::F32(y)) => Ok(Tensor::F32(self.product(x, y)?)),
+            (Tensor::F64(x), Tensor::F64(y)) => Ok(Tensor::F64(self.product(x, y)?)),
+            (x, y) => Err(no_kernel(x, y)),
+        }
+    }
+
+    fn macs(&self, facts: &Facts<'_>) -> Macs {
+        let Ok((x_axis, _)) = self.column_axes(facts.rank(self.x), facts.rank(self.y)) else {
+            return Macs::Unknown;
+        };
+        let depth = facts.shape(self.x)[x_axis..].iter();
+        let depth = depth.map(Dim::known).product::<Option<i64>>().map(Dim::Known);
+        let result = self.infer(facts).map(|fact| fact.shape);
+        count_macs(facts, [self.x, self.y], result, Some(&depth.unwrap_or(Dim::Unknown)))
+    }
+}

@@ -1,0 +1,176 @@
+//! Every op, defined once: its names, what is known of its result, its ONNX lowering and its
+//! reference kernel.
+//!
+//! One file per family. To add an op, write its [`OpDef`] in the family's `OPS` and add its cases
+//! to `fixtures/op_cases.py`.
+
+mod activation;
+mod conv;
+mod creation;
+mod def;
+mod elementwise;
+mod expand;
+mod join;
+mod matmul;
+mod norm;
+mod operator;
+mod reader;
+mod reshape;
+mod scale;
+mod slice;
+
+use std::collections::BTreeMap;
+
+pub use def::Accuracy;
+pub(crate) use def::{From, Legacy, OpDef};
+pub use operator::Fact;
+pub(crate) use operator::{Facts, Macs, Operator};
+pub(crate) use reader::OpReader;
+
+use crate::error::{Error, Result};
+use crate::program::{OpKind, Program};
+
+/// All families.
+static FAMILIES: &[&[OpDef]] = &[
+    activation::OPS,
+    conv::OPS,
+    creation::OPS,
+    elementwise::OPS,
+    expand::OPS,
+    join::OPS,
+    matmul::OPS,
+    norm::OPS,
+    reshape::OPS,
+    scale::OPS,
+    slice::OPS,
+];
+
+/// An op that can be converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupportedOp {
+    /// The PHI name.
+    pub name: &'static str,
+    /// Its types in programs before Paddle 3.
+    pub legacy: Vec<&'static str>,
+    /// How closely two right implementations of it agree.
+    pub accuracy: Accuracy,
+}
+
+/// Every op that can be converted.
+pub fn supported_ops() -> Vec<SupportedOp> {
+    let supported = all().map(|def| SupportedOp {
+        name: def.name,
+        legacy: def.legacy.iter().flat_map(|form| form.names).copied().collect(),
+        accuracy: def.accuracy,
+    });
+    supported.collect()
+}
+
+/// Every op that has a definition.
+pub(crate) fn all() -> impl Iterator<Item = &'static OpDef> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The definition of a PHI op.
+pub(crate) fn find(name: &str) -> Option<&'static OpDef> {
+    all().find(|def| def.name == name)
+}
+
+/// The definition and the legacy form that an op type of `ProgramDesc` has.
+pub(crate) fn find_legacy(name: &str) -> Option<(&'static OpDef, &'static Legacy)> {
+    all().find_map(|def| {
+        let form = def.legacy.iter().find(|form| form.names.contains(&name))?;
+        Some((def, form))
+    })
+}
+
+/// Reads every op of a program.
+///
+/// # Errors
+/// When ops have no definition: all of them are listed, with counts. Else the first op that is
+/// not what its definition expects.
+pub(crate) fn resolve(program: &Program) -> Result<Vec<Box<dyn Operator>>> {
+    refuse_unknown(program)?;
+    program
+        .ops()
+        .iter()
+        .map(|op| {
+            let def = find(op.kind.name())
+                .ok_or_else(|| Error::internal(format!("no definition of `{}`", op.kind.name())))?;
+            let mut reader = OpReader::new(op, def);
+            let operator = (def.parse)(&mut reader).and_then(|operator| {
+                reader.finish()?;
+                Ok(operator)
+            });
+            operator.map_err(|e| e.at_op(&op.source))
+        })
+        .collect()
+}
+
+fn refuse_unknown(program: &Program) -> Result<()> {
+    let mut unknown: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for op in program.ops() {
+        if let OpKind::Unknown(name) = &op.kind {
+            unknown.entry(name).or_insert((0, op.source.index)).0 += 1;
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = unknown
+        .iter()
+        .map(|(name, (count, first))| format!("`{name}` ({count} ×, first at op {first})"))
+        .collect();
+    let (what, verb) = if unknown.len() == 1 {
+        ("1 kind of op".to_owned(), "is")
+    } else {
+        (format!("{} kinds of ops", unknown.len()), "are")
+    };
+    Err(Error::unsupported(format!(
+        "the model uses {what} that {verb} not supported: {}",
+        list.join(", ")
+    )))
+}
+
+/// What is known of every value, by going through the ops in order.
+pub(crate) fn infer<'p>(
+    program: &'p Program,
+    operators: &[Box<dyn Operator>],
+) -> Result<Facts<'p>> {
+    let mut facts = Facts::declared(program);
+    for (op, operator) in program.ops().iter().zip(operators) {
+        let inferred = operator.infer(&facts).map_err(|e| e.at_op(&op.source))?;
+        for (result, fact) in op.results.iter().zip(inferred) {
+            facts.refine(*result, fact);
+        }
+    }
+    Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let mut names = BTreeSet::new();
+        let mut spellings = BTreeSet::new();
+        for def in all() {
+            assert!(names.insert(def.name), "two definitions of {}", def.name);
+            for spelling in def.legacy.iter().flat_map(|form| form.names) {
+                assert!(spellings.insert(spelling), "two readings of {spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn legacy_forms_give_every_operand() {
+        for def in all() {
+            for form in def.legacy {
+                assert_eq!(form.operands.len(), def.operands.len(), "{}", def.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! Ops that give the elements of one tensor other axes.
+//!
+//! Paddle: `phi/kernels/{reshape,flatten,transpose,squeeze,unsqueeze,shape}_kernel.h`.
+
+use super::def::{Accuracy, From, Legacy, OpDef};
+use super::operator::{Fact, Facts, Function, Parsed};
+use super::reader::OpReader;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, NodeAttr, TensorId};
+use crate::program::ValueId;
+use crate::reference::{Values, map};
+use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, reshape_dims, with_array};
+
+const X: From = From::Slot("X");
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "reshape",
+        operands: &["x", "shape"],
+        legacy: &[Legacy::new(
+            &["reshape2", "reshape"],
+            &[
+                X,
+                From::IntArray {
+                    attr: "shape",
+                    slots: &["ShapeTensor", "Shape"],
+                },
+            ],
+            &["Out"],
+        )],
+        accuracy: Accuracy::Exact,
+        parse: Reshape::parse,
+    },
+    OpDef {
+        name: "flatten",
+        operands: &["x"],
+        legacy: &[Legacy::new(&["flatten_contiguous_range"], &[X], &["Out"])],
+        accuracy: Accuracy::Exact,
+        parse: Flatten::parse,
+    },
+    // Not in PHI: the flatten of Paddle 1.x, which always gives a matrix.
+    OpDef {
+        name: "flatten2",
+        operands: &["x"],
+        legacy: &[Legacy::new(&["flatten2", "flatten"], &[X], &["Out"])],
+        accuracy: Accuracy::Exact,
+        parse: FlattenToMatrix::parse,
+    },
+    OpDef {
+        name: "transpose",
+        operands: &["x"],
+        legacy: &[
+            Legacy::new(&["transpose2", "transpose"], &[X], &["Out"])
+                .renaming(&[("axis", "perm")])
+                // A hint to oneDNN.
+                .ignoring(&["data_format"]),
+        ],
+        accuracy: Accuracy::Exact,
+        parse: Transpose::parse,
+    },
+    OpDef {
+        name: "squeeze",
+        operands: &["x", "axis"],
+        legacy: &[Legacy::new(
+            &["squeeze2", "squeeze"],
+            &[
+                X,
+                From::IntArray {
+                    attr: "axes",
+                    slots: &[],
+                },
+            ],
+            &["Out"],
+        )],
+        accuracy: Accuracy::Exact,
+        parse: Squeeze::parse,
+    },
+    OpDef {
+        name: "unsqueeze",
+        operands: &["x", "axis"],
+        legacy: &[Legacy::new(
+            &["unsqueeze2", "unsqueeze"],
+            &[
+                X,
+                From::IntArray {
+                    attr: "axes",
+                    slots: &["AxesTensorList", "AxesTensor"],
+                },
+            ],
+            &["Out"],
+        )],
+        accuracy: Accuracy::Exact,
+        parse: Unsqueeze::parse,
+    },
+    OpDef {
+        name: "shape",
+        operands: &["input"],
+        legacy: &[Legacy::new(&["shape"], &[From::Slot("Input")], &["Out"])],
+        accuracy: Accuracy::Exact,
+        parse: Shape::parse,
+    },
+];
+
+/// The elements of `x` in row-major order, with other axes.
+fn reshaped(x: &Tensor, shape: &[Dim]) -> Result<Tensor> {
+    let extents: Option<Vec<usize>> = shape
+        .iter()
+        .map(|dim| usize::try_from(dim.known()?).ok())
+        .collect();
+    let extents = extents.ok_or_else(|| Error::malformed("a negative extent"))?;
+    with_array!(x, x => map::reshape(x, &extents).map(Element::tensor))
+}
+
+fn extents(x: &Tensor) -> Vec<Dim> {
+    x.shape().iter().map(|extent| Dim::from(*extent)).collect()
+}
+
+/// `shape`: 0 keeps the extent at its position, -1 stands for what is left over.
+struct Reshape {
+    x: ValueId,
+    shape: ValueId,
+}
+
+impl Reshape {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            shape: op.operand("shape")?,
+        }))
+    }
+}
+
+impl Function for Reshape {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let shape = match facts.content(self.shape) {
+            Some(target) => reshape_dims(&x.shape, target)?,
+            None => vec![Dim::Unknown; length(facts, self.shape)?],
+        };
+        Ok(Fact::new(x.dtype, shape).with_content(x.content.clone()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        // ONNX reads 0 and -1 as Paddle does.
+        let shape = match g.integers(self.shape) {
+            Some(target) => g.vector(&target),
+            None => {
+                let shape = self.infer(g)?.shape;
+                if let Some(result) = g.reshape(x, &shape) {
+                    return Ok(result);
+                }
+                g.int_array(self.shape)?
+            }
+        };
+        Ok(g.node("Reshape", &[x, shape], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let target = values.integers(self.shape)?.into_iter().map(Dim::Known);
+        let target: Vec<Dim> = target.collect();
+        reshaped(x, &reshape_dims(&extents(x), &target)?)
+    }
+}
+
+/// The number of elements of an operand that is a vector.
+pub(super) fn length(facts: &Facts<'_>, id: ValueId) -> Result<usize> {
+    let shape = facts.shape(id);
+    let known = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
+    known.product::<Option<usize>>().ok_or_else(|| {
+        Error::unsupported("the rank of the result depends on the inputs, which ONNX can't express")
+    })
+}
+
+/// The axes from `start_axis` to `stop_axis`, both included, become one. A scalar becomes a
+/// vector.
+struct Flatten {
+    x: ValueId,
+    start_axis: i64,
+    stop_axis: i64,
+}
+
+impl Flatten {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            start_axis: op.attr_or("start_axis", 1)?,
+            stop_axis: op.attr_or("stop_axis", 1)?,
+        }))
+    }
+
+    fn axes(&self, rank: usize) -> Result<(usize, usize)> {
+        let start = normalize_axis(self.start_axis, rank)?;
+        let stop = normalize_axis(self.stop_axis, rank)?;
+        if start > stop {
+            return Err(Error::malformed(format!(
+                "flatten from axis {start} to axis {stop}"
+            )));
+        }
+        Ok((start, stop))
+    }
+
+    fn flattened(&self, x: &[Dim]) -> Result<Vec<Dim>> {
+        if x.is_empty() {
+            return Ok(vec![Dim::Known(1)]);
+        }
+        let (start, stop) = self.axes(x.len())?;
+        let merged = reshape_dims(&x[start..=stop], &[Dim::Known(-1)])?;
+        Ok([&x[..start], &merged, &x[stop + 1..]].concat())
+    }
+}
+
+impl Function for Flatten {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let shape = self.flattened(&x.shape)?;
+        Ok(Fact::new(x.dtype, shape).with_content(x.content.clone()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let shape = self.infer(g)?.shape;
+        if let Some(result) = g.reshape(x, &shape) {
+            return Ok(result);
+        }
+        let rank = g.rank(self.x);
+        let (start, stop) = self.axes(rank)?;
+        let before = g.shape_slice(x, 0, start as i64);
+        let merged = g.vector(&[-1]);
+        let after = g.shape_slice(x, stop as i64 + 1, rank as i64);
+        let shape = g.concat(&[before, merged, after], 0);
+        Ok(g.node("Reshape", &[x, shape], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        reshaped(x, &self.flattened(&extents(x))?)
+    }
+}
+
+/// The axes before `axis` become the rows of a matrix, the others its columns.
+struct FlattenToMatrix {
+    x: ValueId,
+    axis: i64,
+}
+
+impl FlattenToMatrix {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            axis: op.attr_or("axis", 1)?,
+        }))
+    }
+
+    fn flattened(&self, x: &[Dim]) -> Result<Vec<Dim>> {
+        let axis = usize::try_from(self.axis).ok();
+        let axis = axis.filter(|axis| *axis <= x.len()).ok_or_else(|| {
+            let rank = x.len();
+            Error::malformed(format!("axis {} is out of range for rank {rank}", self.axis))
+        })?;
+        let rows = reshape_dims(&x[..axis], &[Dim::Known(-1)])?;
+        let columns = reshape_dims(&x[axis..], &[Dim::Known(-1)])?;
+        Ok([rows, columns].concat())
+    }
+}
+
+impl Function for FlattenToMatrix {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = self.flattened(facts.shape(self.x))?;
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        Ok(g.node("Flatten", &[x], [("axis", NodeAttr::Int(self.axis))]))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        reshaped(x, &self.flattened(&extents(x))?)
+    }
+}
+
+/// Axis `i` of the result is axis `perm[i]` of `x`.
+struct Transpose {
+    x: ValueId,
+    perm: Vec<i64>,
+}
+
+impl Transpose {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            perm: op.attr("perm")?,
+        }))
+    }
+
+    fn perm(&self, rank: usize) -> Result<Vec<usize>> {
+        let perm: Vec<usize> = self
+            .perm
+            .iter()
+            .map(|axis| normalize_axis(*axis, rank))
+            .collect::<Result<_>>()?;
+        let is_complete = (0..rank).all(|axis| perm.contains(&axis)) && perm.len() == rank;
+        if is_complete {
+            return Ok(perm);
+        }
+        Err(Error::malformed(format!(
+            "{:?} is not a permutation of {rank} axes",
+            self.perm
+        )))
+    }
+}
+
+impl Function for Transpose {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.shape(self.x);
+        let perm = self.perm(x.len())?;
+        let shape = perm.into_iter().map(|axis| x[axis].clone()).collect();
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let perm = self.perm(g.rank(self.x))?;
+        Ok(g.transpose(x, &perm))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let perm = self.perm(x.shape().len())?;
+        Ok(with_array!(x, x => Element::tensor(x.clone().permuted_axes(perm.as_slice()))))
+    }
+}
+
+/// Removes axes of extent 1: those listed, or all if none is. Listed ones of another extent stay.
+struct Squeeze {
+    x: ValueId,
+    axis: Option<ValueId>,
+}
+
+impl Squeeze {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            axis: op.optional("axis")?,
+        }))
+    }
+
+    /// The axes to remove. An extent that is not known counts as 1 if its axis is listed.
+    fn removed(x: &[Dim], listed: &[i64]) -> Result<Vec<usize>> {
+        if listed.is_empty() {
+            let ones = (0..x.len()).filter(|axis| x[*axis] == Dim::Known(1));
+            return Ok(ones.collect());
+        }
+        let listed: Vec<usize> = listed
+            .iter()
+            .map(|axis| normalize_axis(*axis, x.len().max(1)))
+            .collect::<Result<_>>()?;
+        let goes = |axis: &usize| {
+            listed.contains(axis) && matches!(x[*axis], Dim::Known(1) | Dim::Symbol(_) | Dim::Unknown)
+        };
+        Ok((0..x.len()).filter(goes).collect())
+    }
+
+    fn listed(&self, facts: &Facts<'_>) -> Result<Vec<i64>> {
+        self.axis
+            .map_or(Ok(Vec::new()), |axis| facts.constant_integers(axis, "axis"))
+    }
+}
+
+impl Function for Squeeze {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let removed = Self::removed(&x.shape, &self.listed(facts)?)?;
+        let kept = (0..x.shape.len()).filter(|axis| !removed.contains(axis));
+        let shape = kept.map(|axis| x.shape[axis].clone()).collect();
+        Ok(Fact::new(x.dtype, shape).with_content(x.content.clone()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let removed = Self::removed(g.shape(self.x), &self.listed(g)?)?;
+        let removed: Vec<i64> = removed.into_iter().map(|axis| axis as i64).collect();
+        Ok(g.squeeze(x, &removed))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let listed = self.axis.map_or(Ok(Vec::new()), |axis| values.integers(axis))?;
+        let shape = extents(x);
+        let removed = Self::removed(&shape, &listed)?;
+        let kept = (0..shape.len()).filter(|axis| !removed.contains(axis));
+        reshaped(x, &kept.map(|axis| shape[axis].clone()).collect::<Vec<_>>())
+    }
+}
+
+/// Inserts axes of extent 1, one after the other: each position counts those inserted before.
+struct Unsqueeze {
+    x: ValueId,
+    axis: ValueId,
+}
+
+impl Unsqueeze {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            axis: op.operand("axis")?,
+        }))
+    }
+
+    /// Which axes of the result are new.
+    fn is_new(rank: usize, axes: &[i64]) -> Result<Vec<bool>> {
+        let mut is_new = vec![false; rank];
+        for axis in axes {
+            let position = normalize_axis(*axis, is_new.len() + 1)?;
+            is_new.insert(position, true);
+        }
+        Ok(is_new)
+    }
+
+    fn unsqueezed(x: &[Dim], axes: &[i64]) -> Result<Vec<Dim>> {
+        let mut old = x.iter().cloned();
+        let is_new = Self::is_new(x.len(), axes)?.into_iter();
+        let dims = is_new.map(|is_new| if is_new { Some(Dim::Known(1)) } else { old.next() });
+        Ok(dims.flatten().collect())
+    }
+}
+
+impl Function for Unsqueeze {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let axes = facts.constant_integers(self.axis, "axis")?;
+        let shape = Self::unsqueezed(&x.shape, &axes)?;
+        Ok(Fact::new(x.dtype, shape).with_content(x.content.clone()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let axes = g.constant_integers(self.axis, "axis")?;
+        let is_new = Self::is_new(g.rank(self.x), &axes)?;
+        let new = (0_i64..).zip(is_new).filter(|(_, is_new)| *is_new);
+        let new: Vec<i64> = new.map(|(axis, _)| axis).collect();
+        Ok(g.unsqueeze(x, &new))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let axes = values.integers(self.axis)?;
+        reshaped(x, &Self::unsqueezed(&extents(x), &axes)?)
+    }
+}
+
+/// The extents of a tensor, as int32.
+struct Shape {
+    input: ValueId,
+}
+
+impl Shape {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            input: op.operand("input")?,
+        }))
+    }
+}
+
+impl Function for Shape {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let extents = facts.shape(self.input).to_vec();
+        let shape = vec![Dim::from(extents.len())];
+        Ok(Fact::new(DType::I32, shape).with_content(Some(extents)))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let input = g.value(self.input)?;
+        let shape = g.node("Shape", &[input], []);
+        Ok(g.cast(shape, DType::I64, DType::I32))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let shape = values.get(self.input)?.shape().iter();
+        let extents = shape.map(|extent| i32::try_from(*extent));
+        let extents = extents.collect::<Result<Vec<i32>, _>>();
+        extents
+            .map(Tensor::vector)
+            .map_err(|_| Error::unsupported("an extent above 2^31"))
+    }
+}

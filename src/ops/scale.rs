@@ -1,0 +1,253 @@
+//! Linear functions of one tensor, and conversion.
+//!
+//! Paddle: `phi/kernels/{scale,cast,dropout}_kernel.h`.
+
+use super::def::{Accuracy, From, Legacy, OpDef};
+use super::operator::{Fact, Facts, Function, Parsed};
+use super::reader::OpReader;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, TensorId};
+use crate::program::ValueId;
+use crate::reference::{Real, Values, map, with_real};
+use crate::tensor::{Array, DType, Element, Tensor};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "scale",
+        operands: &["x", "scale"],
+        legacy: &[Legacy::new(
+            &["scale"],
+            &[
+                From::Slot("X"),
+                From::Scalar {
+                    attr: "scale",
+                    slot: "ScaleTensor",
+                },
+            ],
+            &["Out"],
+        )],
+        accuracy: Accuracy::Rounded,
+        parse: Scale::parse,
+    },
+    OpDef {
+        name: "cast",
+        operands: &["x"],
+        legacy: &[Legacy::new(&["cast"], &[From::Slot("X")], &["Out"])
+            .renaming(&[("out_dtype", "dtype")])
+            // The operand has its type itself.
+            .ignoring(&["in_dtype"])],
+        accuracy: Accuracy::Exact,
+        parse: Cast::parse,
+    },
+    OpDef {
+        name: "dropout",
+        operands: &["x", "seed_tensor"],
+        legacy: &[Legacy::new(
+            &["dropout"],
+            &[From::Slot("X"), From::Optional("Seed")],
+            &["Out"],
+        )
+        .renaming(&[("dropout_prob", "p"), ("dropout_implementation", "mode")])],
+        accuracy: Accuracy::Rounded,
+        parse: Dropout::parse,
+    },
+];
+
+/// `x · scale + bias`, or `(x + bias) · scale`. On integers, both are cut to integers first.
+struct Scale {
+    x: ValueId,
+    scale: ValueId,
+    bias: f64,
+    bias_after_scale: bool,
+}
+
+impl Scale {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            scale: op.operand("scale")?,
+            bias: op.attr_or("bias", 0.0)?,
+            bias_after_scale: op.attr_or("bias_after_scale", true)?,
+        }))
+    }
+
+    fn lower_scale(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
+        let dtype = g.dtype(self.x);
+        let scale = match g.constant_value(self.scale) {
+            Some(constant) => {
+                let constant = constant.cast(dtype);
+                if constant.to_f64_vec() == [1.0] {
+                    return Ok(x);
+                }
+                g.constant(constant)
+            }
+            None => {
+                let mut scale = g.value(self.scale)?;
+                if g.rank(self.scale) > g.rank(self.x) {
+                    scale = g.squeeze(scale, &[0]);
+                }
+                g.cast(scale, g.dtype(self.scale), dtype)
+            }
+        };
+        Ok(g.node("Mul", &[x, scale], []))
+    }
+
+    fn lower_bias(&self, g: &mut Lowering<'_>, x: TensorId) -> TensorId {
+        let bias = Tensor::scalar_of(g.dtype(self.x), self.bias);
+        if bias.to_f64_vec() == [0.0] {
+            return x;
+        }
+        let bias = g.constant(bias);
+        g.node("Add", &[x, bias], [])
+    }
+
+    fn real<T: Real>(&self, x: &Array<T>, scale: f64) -> Tensor {
+        let (scale, bias) = (T::from_f64(scale), T::from_f64(self.bias));
+        let result = if self.bias_after_scale {
+            map::map(x, |x| x * scale + bias)
+        } else {
+            map::map(x, |x| (x + bias) * scale)
+        };
+        T::tensor(result.into())
+    }
+
+    fn integer<T: Element>(&self, x: &Array<T>, scale: f64) -> Tensor {
+        let (scale, bias) = (scale as i64, self.bias as i64);
+        let result = map::map(x, |x| {
+            let x = x.to_i64();
+            T::from_i64(if self.bias_after_scale {
+                x.wrapping_mul(scale).wrapping_add(bias)
+            } else {
+                x.wrapping_add(bias).wrapping_mul(scale)
+            })
+        });
+        T::tensor(result.into())
+    }
+}
+
+impl Function for Scale {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::new(facts.dtype(self.x), facts.shape(self.x).to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        if self.bias_after_scale {
+            let scaled = self.lower_scale(g, x)?;
+            Ok(self.lower_bias(g, scaled))
+        } else {
+            let biased = self.lower_bias(g, x);
+            self.lower_scale(g, biased)
+        }
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let scale = match values.get(self.scale)?.to_f64_vec().as_slice() {
+            [scale] => *scale,
+            _ => return Err(Error::malformed("a scale with several elements")),
+        };
+        Ok(match values.get(self.x)? {
+            Tensor::F32(x) => self.real(x, scale),
+            Tensor::F64(x) => self.real(x, scale),
+            Tensor::I64(x) => self.integer(x, scale),
+            Tensor::I32(x) => self.integer(x, scale),
+            other => {
+                return Err(Error::unsupported(format!(
+                    "the reference has no kernel for {}",
+                    other.dtype()
+                )));
+            }
+        })
+    }
+}
+
+/// Conversion to another element type, as C's casts do.
+struct Cast {
+    x: ValueId,
+    dtype: DType,
+}
+
+impl Cast {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            dtype: op.attr("dtype")?,
+        }))
+    }
+}
+
+impl Function for Cast {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        Ok(Fact::new(self.dtype, x.shape.clone()).with_content(x.content.clone()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        Ok(g.cast(x, g.dtype(self.x), self.dtype))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        Ok(values.get(self.x)?.cast(values.dtype(self.dtype)))
+    }
+}
+
+/// At inference, the identity; in the mode `downgrade_in_infer`, `x · (1 - p)`.
+struct Dropout {
+    x: ValueId,
+    /// What `x` is multiplied with, if anything.
+    factor: Option<f64>,
+}
+
+impl Dropout {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        // Only training draws numbers.
+        op.ignore("seed");
+        op.ignore("fix_seed");
+        if !op.attr_or("is_test", false)? {
+            return Err(Error::unsupported(
+                "dropout in training mode; call eval() on the model before it is exported",
+            ));
+        }
+        let p: f64 = op.attr_or("p", 0.5)?;
+        let mode: String = op.attr_or("mode", "downgrade_in_infer".to_owned())?;
+        let factor = match mode.as_str() {
+            "upscale_in_train" => None,
+            // Paddle subtracts in f32, whatever the type of x.
+            "downgrade_in_infer" => Some(f64::from(1.0 - p as f32)),
+            other => return Err(Error::unsupported(format!("the dropout mode {other:?}"))),
+        };
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            factor: factor.filter(|factor| *factor != 1.0),
+        }))
+    }
+}
+
+impl Function for Dropout {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::new(facts.dtype(self.x), facts.shape(self.x).to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let Some(factor) = self.factor else {
+            return Ok(x);
+        };
+        let factor = g.scalar(g.dtype(self.x), factor);
+        Ok(g.node("Mul", &[x, factor], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let Some(factor) = self.factor else {
+            return Ok(x.clone());
+        };
+        with_real!(x, x => multiplied(x, factor))
+    }
+}
+
+fn multiplied<T: Real>(x: &Array<T>, factor: f64) -> ndarray::ArrayD<T> {
+    let factor = T::from_f64(factor);
+    map::map(x, move |x| x * factor)
+}

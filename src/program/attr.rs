@@ -1,0 +1,135 @@
+//! Attribute values, and their typed reading.
+
+use std::fmt;
+
+use crate::tensor::DType;
+
+/// The value of an attribute. Integers of any width are [`Attr::Int`], reals [`Attr::Float`].
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs, reason = "each variant is named after its type")]
+pub enum Attr {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    String(String),
+    Bools(Vec<bool>),
+    Ints(Vec<i64>),
+    Floats(Vec<f64>),
+    Strings(Vec<String>),
+    /// The index of a sub-block of control flow.
+    Block(i64),
+}
+
+impl Attr {
+    /// The type's name, for errors.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Attr::Bool(_) => "a bool",
+            Attr::Int(_) => "an integer",
+            Attr::Float(_) => "a number",
+            Attr::String(_) => "a string",
+            Attr::Bools(_) => "a list of bools",
+            Attr::Ints(_) => "a list of integers",
+            Attr::Floats(_) => "a list of numbers",
+            Attr::Strings(_) => "a list of strings",
+            Attr::Block(_) => "a block",
+        }
+    }
+}
+
+impl fmt::Display for Attr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attr::Bool(value) => value.fmt(f),
+            Attr::Int(value) => value.fmt(f),
+            Attr::Float(value) => write!(f, "{value:?}"),
+            Attr::String(value) => write!(f, "{value:?}"),
+            Attr::Bools(values) => write!(f, "{values:?}"),
+            Attr::Ints(values) => write!(f, "{values:?}"),
+            Attr::Floats(values) => write!(f, "{values:?}"),
+            Attr::Strings(values) => write!(f, "{values:?}"),
+            Attr::Block(index) => write!(f, "block {index}"),
+        }
+    }
+}
+
+/// A Rust type that an attribute can be read as.
+pub(crate) trait FromAttr: Sized {
+    /// What is expected, for errors.
+    const EXPECTED: &'static str;
+
+    fn from_attr(attr: &Attr) -> Option<Self>;
+}
+
+impl FromAttr for bool {
+    const EXPECTED: &'static str = "a bool";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl FromAttr for i64 {
+    const EXPECTED: &'static str = "an integer";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+}
+
+impl FromAttr for f64 {
+    const EXPECTED: &'static str = "a number";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Float(value) => Some(*value),
+            // Exact for every integer that a real-valued attribute holds in practice.
+            Attr::Int(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+}
+
+impl FromAttr for String {
+    const EXPECTED: &'static str = "a string";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::String(value) => Some(value.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl FromAttr for Vec<i64> {
+    const EXPECTED: &'static str = "a list of integers";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Ints(values) => Some(values.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl FromAttr for DType {
+    const EXPECTED: &'static str = "an element type";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        i64::from_attr(attr).and_then(DType::from_paddle_code)
+    }
+}
+
+impl FromAttr for Attr {
+    const EXPECTED: &'static str = "a value";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        Some(attr.clone())
+    }
+}

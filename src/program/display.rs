@@ -1,0 +1,90 @@
+//! The program as text, for snapshots and for people.
+//!
+//! One line per op: results, op, operands in order, attributes, and the types of the results.
+
+use std::fmt;
+
+use super::{Op, Operand, Origin, Program, ValueId};
+use crate::tensor::{Tensor, display_shape};
+
+/// Constants longer than this are shown by their type alone.
+const LONGEST_CONSTANT: usize = 8;
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, value) in self.values() {
+            let kind = match value.origin {
+                Origin::Input => "input",
+                Origin::Parameter(_) => "parameter",
+                Origin::Constant(_) | Origin::Result { .. } => continue,
+            };
+            writeln!(f, "{kind} {} : {}", self.label(id), self.type_of(id))?;
+        }
+        for op in &self.ops {
+            self.fmt_op(op, f)?;
+        }
+        for output in &self.outputs {
+            writeln!(f, "output {} = {}", output.name, self.label(output.value))?;
+        }
+        Ok(())
+    }
+}
+
+impl Program {
+    fn fmt_op(&self, op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let results: Vec<String> = op.results.iter().map(|id| self.label(*id)).collect();
+        let operands: Vec<String> = op
+            .operands
+            .iter()
+            .map(|operand| self.operand(operand))
+            .collect();
+        write!(
+            f,
+            "{} = {}({})",
+            results.join(", "),
+            op.kind.name(),
+            operands.join(", ")
+        )?;
+        for (name, attr) in &op.attrs {
+            write!(f, " {name}={attr}")?;
+        }
+        let types: Vec<String> = op.results.iter().map(|id| self.type_of(*id)).collect();
+        writeln!(f, " : {}", types.join(", "))
+    }
+
+    fn operand(&self, operand: &Operand) -> String {
+        match operand {
+            Operand::Absent => "-".into(),
+            Operand::One(id) => self.label(*id),
+            Operand::Many(ids) => {
+                let labels: Vec<String> = ids.iter().map(|id| self.label(*id)).collect();
+                format!("[{}]", labels.join(", "))
+            }
+        }
+    }
+
+    /// The name of a value; its number makes it unique where a variable is written twice.
+    fn label(&self, id: ValueId) -> String {
+        let value = &self[id];
+        match &value.origin {
+            Origin::Constant(tensor) => constant(tensor),
+            _ => format!("%{}:{}", id.index(), value.name),
+        }
+    }
+
+    fn type_of(&self, id: ValueId) -> String {
+        let value = &self[id];
+        format!("{} {}", value.dtype, display_shape(&value.shape))
+    }
+}
+
+fn constant(tensor: &Tensor) -> String {
+    if tensor.len() > LONGEST_CONSTANT {
+        return format!("{} {}", tensor.dtype(), display_shape(tensor.shape()));
+    }
+    if tensor.dtype().is_float() {
+        format!("{:?}", tensor.to_f64_vec())
+    } else {
+        format!("{:?}", tensor.to_i64_vec())
+    }
+}

@@ -1,0 +1,215 @@
+//! The one program that every later stage works on, whichever format it was read from.
+//!
+//! It is in SSA form: every value is defined once, by an input, a parameter, a constant or an op.
+//! Ops have their PHI names; operands stand in the order of the PHI signature; what a file may
+//! hold as an attribute or as a tensor (a shape, axes, a scalar) is an operand.
+
+mod attr;
+mod display;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Index;
+
+pub use attr::Attr;
+pub(crate) use attr::FromAttr;
+
+use crate::read::ByteRange;
+use crate::tensor::{DType, Dim, Tensor};
+
+/// An inference program.
+#[derive(Debug, Clone, Default)]
+pub struct Program {
+    pub(crate) values: Vec<Value>,
+    pub(crate) ops: Vec<Op>,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// Names one value of one [`Program`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(u32);
+
+/// A value: a tensor that is defined once.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// The variable's name in Paddle. A variable that is written several times makes several
+    /// values of one name.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The shape that the file declares. Its op may know more.
+    pub shape: Vec<Dim>,
+    /// What defines it.
+    pub origin: Origin,
+}
+
+/// What defines a value.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Given by the caller at each run.
+    Input,
+    /// A trained weight, left in its file.
+    Parameter(ByteRange),
+    /// Known from the program.
+    Constant(Tensor),
+    /// The result of an op.
+    Result {
+        /// The op's position.
+        op: usize,
+        /// Which of its results.
+        index: usize,
+    },
+}
+
+/// A value that a run returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The name by which callers know it.
+    pub name: String,
+    /// The value.
+    pub value: ValueId,
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub struct Op {
+    /// What it does.
+    pub kind: OpKind,
+    /// Its operands, in the order of the PHI signature.
+    pub operands: Vec<Operand>,
+    /// Its results, in the order of the PHI signature.
+    pub results: Vec<ValueId>,
+    /// Its attributes, by PHI name.
+    pub attrs: BTreeMap<String, Attr>,
+    /// Where it stands in the file.
+    pub source: Source,
+}
+
+/// What an op does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OpKind {
+    /// The PHI op of this name, which has a definition here.
+    Known(&'static str),
+    /// An op without a definition, by the name in the file. Its operands have no order.
+    Unknown(String),
+}
+
+impl OpKind {
+    /// The op's name: PHI's, or the file's where there is no definition.
+    pub fn name(&self) -> &str {
+        match self {
+            OpKind::Known(name) => name,
+            OpKind::Unknown(name) => name,
+        }
+    }
+}
+
+/// One operand of an op.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operand {
+    /// An optional operand that is not given.
+    Absent,
+    /// One tensor.
+    One(ValueId),
+    /// A list of tensors, as `concat` takes.
+    Many(Vec<ValueId>),
+}
+
+impl Operand {
+    /// The values that this operand reads.
+    pub fn values(&self) -> &[ValueId] {
+        match self {
+            Operand::Absent => &[],
+            Operand::One(value) => std::slice::from_ref(value),
+            Operand::Many(values) => values,
+        }
+    }
+}
+
+/// Where an op stands in the file that it was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its position in the main block, counting feed and fetch.
+    pub index: usize,
+    /// Its name in the file.
+    pub name: String,
+    /// The first variable that it writes.
+    pub output: String,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "op {} `{}`", self.index, self.name)?;
+        if !self.output.is_empty() {
+            write!(f, " (writes `{}`)", self.output)?;
+        }
+        Ok(())
+    }
+}
+
+impl ValueId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Index<ValueId> for Program {
+    type Output = Value;
+
+    fn index(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+}
+
+impl Program {
+    pub(crate) fn add_value(&mut self, value: Value) -> ValueId {
+        let id = ValueId(u32::try_from(self.values.len()).expect("fewer than 2^32 values"));
+        self.values.push(value);
+        id
+    }
+
+    /// Every value with its id, in order of definition.
+    pub fn values(&self) -> impl Iterator<Item = (ValueId, &Value)> {
+        (0..).map(ValueId).zip(&self.values)
+    }
+
+    /// The ops, each after those whose results it uses.
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The inputs, in the order of the file.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The outputs, in the order of the file.
+    pub fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// The program with every extent that the inputs leave open fixed.
+    pub(crate) fn with_open_extents(&self, extent: i64) -> Self {
+        let mut program = self.clone();
+        for id in &self.inputs {
+            for dim in &mut program.values[id.index()].shape {
+                if dim.known().is_none() {
+                    *dim = Dim::Known(extent);
+                }
+            }
+        }
+        program
+    }
+
+    /// For every value, how many operands and outputs read it.
+    pub(crate) fn use_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.values.len()];
+        let operands = self.ops.iter().flat_map(|op| &op.operands);
+        let uses = operands.flat_map(Operand::values);
+        for id in uses.chain(self.outputs.iter().map(|output| &output.value)) {
+            counts[id.index()] += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,19 @@
+//! Files → what they say: bounds-checked, with no knowledge of what any op means.
+//!
+//! In comes a path, out come the files of a model ([`locate`]), a decoded program
+//! ([`program_desc`]) and the place of every weight ([`params`]). What is truncated, oversized
+//! or of another format is refused here, with the file and the byte.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions
+)]
+
+mod locate;
+pub(crate) mod params;
+pub(crate) mod program_desc;
+
+pub use locate::{ModelFiles, WeightFiles, locate};
+pub use params::ByteRange;

@@ -1,0 +1,226 @@
+//! `.pdiparams`: where each weight lies, without loading any.
+//!
+//! The file is a plain sequence of tensors in the order of their sorted names, each behind a
+//! small header (see [`read_header`]). [`index`] walks the headers and skips the data.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Arc;
+
+use byteorder::{LittleEndian, ReadBytesExt};
+use prost::Message;
+
+use crate::error::{Error, Result};
+use crate::proto::framework::TensorDesc;
+use crate::tensor::{DType, display_shape};
+
+/// A tensor description takes some 20 bytes; more than this is not one.
+const LARGEST_DESCRIPTION: i32 = 4096;
+
+/// A part of a file: the little-endian elements of one tensor, at any alignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The file.
+    pub path: Arc<Path>,
+    /// Bytes from the file's start.
+    pub offset: u64,
+    /// Number of bytes.
+    pub len: u64,
+}
+
+/// What the program says of a weight.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expected {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<i64>,
+}
+
+/// The place of every weight in a file that holds exactly `expected`, in this order.
+///
+/// # Errors
+/// When the file is not such a file: another count, type or shape, cut short, or longer.
+pub(crate) fn index(path: &Path, expected: &[Expected]) -> Result<Vec<ByteRange>> {
+    let file = File::open(path).map_err(|e| Error::io(path, "open the weights", e))?;
+    let size = file
+        .metadata()
+        .map_err(|e| Error::io(path, "open the weights", e))?
+        .len();
+    let mut stream = Stream {
+        reader: BufReader::with_capacity(512, file),
+        position: 0,
+        size,
+    };
+    let shared: Arc<Path> = path.into();
+    let mut ranges = Vec::with_capacity(expected.len());
+    for (number, weight) in expected.iter().enumerate() {
+        let range = stream
+            .tensor(weight, &shared)
+            .map_err(|e| locate_weight(e, weight, number, expected.len()).in_file(path))?;
+        ranges.push(range);
+    }
+    if stream.position < size {
+        return Err(Error::malformed(format!(
+            "{} bytes follow the last of the program's {} weights; \
+             do these weights belong to another program?",
+            size - stream.position,
+            expected.len()
+        ))
+        .in_file(path)
+        .at_byte(stream.position));
+    }
+    Ok(ranges)
+}
+
+fn locate_weight(error: Error, weight: &Expected, number: usize, count: usize) -> Error {
+    error.at_op(format_args!(
+        "weight `{}` ({} of {count})",
+        weight.name,
+        number + 1
+    ))
+}
+
+struct Stream {
+    reader: BufReader<File>,
+    position: u64,
+    size: u64,
+}
+
+impl Stream {
+    fn tensor(&mut self, expected: &Expected, path: &Arc<Path>) -> Result<ByteRange> {
+        let start = self.position;
+        if start >= self.size {
+            return Err(Error::malformed(
+                "the file ends before this weight; it was cut short or belongs to another program",
+            )
+            .at_byte(start));
+        }
+        let description = read_header(self).map_err(|e| match e {
+            HeaderError::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                Error::malformed("the file ends inside this weight's header").at_byte(start)
+            }
+            HeaderError::Io(e) => Error::io(path, "read the weights", e),
+            HeaderError::Malformed(what) => Error::malformed(what).at_byte(start),
+        })?;
+        let len = check(&description, expected).map_err(|e| e.at_byte(start))?;
+        let offset = self.position;
+        let end = offset.checked_add(len).filter(|end| *end <= self.size);
+        let Some(end) = end else {
+            return Err(Error::malformed(format!(
+                "the file ends inside this weight: {len} bytes of data were expected, {} are left",
+                self.size - offset
+            ))
+            .at_byte(offset));
+        };
+        let distance = i64::try_from(len)
+            .map_err(|_| Error::malformed("this weight's size overflows").at_byte(offset))?;
+        self.reader
+            .seek_relative(distance)
+            .map_err(|e| Error::io(path, "read the weights", e))?;
+        self.position = end;
+        Ok(ByteRange {
+            path: path.clone(),
+            offset,
+            len,
+        })
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        let end = self.position.checked_add(bytes);
+        match end.filter(|end| *end <= self.size) {
+            Some(end) => {
+                self.reader.seek(SeekFrom::Start(end))?;
+                self.position = end;
+                Ok(())
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.position += u64::try_from(count).map_err(io::Error::other)?;
+        Ok(count)
+    }
+}
+
+enum HeaderError {
+    Io(io::Error),
+    Malformed(String),
+}
+
+impl From<io::Error> for HeaderError {
+    fn from(error: io::Error) -> Self {
+        HeaderError::Io(error)
+    }
+}
+
+/// Reads what stands before a tensor's data: `u32` version, `u64` LoD levels, each a `u64` size
+/// and that many bytes, `u32` tensor version, `i32` size and bytes of a `TensorDesc`.
+fn read_header(stream: &mut Stream) -> Result<TensorDesc, HeaderError> {
+    let malformed = |what: String| Err(HeaderError::Malformed(what));
+    let version = stream.read_u32::<LittleEndian>()?;
+    if version != 0 {
+        return malformed(format!(
+            "not a weight of a Paddle model: version {version} where 0 was expected"
+        ));
+    }
+    let levels = stream.read_u64::<LittleEndian>()?;
+    for _ in 0..levels {
+        let size = stream.read_u64::<LittleEndian>()?;
+        stream.skip(size)?;
+    }
+    let version = stream.read_u32::<LittleEndian>()?;
+    if version != 0 {
+        return malformed(format!(
+            "not a weight of a Paddle model: tensor version {version} where 0 was expected"
+        ));
+    }
+    let size = stream.read_i32::<LittleEndian>()?;
+    let length = usize::try_from(size).ok();
+    let Some(length) = length.filter(|_| size <= LARGEST_DESCRIPTION) else {
+        return malformed(format!("a tensor description of {size} bytes"));
+    };
+    let mut description = vec![0; length];
+    stream.read_exact(&mut description)?;
+    TensorDesc::decode(description.as_slice())
+        .map_err(|e| HeaderError::Malformed(format!("the tensor description is damaged: {e}")))
+}
+
+/// Compares a header with what the program says. Returns the size of the data in bytes.
+fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
+    let code = i64::from(found.data_type);
+    let Some(dtype) = DType::from_paddle_code(code) else {
+        return Err(Error::unsupported(format!(
+            "element type {code} of Paddle is not supported"
+        )));
+    };
+    if dtype != expected.dtype || found.dims != expected.shape {
+        return Err(Error::malformed(format!(
+            "the file holds {dtype} {} where the program expects {} {}; \
+             do these weights belong to another program?",
+            display_shape(&found.dims),
+            expected.dtype,
+            display_shape(&expected.shape)
+        )));
+    }
+    byte_size(dtype, &found.dims).ok_or_else(|| {
+        Error::malformed(format!(
+            "shape {} is negative or overflows",
+            display_shape(&found.dims)
+        ))
+    })
+}
+
+fn byte_size(dtype: DType, dims: &[i64]) -> Option<u64> {
+    let element = u64::try_from(dtype.size()).ok()?;
+    dims.iter().try_fold(element, |size, dim| {
+        size.checked_mul(u64::try_from(*dim).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! `.pdmodel` and `__model__`: a protobuf `ProgramDesc`.
+
+use std::fs;
+use std::path::Path;
+
+use prost::Message;
+
+use super::locate::pir_program;
+use crate::error::{Error, Result};
+use crate::proto::framework::ProgramDesc;
+
+/// No program without its weights comes near this; what does is not one.
+const LARGEST_PROGRAM: u64 = 1 << 30;
+
+/// Reads and decodes a program.
+///
+/// # Errors
+/// When the file can't be read, or is not a `ProgramDesc` with at least one block.
+pub(crate) fn read(path: &Path) -> Result<ProgramDesc> {
+    let fail = |e| Error::io(path, "read the program", e);
+    let size = fs::metadata(path).map_err(fail)?.len();
+    if size > LARGEST_PROGRAM {
+        return Err(Error::malformed(format!(
+            "{size} bytes are too many for a Paddle program; are these the weights?"
+        ))
+        .in_file(path));
+    }
+    let bytes = fs::read(path).map_err(fail)?;
+    decode(&bytes, path)
+}
+
+fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
+    if let Some(error) = other_format(bytes, path) {
+        return Err(error.in_file(path));
+    }
+    let program = ProgramDesc::decode(bytes).map_err(|e| {
+        Error::malformed(format!(
+            "not a Paddle program, or one that was cut short: {e}"
+        ))
+        .in_file(path)
+    })?;
+    let main = program.blocks.first();
+    if main.is_none_or(|block| block.ops.is_empty()) {
+        return Err(Error::malformed("the program has no ops").in_file(path));
+    }
+    Ok(program)
+}
+
+/// Recognises what people pass by mistake, to say what it is.
+fn other_format(bytes: &[u8], path: &Path) -> Option<Error> {
+    let text = bytes.trim_ascii_start();
+    if bytes.is_empty() {
+        Some(Error::malformed("the file is empty"))
+    } else if text.starts_with(b"{") {
+        Some(pir_program(path))
+    } else if bytes.starts_with(b"PK\x03\x04") {
+        Some(Error::malformed(
+            "this is a zip archive, not a Paddle program; unpack it and name the .pdmodel in it",
+        ))
+    } else if bytes.starts_with(&[0x1f, 0x8b]) {
+        Some(Error::malformed(
+            "this is a gzip archive, not a Paddle program; unpack it and name the .pdmodel in it",
+        ))
+    } else if bytes.starts_with(b"version https://git-lfs") {
+        Some(Error::malformed(
+            "this is a Git LFS pointer, not the file itself; run `git lfs pull`",
+        ))
+    } else if bytes.iter().take(64).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
+        Some(Error::malformed("this is a text file, not a Paddle program"))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn other_formats_are_named() {
+        let cases: [(&[u8], ErrorKind, &str); 7] = [
+            (b"", ErrorKind::Malformed, "empty"),
+            (b" {\"base_code\": 1}", ErrorKind::Unsupported, "PIR"),
+            (b"PK\x03\x04rest", ErrorKind::Malformed, "zip"),
+            (b"\x1f\x8brest", ErrorKind::Malformed, "gzip"),
+            (b"version https://git-lfs.github.com/spec/v1", ErrorKind::Malformed, "LFS"),
+            (b"hello world", ErrorKind::Malformed, "text"),
+            (b"\xff\xff\xff\xff", ErrorKind::Malformed, "not a Paddle program"),
+        ];
+        for (bytes, kind, word) in cases {
+            let error = decode(bytes, Path::new("m.pdmodel")).unwrap_err();
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_program_without_ops_is_refused() {
+        let error = decode(&ProgramDesc::default().encode_to_vec(), Path::new("m")).unwrap_err();
+        assert!(error.to_string().contains("empty"), "{error}");
+        let program = ProgramDesc {
+            blocks: vec![Default::default()],
+            version: None,
+        };
+        let error = decode(&program.encode_to_vec(), Path::new("m")).unwrap_err();
+        assert!(error.to_string().contains("no ops"), "{error}");
+    }
+}

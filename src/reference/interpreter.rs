@@ -1,0 +1,181 @@
+//! Running a program.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::values::{Precision, Values};
+use crate::error::{Error, Result};
+use crate::ops::{self, Operator};
+use crate::program::{Operand, Origin, Program, Value, ValueId};
+use crate::read::ByteRange;
+use crate::tensor::{Dim, Tensor, display_shape};
+
+/// A program ready to run, with its weights in memory.
+pub struct Reference<'p> {
+    program: &'p Program,
+    operators: Vec<Box<dyn Operator>>,
+    /// Weights and constants, by value.
+    fixed: Vec<Option<Tensor>>,
+    /// After each op, the values that nothing reads any more.
+    dead_after: Vec<Vec<ValueId>>,
+    precision: Precision,
+}
+
+impl<'p> Reference<'p> {
+    /// Reads the ops and loads the weights.
+    ///
+    /// # Errors
+    /// When an op is not supported or the weights can't be read.
+    pub fn new(program: &'p Program, precision: Precision) -> Result<Self> {
+        Ok(Self {
+            operators: ops::resolve(program)?,
+            fixed: load_fixed(program, precision)?,
+            dead_after: dead_after(program),
+            program,
+            precision,
+        })
+    }
+
+    /// Computes the outputs, in the program's order, from the inputs by name.
+    ///
+    /// # Errors
+    /// When an input is missing or of another type or shape, or an op can't be computed.
+    pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
+        let mut tensors = self.fixed.clone();
+        for id in self.program.inputs() {
+            let value = &self.program[*id];
+            let tensor = input(value, inputs)?;
+            let dtype = self.values(&tensors).dtype(value.dtype);
+            tensors[id.index()] = Some(tensor.cast(dtype));
+        }
+        for ((op, operator), dead) in self
+            .program
+            .ops()
+            .iter()
+            .zip(&self.operators)
+            .zip(&self.dead_after)
+        {
+            let results = operator
+                .evaluate(&self.values(&tensors))
+                .map_err(|e| e.at_op(&op.source))?;
+            for (id, tensor) in op.results.iter().zip(results) {
+                tensors[id.index()] = Some(tensor);
+            }
+            for id in dead {
+                tensors[id.index()] = None;
+            }
+        }
+        let values = self.values(&tensors);
+        let outputs = self.program.outputs().iter();
+        outputs
+            .map(|output| values.get(output.value).cloned())
+            .collect()
+    }
+
+    fn values<'t>(&self, tensors: &'t [Option<Tensor>]) -> Values<'t> {
+        Values {
+            tensors,
+            precision: self.precision,
+        }
+    }
+}
+
+/// Finds an input by name and checks it against its declaration.
+fn input<'t>(value: &Value, inputs: &'t [(String, Tensor)]) -> Result<&'t Tensor> {
+    let name = &value.name;
+    let (_, tensor) = inputs
+        .iter()
+        .find(|(given, _)| given == name)
+        .ok_or_else(|| Error::invalid(format!("the input `{name}` is not given")))?;
+    let fits = |(declared, extent): (&Dim, &usize)| match declared {
+        Dim::Known(_) => *declared == Dim::from(*extent),
+        Dim::Symbol(_) | Dim::Unknown => true,
+    };
+    let fits = tensor.dtype() == value.dtype
+        && tensor.shape().len() == value.shape.len()
+        && value.shape.iter().zip(tensor.shape()).all(fits);
+    if fits {
+        return Ok(tensor);
+    }
+    Err(Error::invalid(format!(
+        "the input `{name}` is {} {} where the model takes {} {}",
+        tensor.dtype(),
+        display_shape(tensor.shape()),
+        value.dtype,
+        display_shape(&value.shape)
+    )))
+}
+
+fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tensor>>> {
+    let uses = program.use_counts();
+    let mut maps: HashMap<Arc<Path>, Mmap> = HashMap::new();
+    let convert = Values {
+        tensors: &[],
+        precision,
+    };
+    let mut fixed = Vec::with_capacity(uses.len());
+    for (id, value) in program.values() {
+        let tensor = match &value.origin {
+            _ if uses[id.index()] == 0 => None,
+            Origin::Constant(tensor) => Some(tensor.clone()),
+            Origin::Parameter(range) => Some(load(value, range, &mut maps)?),
+            Origin::Input | Origin::Result { .. } => None,
+        };
+        fixed.push(tensor.map(|tensor| tensor.cast(convert.dtype(value.dtype))));
+    }
+    Ok(fixed)
+}
+
+fn load(
+    value: &Value,
+    range: &ByteRange,
+    maps: &mut HashMap<Arc<Path>, Mmap>,
+) -> Result<Tensor> {
+    let fail = |e| Error::io(&range.path, "map the weights", e);
+    if !maps.contains_key(&range.path) {
+        let file = File::open(&range.path).map_err(fail)?;
+        // SAFETY: the map is read only. If another process changes the file meanwhile, the weights
+        // are wrong, as they would be with any other way of reading; if it truncates the file, the
+        // process gets SIGBUS, which no way of mapping avoids.
+        let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
+        maps.insert(range.path.clone(), map);
+    }
+    let end = range.offset.saturating_add(range.len);
+    let bytes = usize::try_from(range.offset)
+        .ok()
+        .zip(usize::try_from(end).ok())
+        .and_then(|(start, end)| maps.get(&range.path)?.get(start..end))
+        .ok_or_else(|| {
+            Error::malformed("the weights have become shorter").in_file(&range.path)
+        })?;
+    let shape: Vec<usize> = value
+        .shape
+        .iter()
+        .filter_map(|dim| usize::try_from(dim.known()?).ok())
+        .collect();
+    Tensor::from_le_bytes(value.dtype, &shape, bytes)
+}
+
+/// For each op, the results and inputs whose last reader it is.
+fn dead_after(program: &Program) -> Vec<Vec<ValueId>> {
+    let mut last_use: Vec<Option<usize>> = vec![None; program.values().count()];
+    for (position, op) in program.ops().iter().enumerate() {
+        for id in op.operands.iter().flat_map(Operand::values).chain(&op.results) {
+            last_use[id.index()] = Some(position);
+        }
+    }
+    for output in program.outputs() {
+        last_use[output.value.index()] = None;
+    }
+    let mut dead = vec![Vec::new(); program.ops().len()];
+    for (id, _) in program.values() {
+        if let Some(position) = last_use[id.index()] {
+            dead[position].push(id);
+        }
+    }
+    dead
+}

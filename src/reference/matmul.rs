@@ -1,0 +1,158 @@
+//! Matrix products, batched and broadcast as NumPy's `matmul`.
+
+use gemm::Parallelism;
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
+use rayon::prelude::*;
+
+use super::map::broadcast_shape;
+use super::real::Real;
+use crate::error::{Error, Result};
+use crate::tensor::Array;
+
+/// A matrix in memory: extents and strides in elements.
+#[derive(Clone, Copy)]
+struct Matrix<T> {
+    data: *const T,
+    row_stride: isize,
+    column_stride: isize,
+}
+
+// SAFETY: the pointer is only read, and what it points to outlives the product.
+unsafe impl<T: Sync> Send for Matrix<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Matrix<T> {}
+
+/// The product over the last two axes of `x` (`[…, m, k]`) and `y` (`[…, k, n]`), with the other
+/// axes broadcast.
+///
+/// # Errors
+/// When the inner extents differ or the others do not broadcast.
+pub(crate) fn matmul<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
+    let (&[.., m, k], &[.., inner, n]) = (x.shape(), y.shape()) else {
+        return Err(Error::internal("matmul of operands without two axes"));
+    };
+    if k != inner {
+        return Err(Error::malformed(format!(
+            "can't multiply {:?} with {:?}: the inner extents differ",
+            x.shape(),
+            y.shape()
+        )));
+    }
+    if let Some(rows) = stacked_rows(x, y)? {
+        let product = batched(rows.view(), y.view(), [rows.shape()[0], k, n])?;
+        let mut shape = x.shape().to_vec();
+        shape[x.ndim() - 1] = n;
+        return product
+            .into_shape_with_order(shape)
+            .map_err(|_| Error::internal("a product has the wrong size"));
+    }
+    batched(x.view(), y.view(), [m, k, n])
+}
+
+/// A batch of `x` times one matrix is one product with all rows of `x`.
+fn stacked_rows<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<Option<Array<T>>> {
+    if y.ndim() != 2 || x.ndim() < 3 {
+        return Ok(None);
+    }
+    let k = y.shape()[0];
+    let rows = x.shape()[..x.ndim() - 1].iter().product();
+    super::map::reshape(x, &[rows, k]).map(Some)
+}
+
+fn batched<T: Real>(
+    x: ArrayViewD<'_, T>,
+    y: ArrayViewD<'_, T>,
+    [m, k, n]: [usize; 3],
+) -> Result<ArrayD<T>> {
+    let batch = broadcast_shape(&x.shape()[..x.ndim() - 2], &y.shape()[..y.ndim() - 2])?;
+    let lhs = matrices(&x, &batch, m, k)?;
+    let rhs = matrices(&y, &batch, k, n)?;
+    let mut shape = batch;
+    shape.extend([m, n]);
+    let mut product = ArrayD::zeros(IxDyn(&shape));
+    let Some(output) = product.as_slice_mut().filter(|output| !output.is_empty()) else {
+        return Ok(product);
+    };
+    let pairs = output.par_chunks_mut(m * n).zip(lhs).zip(rhs);
+    if pairs.len() >= rayon::current_num_threads() {
+        pairs.for_each(|((dst, lhs), rhs)| {
+            multiply(dst, lhs, rhs, [m, k, n], Parallelism::None);
+        });
+    } else {
+        for ((dst, lhs), rhs) in pairs.collect::<Vec<_>>() {
+            multiply(dst, lhs, rhs, [m, k, n], Parallelism::Rayon(0));
+        }
+    }
+    Ok(product)
+}
+
+/// The matrices in the last two axes, one per element of the broadcast batch.
+fn matrices<T: Real>(
+    x: &ArrayViewD<'_, T>,
+    batch: &[usize],
+    rows: usize,
+    columns: usize,
+) -> Result<Vec<Matrix<T>>> {
+    let shape: Vec<usize> = batch.iter().copied().chain([rows, columns]).collect();
+    let x = x
+        .broadcast(IxDyn(&shape))
+        .ok_or_else(|| Error::internal("broadcasting failed"))?;
+    let rank = x.ndim();
+    let (row_stride, column_stride) = (x.strides()[rank - 2], x.strides()[rank - 1]);
+    let firsts = x.index_axis(Axis(rank - 1), 0);
+    let firsts = firsts.index_axis(Axis(rank - 2), 0);
+    Ok(firsts
+        .iter()
+        .map(|first| Matrix {
+            data: std::ptr::from_ref(first),
+            row_stride,
+            column_stride,
+        })
+        .collect())
+}
+
+/// `dst = lhs · rhs`, row-major.
+pub(super) fn product<T: Real>(dst: &mut [T], lhs: &[T], rhs: &[T], [m, k, n]: [usize; 3]) {
+    assert!(dst.len() == m * n && lhs.len() == m * k && rhs.len() == k * n);
+    let matrix = |data: &[T], columns: usize| Matrix {
+        data: data.as_ptr(),
+        row_stride: columns as isize,
+        column_stride: 1,
+    };
+    let (lhs, rhs) = (matrix(lhs, k), matrix(rhs, n));
+    multiply(dst, lhs, rhs, [m, k, n], Parallelism::Rayon(0));
+}
+
+fn multiply<T: Real>(
+    dst: &mut [T],
+    lhs: Matrix<T>,
+    rhs: Matrix<T>,
+    [m, k, n]: [usize; 3],
+    parallelism: Parallelism,
+) {
+    // SAFETY: `dst` holds m·n elements, row-major. The callers take the matrices from slices or
+    // array views of extents m × k and k × n, with those views' strides.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            dst.as_mut_ptr(),
+            1,
+            n as isize,
+            false,
+            lhs.data,
+            lhs.column_stride,
+            lhs.row_stride,
+            rhs.data,
+            rhs.column_stride,
+            rhs.row_stride,
+            T::zero(),
+            T::one(),
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

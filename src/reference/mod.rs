@@ -1,0 +1,18 @@
+//! The original numerics: runs the program itself, by Paddle's definitions.
+//!
+//! In go a program and its inputs, out come the outputs. Nothing here looks at what an op is
+//! lowered to, so that a defect of a lowering can't hide. Every kernel is proved against outputs
+//! recorded from real Paddle.
+
+pub(crate) mod conv;
+mod interpreter;
+pub(crate) mod map;
+pub(crate) mod matmul;
+pub(crate) mod normalize;
+mod real;
+mod values;
+
+pub use interpreter::Reference;
+pub(crate) use real::{Real, with_real};
+pub(crate) use values::Values;
+pub use values::Precision;

@@ -1,0 +1,95 @@
+//! Kernels that normalise along the last axes: softmax and layer normalisation.
+
+use ndarray::{ArrayD, IxDyn};
+use rayon::prelude::*;
+
+use super::real::Real;
+use crate::error::{Error, Result};
+use crate::tensor::{Array, Element};
+
+/// `exp(x - max) / Σ exp(x - max)` along `axis`.
+pub(crate) fn softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
+    let last = x.ndim() - 1;
+    let mut view = x.view();
+    view.swap_axes(axis, last);
+    let mut result = view.as_standard_layout().into_owned();
+    let extent = result.shape()[last];
+    for_each_row(&mut result, extent, softmax_row)?;
+    result.swap_axes(axis, last);
+    Ok(result)
+}
+
+fn softmax_row<T: Real>(row: &mut [T]) {
+    let max = row.iter().copied().fold(T::neg_infinity(), T::max);
+    let mut sum = T::zero();
+    for x in row.iter_mut() {
+        *x = (*x - max).exp();
+        sum += *x;
+    }
+    let scale = sum.recip();
+    for x in row {
+        *x = *x * scale;
+    }
+}
+
+/// `(x - mean) / √(variance + epsilon) · scale + bias` over all axes from `axis` on; `scale` and
+/// `bias` have as many elements as those axes.
+pub(crate) fn layer_norm<T: Real>(
+    x: &Array<T>,
+    scale: Option<&Array<T>>,
+    bias: Option<&Array<T>>,
+    axis: usize,
+    epsilon: f64,
+) -> Result<ArrayD<T>> {
+    let extent = x.shape()[axis..].iter().product();
+    let parameter = |array: Option<&Array<T>>, neutral: T| -> Result<Vec<T>> {
+        let elements = array.map_or_else(|| vec![neutral; extent], |a| a.iter().copied().collect());
+        if elements.len() == extent {
+            return Ok(elements);
+        }
+        Err(Error::malformed(format!(
+            "a scale or bias has {} elements where {extent} are normalised",
+            elements.len()
+        )))
+    };
+    let scale = parameter(scale, T::one())?;
+    let bias = parameter(bias, T::zero())?;
+    let mut result = x.as_standard_layout().into_owned();
+    for_each_row(&mut result, extent, |row| {
+        layer_norm_row(row, &scale, &bias, T::from_f64(epsilon));
+    })?;
+    Ok(result)
+}
+
+fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
+    // Sums of f32 are taken in f64: the reference should add no noise of its own.
+    let count = row.len() as f64;
+    let mean = row.iter().map(|x| Element::to_f64(*x)).sum::<f64>() / count;
+    let squares = row.iter().map(|x| (Element::to_f64(*x) - mean).powi(2));
+    let variance = T::from_f64(squares.sum::<f64>() / count);
+    let mean = T::from_f64(mean);
+    let inverse = (variance + epsilon).sqrt().recip();
+    for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
+        *x = (*x - mean) * inverse * *scale + *bias;
+    }
+}
+
+fn for_each_row<T: Real>(
+    x: &mut ArrayD<T>,
+    extent: usize,
+    kernel: impl Fn(&mut [T]) + Sync + Send,
+) -> Result<()> {
+    if x.is_empty() {
+        return Ok(());
+    }
+    let elements = x
+        .as_slice_mut()
+        .ok_or_else(|| Error::internal("an array is not contiguous"))?;
+    elements.par_chunks_mut(extent).for_each(kernel);
+    Ok(())
+}
+
+/// An array of zeros.
+pub(super) fn zeros<T: Real>(shape: &[usize]) -> ArrayD<T> {
+    ArrayD::from_elem(IxDyn(shape), T::zero())
+}

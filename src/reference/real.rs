@@ -1,0 +1,42 @@
+//! The floating-point types that kernels are generic over.
+
+use num_traits::Float;
+
+use crate::tensor::Element;
+
+/// f32, in which Paddle computes, or f64, to know the rounding of the former.
+pub(crate) trait Real: Element + Float + std::iter::Sum + std::ops::AddAssign {
+    /// The error function, `2/√π ∫₀ˣ exp(-t²) dt`.
+    fn erf(self) -> Self;
+}
+
+impl Real for f32 {
+    fn erf(self) -> Self {
+        libm::erff(self)
+    }
+}
+
+impl Real for f64 {
+    fn erf(self) -> Self {
+        libm::erf(self)
+    }
+}
+
+/// Runs a generic kernel on a tensor of f32 or f64. The kernel returns an array of the same type.
+macro_rules! with_real {
+    ($tensor:expr, $array:ident => $kernel:expr) => {
+        match $tensor {
+            $crate::tensor::Tensor::F32($array) => {
+                Ok($crate::tensor::Element::tensor($kernel.into()))
+            }
+            $crate::tensor::Tensor::F64($array) => {
+                Ok($crate::tensor::Element::tensor($kernel.into()))
+            }
+            other => Err($crate::error::Error::unsupported(format!(
+                "the reference has no kernel for {}",
+                other.dtype()
+            ))),
+        }
+    };
+}
+pub(crate) use with_real;

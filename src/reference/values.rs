@@ -1,0 +1,43 @@
+//! The values of a run, as kernels see them.
+
+use crate::error::{Error, Result};
+use crate::program::ValueId;
+use crate::tensor::{DType, Tensor};
+
+/// In which type a run computes what Paddle computes in float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// As Paddle does.
+    Single,
+    /// In float64, to know how far rounding takes the float32 results from the truth.
+    Double,
+}
+
+/// The values that are alive at one point of a run.
+pub(crate) struct Values<'r> {
+    pub(super) tensors: &'r [Option<Tensor>],
+    pub(super) precision: Precision,
+}
+
+impl Values<'_> {
+    /// The tensor of a value.
+    pub fn get(&self, id: ValueId) -> Result<&Tensor> {
+        self.tensors
+            .get(id.index())
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Error::internal("a value is used before it is computed"))
+    }
+
+    /// The elements of an integer tensor.
+    pub fn integers(&self, id: ValueId) -> Result<Vec<i64>> {
+        Ok(self.get(id)?.to_i64_vec())
+    }
+
+    /// The type in which this run holds what the program declares as `dtype`.
+    pub fn dtype(&self, dtype: DType) -> DType {
+        match (self.precision, dtype) {
+            (Precision::Double, DType::F32) => DType::F64,
+            _ => dtype,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! One model in ONNX Runtime.
+
+use std::path::Path;
+
+use ort::environment::Environment;
+use ort::session::SessionInputValue;
+use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType};
+
+use crate::error::{Error, Result};
+use crate::tensor::{Array, Element, Tensor, with_array};
+
+/// A model that is ready to run.
+pub struct Session {
+    session: ort::session::Session,
+}
+
+impl Session {
+    pub(super) fn open(environment: &Environment, model: &Path) -> Result<Self> {
+        let session = ort::session::Session::builder(environment)
+            .and_then(|mut builder| builder.commit_from_file(model))
+            .map_err(|e| {
+                Error::invalid(format!("ONNX Runtime refuses the model: {e}")).in_file(model)
+            })?;
+        Ok(Self { session })
+    }
+
+    /// Computes all outputs, in the model's order, from the inputs by name.
+    ///
+    /// # Errors
+    /// When ONNX Runtime does not accept the inputs or fails, or an output is of a type that
+    /// [`Tensor`] does not hold.
+    pub fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
+        let fail = |e: ort::Error| Error::invalid(format!("ONNX Runtime failed: {e}"));
+        let takes = |name: &str| self.session.inputs().iter().any(|input| input.name() == name);
+        let mut values: Vec<(String, SessionInputValue<'_>)> = Vec::new();
+        for (name, tensor) in inputs.iter().filter(|(name, _)| takes(name)) {
+            values.push((name.clone(), to_ort(tensor)?.into()));
+        }
+        let outputs = self.session.run(values).map_err(fail)?;
+        outputs
+            .iter()
+            .map(|(name, value)| Ok((name.to_owned(), from_ort(&value)?)))
+            .collect()
+    }
+}
+
+fn to_ort(tensor: &Tensor) -> Result<DynValue> {
+    fn convert<T>(array: &Array<T>) -> ort::Result<DynValue>
+    where
+        T: Element + PrimitiveTensorElementType + std::fmt::Debug,
+    {
+        let elements: Vec<T> = array.iter().copied().collect();
+        let shape: Vec<usize> = array.shape().to_vec();
+        Ok(ort::value::Tensor::from_array((shape, elements))?.into_dyn())
+    }
+    with_array!(tensor, array => convert(array))
+        .map_err(|e| Error::invalid(format!("ONNX Runtime refuses an input: {e}")))
+}
+
+fn from_ort(value: &DynValue) -> Result<Tensor> {
+    fn convert<T: Element + PrimitiveTensorElementType>(value: &DynValue) -> Result<Tensor> {
+        let (shape, elements) = value
+            .try_extract_tensor::<T>()
+            .map_err(|e| Error::internal(format!("an output can't be read: {e}")))?;
+        let shape: Vec<usize> = shape.iter().map(|extent| extent.unsigned_abs() as usize).collect();
+        Tensor::from_elements(&shape, elements.to_vec())
+    }
+    let dtype = value.dtype().tensor_type();
+    match dtype {
+        Some(TensorElementType::Bool) => convert::<bool>(value),
+        Some(TensorElementType::Uint8) => convert::<u8>(value),
+        Some(TensorElementType::Int8) => convert::<i8>(value),
+        Some(TensorElementType::Int16) => convert::<i16>(value),
+        Some(TensorElementType::Int32) => convert::<i32>(value),
+        Some(TensorElementType::Int64) => convert::<i64>(value),
+        Some(TensorElementType::Float16) => convert::<half::f16>(value),
+        Some(TensorElementType::Bfloat16) => convert::<half::bf16>(value),
+        Some(TensorElementType::Float32) => convert::<f32>(value),
+        Some(TensorElementType::Float64) => convert::<f64>(value),
+        other => Err(Error::unsupported(format!("an output of type {other:?}"))),
+    }
+}

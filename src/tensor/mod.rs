@@ -1,0 +1,10 @@
+//! The vocabulary that every stage shares: element types, dimensions and tensors.
+
+mod dim;
+mod dtype;
+mod value;
+
+pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
+pub use dtype::DType;
+pub use value::{Array, Element, Tensor};
+pub(crate) use value::with_array;

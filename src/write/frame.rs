@@ -1,0 +1,109 @@
+//! The protobuf framing of a model around its weights.
+//!
+//! A protobuf message states its size in front, so every size is added up before the first byte
+//! is written. The bytes of weights are then copied between their header and the next one.
+
+use std::io::Write;
+
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
+
+use super::copy::Copier;
+use super::place::{Place, Plan, size};
+use crate::error::Result;
+use crate::lower::{Initializer, OnnxModel};
+use crate::proto::onnx::tensor_proto::DataLocation;
+use crate::proto::onnx::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
+
+/// Field numbers of the messages that are framed by hand; see `proto/onnx.proto`.
+const MODEL_GRAPH: u32 = 7;
+const GRAPH_INITIALIZER: u32 = 5;
+const TENSOR_RAW_DATA: u32 = 9;
+
+/// A model as a sequence of headers and weights.
+pub(super) struct Frames<'m> {
+    /// Everything up to the first initializer.
+    head: Vec<u8>,
+    initializers: Vec<(Vec<u8>, Option<&'m Initializer>)>,
+}
+
+impl<'m> Frames<'m> {
+    pub fn new(model: &'m OnnxModel, plan: &Plan) -> Self {
+        let pairs = model.initializers.iter().zip(&plan.places);
+        let initializers: Vec<_> = pairs.map(|(init, place)| frame(init, place)).collect();
+        let tail: u64 = initializers.iter().map(framed_size).sum();
+        let graph = model.proto.graph.as_ref().map(GraphProto::encode_to_vec);
+        let graph = graph.unwrap_or_default();
+        let mut head = ModelProto {
+            graph: None,
+            ..model.proto.clone()
+        }
+        .encode_to_vec();
+        encode_key(MODEL_GRAPH, WireType::LengthDelimited, &mut head);
+        encode_varint(graph.len() as u64 + tail, &mut head);
+        head.extend(graph);
+        Self { head, initializers }
+    }
+
+    /// The size of the model's file.
+    pub fn size(&self) -> u64 {
+        let tail: u64 = self.initializers.iter().map(framed_size).sum();
+        self.head.len() as u64 + tail
+    }
+
+    pub fn write<W: Write>(&self, copier: &mut Copier<'_>, output: &mut W) -> Result<()> {
+        copier.bytes(&self.head, output)?;
+        for (header, data) in &self.initializers {
+            copier.bytes(header, output)?;
+            if let Some(initializer) = data {
+                copier.data(&initializer.data, output)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn framed_size((header, data): &(Vec<u8>, Option<&Initializer>)) -> u64 {
+    header.len() as u64 + data.map_or(0, size)
+}
+
+/// The bytes before an initializer's data, and the initializer if its data follows.
+fn frame<'m>(initializer: &'m Initializer, place: &Place) -> (Vec<u8>, Option<&'m Initializer>) {
+    let mut tensor = TensorProto {
+        dims: initializer.dims.clone(),
+        data_type: Some(initializer.dtype.onnx_code()),
+        name: Some(initializer.name.clone()),
+        ..TensorProto::default()
+    };
+    let length = size(initializer);
+    let data = match place {
+        Place::Inline => Some(initializer),
+        Place::External {
+            location, offset, ..
+        } => {
+            let entry = |key: &str, value: String| StringStringEntryProto {
+                key: Some(key.into()),
+                value: Some(value),
+            };
+            tensor.external_data = vec![
+                entry("location", location.clone()),
+                entry("offset", offset.to_string()),
+                entry("length", length.to_string()),
+            ];
+            tensor.set_data_location(DataLocation::External);
+            None
+        }
+    };
+    let mut body = tensor.encode_to_vec();
+    let mut follows = 0;
+    if data.is_some() {
+        encode_key(TENSOR_RAW_DATA, WireType::LengthDelimited, &mut body);
+        encode_varint(length, &mut body);
+        follows = length;
+    }
+    let mut header = Vec::with_capacity(body.len() + 16);
+    encode_key(GRAPH_INITIALIZER, WireType::LengthDelimited, &mut header);
+    encode_varint(body.len() as u64 + follows, &mut header);
+    header.extend(body);
+    (header, data)
+}

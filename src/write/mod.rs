@@ -1,0 +1,171 @@
+//! ONNX model → files: streamed, atomic, the same bytes every time.
+//!
+//! Weights go from Paddle's files to the output by byte range. Each is framed by hand around a
+//! header that prost encodes, so that memory does not grow with the weights. Files appear under
+//! their names when they are complete, by rename.
+
+mod copy;
+mod frame;
+mod place;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Error, Result};
+use crate::lower::OnnxModel;
+use copy::Copier;
+use frame::Frames;
+use place::Plan;
+
+/// Where the weights of an ONNX model are stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// In the model's file, or in a second one if the model is too large for one.
+    #[default]
+    Auto,
+    /// In the model's file.
+    Inline,
+    /// In a second file beside it, `NAME.onnx.data`.
+    External,
+    /// In Paddle's own file, to which the model points.
+    Link,
+}
+
+/// Told how far the writing is, and asked whether to go on.
+pub trait Progress {
+    /// `done` of `total` bytes are written. [`ControlFlow::Break`] stops and removes what there is.
+    fn step(&self, done: u64, total: u64) -> ControlFlow<()>;
+}
+
+impl<F: Fn(u64, u64) -> ControlFlow<()>> Progress for F {
+    fn step(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self(done, total)
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The model.
+    pub model: PathBuf,
+    /// The file with its weights, if they are in one of their own.
+    pub data: Option<PathBuf>,
+    /// The bytes of both.
+    pub bytes: u64,
+}
+
+/// Writes a model to `output`.
+///
+/// # Errors
+/// When the folder does not exist or can't be written, the disk is full, the weights have changed,
+/// the model is too large for the asked form, or `progress` breaks off. No file is left then.
+pub(crate) fn write(
+    model: &OnnxModel,
+    output: &Path,
+    weights: Weights,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    let folder = folder_of(output)?;
+    let data_name = data_name(output)?;
+    let plan = Plan::new(model, folder, weights, &data_name)?;
+    let frames = Frames::new(model, &plan);
+    refuse_too_large(&frames, weights)?;
+    let mut copier = Copier::new(frames.size() + plan.data_size, progress);
+
+    let data = if plan.data_size > 0 {
+        let mut file = temporary(folder)?;
+        plan.write_data(model, &mut copier, file.as_file_mut())
+            .map_err(|e| e.in_file(&folder.join(&data_name)))?;
+        Some((file, folder.join(&data_name)))
+    } else {
+        None
+    };
+    let mut file = temporary(folder)?;
+    let mut writer = BufWriter::with_capacity(1 << 16, file.as_file_mut());
+    frames
+        .write(&mut copier, &mut writer)
+        .map_err(|e| e.in_file(output))?;
+    writer
+        .flush()
+        .map_err(|e| Error::io(output, "write the model", e))?;
+    drop(writer);
+
+    let mut written = Written {
+        model: output.to_path_buf(),
+        data: None,
+        bytes: frames.size() + plan.data_size,
+    };
+    if let Some((file, path)) = data {
+        persist(file, &path)?;
+        written.data = Some(path);
+    }
+    persist(file, output)?;
+    Ok(written)
+}
+
+fn refuse_too_large(frames: &Frames<'_>, weights: Weights) -> Result<()> {
+    if frames.size() <= place::LARGEST_MODEL {
+        return Ok(());
+    }
+    let advice = match weights {
+        Weights::Inline => "use --weights external",
+        _ => "the graph alone is too large for the format",
+    };
+    Err(Error::invalid(format!(
+        "the model would take {} bytes, and protobuf allows {} in one file; {advice}",
+        frames.size(),
+        place::LARGEST_MODEL
+    )))
+}
+
+/// The folder of the output, which must exist.
+fn folder_of(output: &Path) -> Result<&Path> {
+    let folder = match output.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(Error::invalid("the output folder is a file").in_file(folder)),
+        Err(e) => return Err(Error::io(folder, "open the output folder", e)),
+    }
+    if output.is_dir() {
+        return Err(Error::invalid(
+            "the output is a folder; name a file in it, such as model.onnx",
+        )
+        .in_file(output));
+    }
+    Ok(folder)
+}
+
+fn data_name(output: &Path) -> Result<String> {
+    let name = output.file_name().and_then(OsStr::to_str);
+    name.map(|name| format!("{name}.data"))
+        .ok_or_else(|| Error::invalid("the output's name is not valid Unicode").in_file(output))
+}
+
+/// A file that is removed unless it gets its name.
+fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".paddle2onnx-").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // What the user's umask leaves of it, as with any other file.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder
+        .tempfile_in(folder)
+        .map_err(|e| Error::io(folder, "create a file in the output folder", e))
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
+    file.persist(path)
+        .map(drop)
+        .map_err(|e| Error::io(path, "rename the finished file", e.error))
+}

@@ -1,0 +1,111 @@
+//! Every op against what real Paddle gives: the reference interpreter, and the converted model in
+//! ONNX Runtime, on the programs of `fixtures/ops/`.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use paddle2onnx::verify::{Inputs, Side, Tolerance, VerifyOptions, verify};
+use paddle2onnx::{Accuracy, ConvertOptions, Model, OPSETS, supported_ops};
+
+/// The tolerance for the op that a case is about, whose folder has its name.
+fn tolerance(program: &Path) -> Tolerance {
+    let folder = program.parent().and_then(Path::file_name).unwrap();
+    let ops = supported_ops();
+    let op = ops.iter().find(|op| folder == op.name);
+    let limit = match op.map(|op| op.accuracy) {
+        Some(Accuracy::Exact) => 0.0,
+        Some(Accuracy::Rounded) => 1e-6,
+        // Cases of a folder without an op of this name combine several.
+        _ => 1e-5,
+    };
+    Tolerance {
+        atol: limit,
+        rtol: limit,
+    }
+}
+
+/// What is wrong with a case; nothing if all sides agree.
+fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
+    let goldens = support::goldens(program);
+    let options = VerifyOptions {
+        inputs: Inputs::Files(goldens.clone()),
+        expected: goldens,
+        tolerance: tolerance(program),
+        ort_lib: Some(support::onnx_runtime().to_path_buf()),
+    };
+    let output = folder.join("model.onnx");
+    let convert = ConvertOptions {
+        opset,
+        ..ConvertOptions::default()
+    };
+    let report = Model::open(program, None).and_then(|model| {
+        model.convert(&output, &convert)?;
+        verify(&model, &output, &options, &|_| {})
+    });
+    let report = match report {
+        Ok(report) => report,
+        Err(e) => return vec![e.to_string()],
+    };
+    let mut failures = Vec::new();
+    for run in &report.runs {
+        for output in &run.outputs {
+            for c in output.comparisons.iter().filter(|c| !c.agrees) {
+                // Paddle is the truth: what agrees with it need not agree with the other side.
+                if c.against == Side::Expected {
+                    failures.push(format!(
+                        "{} {}: {} against {}: {:?}",
+                        run.inputs,
+                        output.name,
+                        c.side.label(),
+                        c.against.label(),
+                        c.metrics
+                    ));
+                }
+            }
+        }
+    }
+    failures
+}
+
+fn check_all(opset: u32) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut failed = Vec::new();
+    for program in support::programs("ops") {
+        let failures = failures(&program, opset, folder.path());
+        if !failures.is_empty() {
+            failed.push(format!("{}\n    {}", program.display(), failures.join("\n    ")));
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} cases fail at opset {opset}:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+#[test]
+fn every_case_gives_what_paddle_gives() {
+    check_all(*OPSETS.start());
+}
+
+#[test]
+fn every_case_gives_what_paddle_gives_at_the_newest_opset() {
+    check_all(*OPSETS.end());
+}
+
+#[test]
+fn every_op_has_a_case_in_each_spelling() {
+    let mut used = BTreeSet::new();
+    for program in support::programs("ops") {
+        let model = Model::open(&program, None).unwrap();
+        let ops = model.program().ops().iter();
+        used.extend(ops.map(|op| op.source.name.clone()));
+    }
+    let ops = supported_ops();
+    let spellings = ops.iter().flat_map(|op| &op.legacy);
+    let untested: Vec<_> = spellings.filter(|name| !used.contains(**name)).collect();
+    assert!(untested.is_empty(), "ops without a case: {untested:?}");
+}

@@ -1,0 +1,90 @@
+//! What the integration tests share: the fixtures, and an ONNX Runtime.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use paddle2onnx::runtime::OnnxRuntime;
+
+/// The version that is installed where none is found.
+const ONNX_RUNTIME: &str = "onnxruntime==1.32.0";
+
+/// A file or folder below `fixtures/`.
+pub fn fixture(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(path)
+}
+
+/// All `.pdmodel` files below a folder of `fixtures/`, sorted.
+pub fn programs(folder: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "pdmodel") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&fixture(folder), &mut found);
+    found.sort();
+    assert!(!found.is_empty(), "no programs in fixtures/{folder}");
+    found
+}
+
+/// The recorded inputs and outputs of a program: `NAME.0.npz`, `NAME.1.npz`, …
+pub fn goldens(program: &Path) -> Vec<PathBuf> {
+    let numbered = (0..).map(|number| program.with_extension(format!("{number}.npz")));
+    let goldens: Vec<PathBuf> = numbered.take_while(|path| path.exists()).collect();
+    assert!(!goldens.is_empty(), "no goldens of {}", program.display());
+    goldens
+}
+
+/// ONNX Runtime's library: found as `verify` finds it, else installed once into `target/`.
+///
+/// # Panics
+/// When there is none and it can't be installed. A test without it would prove nothing.
+pub fn onnx_runtime() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| match OnnxRuntime::load(None) {
+        Ok(runtime) => runtime.library().to_path_buf(),
+        Err(missing) => {
+            let runtime = OnnxRuntime::load(Some(&installed(&missing)));
+            runtime.unwrap().library().to_path_buf()
+        }
+    })
+}
+
+fn installed(missing: &paddle2onnx::Error) -> PathBuf {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let packages = target.join(ONNX_RUNTIME.replace("==", "-"));
+    let library = packages.join("onnxruntime/capi");
+    if library.is_dir() {
+        return library;
+    }
+    // Into a folder of its own first, so that a broken installation is never taken for a whole one.
+    let partial = target.join(format!("onnxruntime-{}.partial", std::process::id()));
+    let install = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+        .arg(&partial)
+        .arg(ONNX_RUNTIME)
+        .output();
+    match install {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => panic!(
+            "{missing}\ninstalling it failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+        Err(e) => panic!("{missing}\ninstalling it failed: python3: {e}"),
+    }
+    // Another test process may have been faster, which is as good.
+    let _ = fs::rename(&partial, &packages);
+    let _ = fs::remove_dir_all(&partial);
+    library
+}
