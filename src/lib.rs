@@ -15,9 +15,6 @@
 //! # }
 //! ```
 
-#![deny(unsafe_op_in_unsafe_fn)]
-#![warn(missing_docs)]
-
 mod error;
 mod lower;
 mod model;
@@ -34,7 +31,7 @@ mod write;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use lower::{DEFAULT_OPSET, OPSETS};
-pub use model::{Conversion, ConvertOptions, Model, Summary};
+pub use model::{Conversion, ConvertOptions, MacCount, Model, Port, Summary};
 pub use ops::{Accuracy, SupportedOp, supported_ops};
 pub use read::{ByteRange, ModelFiles, WeightFiles};
 pub use write::{Progress, Weights, Written};

@@ -1,6 +1,6 @@
 //! A Paddle model: what callers open, inspect and convert.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use crate::error::{Error, Result};
 use crate::lower::{self, DEFAULT_OPSET};
 use crate::normalise;
 use crate::ops::{self, Macs};
-use crate::program::{Origin, Program};
+use crate::program::{OpKind, Origin, Program, ValueId};
 use crate::read::{self, ModelFiles, program_desc};
-use crate::tensor::Dim;
+use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
 /// An opened model. Its weights stay in their files.
@@ -52,14 +52,31 @@ pub struct Conversion {
 /// What a model consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
+    /// The inputs, in the order of the file.
+    pub inputs: Vec<Port>,
+    /// The outputs, in the order of the file; their shapes as far as the ops tell.
+    pub outputs: Vec<Port>,
     /// How often each op occurs, by PHI name (the file's name where it is not supported).
     pub ops: BTreeMap<String, usize>,
     /// The names of ops that can't be converted.
     pub unsupported: Vec<String>,
+    /// If all ops are supported but one is not what its definition expects: what is wrong.
+    pub problem: Option<String>,
     /// The elements of all weights that the program reads.
     pub parameters: u64,
     /// Multiply-accumulates, if the ops are supported and no cost depends on more than the batch.
     pub macs: Option<MacCount>,
+}
+
+/// A tensor that goes in or comes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The name by which callers know it.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The shape; symbols stand for what the inputs set.
+    pub shape: Vec<Dim>,
 }
 
 /// Multiply-accumulates of one run at batch 1.
@@ -126,30 +143,55 @@ impl Model {
     }
 
     /// Counts what the model consists of. Extents that the inputs leave open count as 1.
-    ///
-    /// # Errors
-    /// When an op is not what its definition expects.
-    pub fn summary(&self) -> Result<Summary> {
+    pub fn summary(&self) -> Summary {
         let program = &self.program;
         let mut counts = BTreeMap::new();
-        let mut unsupported = BTreeMap::new();
+        let mut unsupported = BTreeSet::new();
         for op in program.ops() {
             *counts.entry(op.kind.name().to_owned()).or_insert(0) += 1;
-            if let crate::program::OpKind::Unknown(name) = &op.kind {
-                unsupported.insert(name.clone(), ());
+            if let OpKind::Unknown(name) = &op.kind {
+                unsupported.insert(name.clone());
             }
         }
-        let macs = if unsupported.is_empty() {
-            self.macs().map_err(|e| e.in_file(&self.files.program))?
-        } else {
-            None
-        };
-        Ok(Summary {
+        let mut summary = Summary {
+            inputs: program.inputs().iter().map(|id| self.declared(*id)).collect(),
+            outputs: program.outputs().iter().map(|o| self.declared(o.value)).collect(),
             ops: counts,
-            unsupported: unsupported.into_keys().collect(),
+            unsupported: unsupported.into_iter().collect(),
+            problem: None,
             parameters: self.parameters(),
-            macs,
-        })
+            macs: None,
+        };
+        for (port, output) in summary.outputs.iter_mut().zip(program.outputs()) {
+            port.name.clone_from(&output.name);
+        }
+        if summary.unsupported.is_empty() {
+            match self.analyse(&mut summary) {
+                Ok(()) => {}
+                Err(e) => summary.problem = Some(e.in_file(&self.files.program).to_string()),
+            }
+        }
+        summary
+    }
+
+    fn declared(&self, id: ValueId) -> Port {
+        let value = &self.program[id];
+        Port {
+            name: value.name.clone(),
+            dtype: value.dtype,
+            shape: value.shape.clone(),
+        }
+    }
+
+    /// Adds what only the ops know.
+    fn analyse(&self, summary: &mut Summary) -> Result<()> {
+        let operators = ops::resolve(&self.program)?;
+        let facts = ops::infer(&self.program, &operators)?;
+        for (port, output) in summary.outputs.iter_mut().zip(self.program.outputs()) {
+            port.shape.clone_from(&facts.get(output.value).shape);
+        }
+        summary.macs = self.macs()?;
+        Ok(())
     }
 
     fn parameters(&self) -> u64 {

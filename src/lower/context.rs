@@ -158,4 +158,11 @@ impl<'p> Lowering<'p> {
             _ => self.node("Concat", tensors, [("axis", NodeAttr::Int(axis))]),
         }
     }
+
+    /// The elements `start..end` along one axis; negative positions count from the end.
+    pub fn slice(&mut self, x: TensorId, start: i64, end: i64, axis: i64) -> TensorId {
+        let (starts, ends) = (self.vector(&[start]), self.vector(&[end]));
+        let axes = self.vector(&[axis]);
+        self.node("Slice", &[x, starts, ends, axes], [])
+    }
 }

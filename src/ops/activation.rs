@@ -15,7 +15,12 @@ use crate::tensor::{Tensor, normalize_axis};
 
 pub(super) const OPS: &[OpDef] = &[
     of_x("gelu", &[plain(&["gelu"])], Gelu::parse),
-    of_x("softmax", &[plain(&["softmax"])], Softmax::parse),
+    of_x(
+        "softmax",
+        // The layout is a hint to oneDNN; the axis alone says what is summed.
+        &[plain(&["softmax"]).ignoring(&["is_test", "data_format"])],
+        Softmax::parse,
+    ),
     of_x("relu", &[plain(&["relu"])], unary::<Relu>),
     of_x("sigmoid", &[plain(&["sigmoid"])], unary::<Sigmoid>),
     of_x("tanh", &[plain(&["tanh"])], unary::<Tanh>),
@@ -176,8 +181,6 @@ struct Softmax {
 
 impl Softmax {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // The layout is a hint to oneDNN; the axis alone says what is summed.
-        op.ignore("data_format");
         Ok(Box::new(Self {
             x: op.operand("x")?,
             axis: op.attr_or("axis", -1)?,

@@ -11,17 +11,26 @@ use crate::reference::Values;
 use crate::reference::conv::{Window, conv2d};
 use crate::tensor::{Array, Dim, Tensor};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "conv2d",
-    operands: &["input", "filter"],
-    legacy: &[Legacy::new(
-        &["conv2d"],
-        &[From::Slot("Input"), From::Slot("Filter")],
-        &["Output"],
-    )],
-    accuracy: Accuracy::Accumulated,
-    parse: Conv2d::parse,
-}];
+pub(super) const OPS: &[OpDef] = &[
+    convolution("conv2d", &[form(&["conv2d"])]),
+    // The same with as many groups as channels: only Paddle's choice of kernel differs.
+    convolution("depthwise_conv2d", &[form(&["depthwise_conv2d"])]),
+];
+
+const fn form(names: &'static [&'static str]) -> Legacy {
+    let operands = &[From::Slot("Input"), From::Slot("Filter")];
+    Legacy::new(names, operands, &["Output"]).ignoring(&["is_test"])
+}
+
+const fn convolution(name: &'static str, legacy: &'static [Legacy]) -> OpDef {
+    OpDef {
+        name,
+        operands: &["input", "filter"],
+        legacy,
+        accuracy: Accuracy::Accumulated,
+        parse: Conv2d::parse,
+    }
+}
 
 /// Where a channels-last image has its axes, seen from a channels-first one, and back.
 const TO_CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];

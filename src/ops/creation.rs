@@ -107,10 +107,8 @@ fn take_value(builder: &mut Builder<'_>, draft: &mut Draft) -> Result<Operand> {
     Ok(Operand::One(builder.constant(tensor)))
 }
 
+/// Paddle, too, reads the text as an f64, whatever the type.
 fn parse_number(text: &str, dtype: DType) -> Result<Tensor> {
-    if let Ok(integer) = text.parse::<i64>() {
-        return Ok(Tensor::scalar(integer).cast(dtype));
-    }
     let number = text.parse::<f64>();
     number
         .map(|number| Tensor::scalar_of(dtype, number))

@@ -310,6 +310,27 @@ impl Split {
     }
 }
 
+/// The parts of an axis of unknown extent: those before the part that takes what is left over are
+/// counted from the start, those behind it from the end.
+fn lower_around(g: &mut Lowering<'_>, x: TensorId, extents: &[Dim], axis: i64) -> Vec<TensorId> {
+    let free = extents.iter().position(|extent| extent.known().is_none());
+    let mut start = 0;
+    let parts = extents.iter().enumerate().map(|(position, extent)| {
+        let begin = start;
+        let behind = extents[position + 1..].iter().filter_map(Dim::known).sum::<i64>();
+        let counts_from_end = free.is_some_and(|free| position >= free);
+        let end = match extent.known() {
+            Some(extent) if !counts_from_end => begin + extent,
+            // Seen from the end, the last position is no position but "all".
+            _ if behind == 0 => i64::MAX,
+            _ => -behind,
+        };
+        start = end;
+        g.slice(x, begin, end, axis)
+    });
+    parts.collect()
+}
+
 impl Operator for Split {
     fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
         let (axis, extents) = self.axis_and_extents(facts)?;
@@ -328,9 +349,7 @@ impl Operator for Split {
         match (known, &self.parts) {
             (Some(known), _) => Ok(g.split(x, &known, axis as i64)),
             (None, Parts::Number(number)) => Ok(g.split_evenly(x, *number as usize, axis as i64)),
-            (None, Parts::Sections(_)) => Err(Error::unsupported(
-                "a split of an axis of unknown extent into a part of unknown extent",
-            )),
+            (None, Parts::Sections(_)) => Ok(lower_around(g, x, &extents, axis as i64)),
         }
     }
 

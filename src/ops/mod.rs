@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 
 pub use def::Accuracy;
 pub(crate) use def::{From, Legacy, OpDef};
-pub use operator::Fact;
 pub(crate) use operator::{Facts, Macs, Operator};
 pub(crate) use reader::OpReader;
 

@@ -20,7 +20,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
             From::Optional("Bias"),
         ],
         &["Y"],
-    )],
+    )
+    .ignoring(&["is_test"])],
     accuracy: Accuracy::Accumulated,
     parse: LayerNorm::parse,
 }];
@@ -39,8 +40,6 @@ struct LayerNorm {
 
 impl LayerNorm {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // A hint to the kernel choice, which is the same at inference.
-        op.ignore("is_test");
         Ok(Box::new(Self {
             x: op.operand("x")?,
             scale: op.optional("scale")?,

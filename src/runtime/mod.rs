@@ -38,7 +38,9 @@ impl OnnxRuntime {
         if let Some(runtime) = loaded.as_ref() {
             return Ok(runtime.clone());
         }
+        // Absolute, since `ort` looks for relative paths beside the executable first.
         let library = find::library(library)?;
+        let library = library.canonicalize().unwrap_or(library);
         let fail = |e: &dyn std::fmt::Display| {
             Error::invalid(format!("could not load ONNX Runtime: {e}")).in_file(&library)
         };
@@ -51,7 +53,7 @@ impl OnnxRuntime {
         environment.set_log_level(ort::logging::LogLevel::Error);
         let runtime = Self {
             environment,
-            version: version(ort::info()),
+            version: version(&library, ort::info()),
             library,
         };
         *loaded = Some(runtime.clone());
@@ -77,10 +79,37 @@ impl OnnxRuntime {
     }
 }
 
-/// The version in a build description such as `ORT Build Info: git-branch=rel-1.19.0, …`.
-fn version(info: &str) -> String {
+/// The version in a library's name such as `libonnxruntime.so.1.32.0`, or in a build description
+/// such as `ORT Build Info: git-branch=rel-1.19.0, …`; the description if there is none in either.
+fn version(library: &Path, info: &str) -> String {
+    let name = library.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let number = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let number = number.trim_end_matches(|c: char| !c.is_ascii_digit());
+    if number.split('.').count() == 3 && number.chars().all(|c| c == '.' || c.is_ascii_digit()) {
+        return number.to_owned();
+    }
     info.split_once("git-branch=rel-")
         .and_then(|(_, rest)| rest.split(',').next())
         .unwrap_or(info)
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_in_the_name_or_in_the_description() {
+        let info = "ORT Build Info: git-branch=rel-1.19.0, git-commit-id=26250ae";
+        let other = "ORT Build Info: git-branch=HEAD, git-commit-id=fab30a4";
+        for (name, info, expected) in [
+            ("libonnxruntime.so.1.32.0", other, "1.32.0"),
+            ("libonnxruntime.1.20.1.dylib", other, "1.20.1"),
+            ("libonnxruntime.so.1", info, "1.19.0"),
+            ("onnxruntime.dll", info, "1.19.0"),
+            ("libonnxruntime.so", other, other),
+        ] {
+            assert_eq!(version(Path::new(name), info), expected, "{name}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ fn from_file(program: &Program, path: &Path) -> Result<Set> {
         .iter()
         .map(|id| program[*id].name.as_str())
         .collect();
-    let tensors = npz::read(path, &names, "input")?;
+    let tensors = npz::read(path, &names)?;
     Ok(Set {
         label: path.display().to_string(),
         tensors: names.iter().map(|n| (*n).to_owned()).zip(tensors).collect(),

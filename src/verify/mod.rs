@@ -14,6 +14,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 pub use metrics::{Argmax, Metrics, Tolerance};
+pub use npz::read as read_npz;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -174,7 +175,7 @@ pub fn verify(
         let onnx = session.run(&set.tensors).map_err(|e| e.in_file(onnx))?;
         let onnx_runtime_seconds = start.elapsed().as_secs_f64();
         let expected = options.expected.get(position);
-        let expected = expected.map(|path| npz::outputs(path, &names)).transpose()?;
+        let expected = expected.map(|path| npz::read(path, &names)).transpose()?;
         let sides = Sides {
             reference,
             onnx: onnx.into_iter().map(|(_, tensor)| tensor).collect(),

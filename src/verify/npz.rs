@@ -11,11 +11,11 @@ use crate::tensor::{Element, Tensor};
 
 type Archive = NpzReader<File>;
 
-/// The arrays of an archive with these names, in this order.
+/// The arrays of a `.npz` archive with these names, in this order.
 ///
 /// # Errors
 /// When the archive can't be read or lacks one of them.
-pub(super) fn read(path: &Path, names: &[&str], what: &str) -> Result<Vec<Tensor>> {
+pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Tensor>> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the arrays", e))?;
     let mut archive = NpzReader::new(file).map_err(|e| damaged(path, &e))?;
     let entries = archive.names().map_err(|e| damaged(path, &e))?;
@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path, names: &[&str], what: &str) -> Result<Vec<Tensor
     for name in names {
         let Some(position) = available.iter().position(|other| other == name) else {
             return Err(Error::invalid(format!(
-                "the archive has no array for the {what} `{name}`, only: {}",
+                "the archive has no array `{name}`, only: {}",
                 available.join(", ")
             ))
             .in_file(path));
@@ -37,11 +37,6 @@ pub(super) fn read(path: &Path, names: &[&str], what: &str) -> Result<Vec<Tensor
         tensors.push(tensor.map_err(|e| e.in_file(path))?);
     }
     Ok(tensors)
-}
-
-/// Recorded outputs.
-pub(super) fn outputs(path: &Path, names: &[&str]) -> Result<Vec<Tensor>> {
-    read(path, names, "output")
 }
 
 fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {

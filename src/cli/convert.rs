@@ -1,0 +1,200 @@
+//! `convert`: writes a model as ONNX, and on request proves it.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::ValueEnum;
+use paddle2onnx::verify::Report;
+use paddle2onnx::{Conversion, ConvertOptions, Model, Weights};
+use serde::Serialize;
+
+use super::progress::Line;
+use super::verify::{self, Comparing, Opset};
+use super::{Outcome, Result, complain, interrupt, print, print_json, render};
+
+/// Converts a Paddle model to ONNX.
+///
+/// MODEL is a program (inference.pdmodel, or __model__ of Paddle 1.x), or a folder with one in it.
+/// The output appears when it is complete: nothing is left of a conversion that fails.
+#[derive(clap::Args)]
+#[command(after_long_help = EXAMPLES, mut_group("Comparing", |group| group.requires("verify")))]
+pub struct Args {
+    /// The program, or the folder with it
+    model: PathBuf,
+
+    /// Where to write the ONNX model [default: beside the program, as NAME.onnx]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// The weights: a .pdiparams file or a folder with one file per variable
+    /// [default: beside the program]
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+
+    #[command(flatten)]
+    opset: Opset,
+
+    /// Where to put the weights [default: inline if protobuf's limit of 2 GiB allows it, else
+    /// external]
+    #[arg(long, value_enum)]
+    weights: Option<Placement>,
+
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    json: bool,
+
+    /// Run both models afterwards and compare what they compute; exit with 1 if they differ
+    #[arg(long)]
+    verify: bool,
+
+    #[command(flatten, next_help_heading = "Options of --verify")]
+    comparing: Comparing,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Write model/inference.onnx:
+      paddle2onnx-rs convert model/inference.pdmodel
+
+  Write to another place, for ONNX's operator set 19:
+      paddle2onnx-rs convert model -o vit.onnx --opset 19
+
+  Leave the weights in Paddle's file, to which the ONNX model then points:
+      paddle2onnx-rs convert model --weights link
+
+  Prove the result against ONNX Runtime at batch sizes 1 and 8:
+      paddle2onnx-rs convert model --verify --batch 1,8";
+
+/// Where the weights go, as the user names it.
+#[derive(Clone, Copy, ValueEnum)]
+enum Placement {
+    /// In the ONNX file
+    Inline,
+    /// In a second file beside it, NAME.onnx.data
+    External,
+    /// In Paddle's own file, which must be in or below the output's folder
+    Link,
+}
+
+impl From<Placement> for Weights {
+    fn from(placement: Placement) -> Self {
+        match placement {
+            Placement::Inline => Weights::Inline,
+            Placement::External => Weights::External,
+            Placement::Link => Weights::Link,
+        }
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Converted<'a> {
+    output: &'a Path,
+    /// The second file, if there is one.
+    data: Option<&'a Path>,
+    /// The bytes of both.
+    bytes: u64,
+    nodes: usize,
+    opset: u32,
+    weights: &'static str,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<&'a Report>,
+}
+
+/// Converts, and verifies if that was asked for.
+pub fn run(args: &Args) -> Result<Outcome> {
+    interrupt::install()?;
+    let start = Instant::now();
+    let model = Model::open(&args.model, args.params.as_deref())?;
+    let output = args.output.clone().unwrap_or_else(|| default_output(&model));
+    if args.verify {
+        // Before the work, not after it.
+        args.comparing.require_runtime()?;
+    }
+    let weights = args.weights.map_or(Weights::Auto, Weights::from);
+    let conversion = write(&model, &output, args.opset.number(), weights)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let report = if args.verify { Some(prove(&model, &output, args)?) } else { None };
+
+    let converted = Converted {
+        output: &output,
+        data: conversion.written.data.as_deref(),
+        bytes: conversion.written.bytes,
+        nodes: conversion.nodes,
+        opset: args.opset.number(),
+        weights: placement(&conversion, weights),
+        seconds,
+        verification: report.as_ref(),
+    };
+    if args.json {
+        print_json(&converted)?;
+    } else {
+        print(&text(&converted))?;
+    }
+    match report {
+        Some(report) if !report.parity => {
+            complain(&format!(
+                "{} was written, but it does not compute what {} computes",
+                output.display(),
+                model.files().program.display()
+            ));
+            Ok(Outcome::NoParity)
+        }
+        _ => Ok(Outcome::Success),
+    }
+}
+
+/// Writes the ONNX model, with progress, until a signal comes.
+pub fn write(model: &Model, output: &Path, opset: u32, weights: Weights) -> Result<Conversion> {
+    let line = Line::bytes();
+    let options = ConvertOptions {
+        opset,
+        weights,
+        progress: &line,
+    };
+    Ok(interrupt::while_writing(|| model.convert(output, &options))?)
+}
+
+fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
+    let report = verify::compare(model, output, &args.comparing);
+    report.map_err(|e| e.after(&format!("{} was written but not verified", output.display())))
+}
+
+/// Beside the program, under its name. `__model__` says nothing, so that is `model`.
+fn default_output(model: &Model) -> PathBuf {
+    let program = &model.files().program;
+    if program.file_name().is_some_and(|name| name == "__model__") {
+        return program.with_file_name("model.onnx");
+    }
+    program.with_extension("onnx")
+}
+
+fn placement(conversion: &Conversion, asked: Weights) -> &'static str {
+    match (asked, &conversion.written.data) {
+        (_, Some(_)) => "external",
+        (Weights::Link, None) => "link",
+        (_, None) => "inline",
+    }
+}
+
+fn text(converted: &Converted<'_>) -> String {
+    let weights = match (converted.weights, converted.data) {
+        (_, Some(data)) => format!("in {}", data.display()),
+        ("link", None) => "in Paddle's own file".into(),
+        _ => "in the same file".into(),
+    };
+    let mut text = render::fields(&[
+        ("Output", converted.output.display().to_string()),
+        ("Weights", weights),
+        ("Size", render::bytes(converted.bytes)),
+        ("Nodes", converted.nodes.to_string()),
+        ("Opset", converted.opset.to_string()),
+        ("Time", format!("{:.2} s", converted.seconds)),
+    ]);
+    if let Some(report) = converted.verification {
+        text.push('\n');
+        text.push_str(&render::report(report));
+    }
+    text
+}

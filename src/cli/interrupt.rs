@@ -1,0 +1,87 @@
+//! Ctrl-C and SIGTERM, without leaving half a file behind.
+//!
+//! While an output is written, a signal only sets a flag: the writing notices, and removes its
+//! temporary files. At any other time the process ends at once, after its scratch folder is gone.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
+
+use super::{Failure, Result};
+
+/// What shells give for a process that Ctrl-C ended.
+pub const EXIT_CODE: u8 = 130;
+
+struct State {
+    requested: bool,
+    writing: bool,
+    scratch: Option<TempDir>,
+}
+
+static STATE: Mutex<State> = Mutex::new(State {
+    requested: false,
+    writing: false,
+    scratch: None,
+});
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Begins to handle signals.
+pub fn install() -> Result<()> {
+    ctrlc::set_handler(on_signal)
+        .map_err(|e| Failure::new(format!("could not install the handler of Ctrl-C: {e}")))
+}
+
+/// Runs on a thread of its own. The lock is kept until the end, so that nothing begins to write
+/// after the look at the state.
+fn on_signal() {
+    let mut state = state();
+    state.requested = true;
+    if state.writing {
+        return;
+    }
+    state.scratch = None;
+    super::complain("interrupted");
+    std::process::exit(EXIT_CODE.into());
+}
+
+/// Ends what was asked to end while something was written.
+pub fn check() -> Result<()> {
+    if state().requested {
+        return Err(Failure::interrupted());
+    }
+    Ok(())
+}
+
+/// Whether to go on with the writing.
+pub fn flow() -> ControlFlow<()> {
+    if state().requested {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Does `work`, which writes an output and looks at [`flow`] while it does.
+pub fn while_writing<T>(work: impl FnOnce() -> T) -> T {
+    state().writing = true;
+    let result = work();
+    state().writing = false;
+    result
+}
+
+/// Does `work` with a folder that is removed at its end, however that comes.
+pub fn with_scratch<T>(work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let folder = tempfile::Builder::new().prefix("paddle2onnx-").tempdir();
+    let folder =
+        folder.map_err(|e| Failure::new(format!("could not create a temporary folder: {e}")))?;
+    let path = folder.path().to_path_buf();
+    state().scratch = Some(folder);
+    let result = work(&path);
+    state().scratch = None;
+    result
+}

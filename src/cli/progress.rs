@@ -1,0 +1,79 @@
+//! Progress on the terminal, for work that takes longer than a moment.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal};
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use paddle2onnx::Progress;
+
+use super::interrupt;
+
+/// Quicker work shows nothing: a bar that flashes up tells nobody anything.
+const MOMENT: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
+
+/// A line on stderr that appears after a [`MOMENT`] and vanishes at the end. Never shown where
+/// stderr is no terminal.
+pub struct Line {
+    bar: ProgressBar,
+    appearing: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Line {
+    /// A bar of bytes done, of all.
+    pub fn bytes() -> Self {
+        Self::new("{bar:30} {decimal_bytes} of {decimal_total_bytes}, {eta} left")
+    }
+
+    /// The name of what is being done.
+    pub fn stages() -> Self {
+        Self::new("{spinner} {msg} ({elapsed})")
+    }
+
+    fn new(template: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.expect("the templates are constants of this file"));
+        let appearing = io::stderr().is_terminal().then(|| appear_later(bar.clone()));
+        Self { bar, appearing }
+    }
+
+    /// Says what is being done now.
+    pub fn say(&self, what: impl Into<Cow<'static, str>>) {
+        self.bar.set_message(what);
+    }
+}
+
+fn appear_later(bar: ProgressBar) -> (Sender<()>, JoinHandle<()>) {
+    let (done, is_done) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        if is_done.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(TICK);
+        }
+    });
+    (done, thread)
+}
+
+impl Progress for Line {
+    fn step(&self, done: u64, total: u64) -> ControlFlow<()> {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        interrupt::flow()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some((done, thread)) = self.appearing.take() {
+            drop(done);
+            // It can only have panicked, and then there is no bar to clear.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}

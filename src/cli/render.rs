@@ -1,0 +1,161 @@
+//! Values as text for people. Styles are written out in full; `anstream` drops them where they
+//! can't be shown.
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::DecimalBytes;
+use paddle2onnx::tensor::display_shape;
+use paddle2onnx::verify::{Comparison, OutputReport, Report, Run, Side};
+
+/// Errors, and answers that are no.
+pub const BAD: Style = AnsiColor::Red.on_default();
+/// Answers that are yes.
+const GOOD: Style = AnsiColor::Green.on_default();
+const HEADING: Style = Style::new().bold();
+
+/// The width of the labels of [`fields`].
+const LABEL: usize = 11;
+
+/// One line per field, the values below each other.
+pub fn fields(fields: &[(&str, String)]) -> String {
+    let mut text = String::new();
+    for (label, value) in fields {
+        let _ = writeln!(text, "{HEADING}{label:LABEL$}{HEADING:#} {value}");
+    }
+    text
+}
+
+/// A size, as in `344.21 MB`.
+pub fn bytes(count: u64) -> String {
+    DecimalBytes(count).to_string()
+}
+
+/// A count in millions, as in `86.57 M`.
+pub fn mega(count: u64) -> String {
+    scaled(count, 1e6, "M")
+}
+
+/// A count in thousand millions, as in `16.85 G`.
+pub fn giga(count: u64) -> String {
+    scaled(count, 1e9, "G")
+}
+
+/// Two decimals, and more where they would leave nothing.
+fn scaled(count: u64, unit: f64, name: &str) -> String {
+    let value = count as f64 / unit;
+    if value >= 0.1 || count == 0 {
+        format!("{value:.2} {name}")
+    } else {
+        format!("{value:.2e} {name}")
+    }
+}
+
+/// A report of a verification: a table per output, and the verdict.
+pub fn report(report: &Report) -> String {
+    let mut text = String::new();
+    for run in &report.runs {
+        for output in &run.outputs {
+            output_table(&mut text, run, output);
+            text.push('\n');
+        }
+    }
+    verdict(&mut text, report);
+    text
+}
+
+const COLUMNS: [&str; 6] = ["", "max abs", "max rel", "mean abs", "cosine", "argmax"];
+
+fn output_table(text: &mut String, run: &Run, output: &OutputReport) {
+    let shape = display_shape(&output.shape);
+    let _ = writeln!(text, "{HEADING}{}: {} {shape}{HEADING:#}", run.inputs, output.name);
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(COLUMNS);
+    for comparison in &output.comparisons {
+        table.add_row(row(comparison));
+    }
+    for (position, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if position > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    // The verdicts stand outside of the table, which would count the bytes of their colours.
+    let mut lines = table.lines();
+    let header = lines.next().unwrap_or_default();
+    let _ = writeln!(text, "{header}verdict");
+    for (line, comparison) in lines.zip(&output.comparisons) {
+        let (style, word) = match (comparison.agrees, &comparison.metrics) {
+            (true, _) => (GOOD, "agrees"),
+            (false, Some(_)) => (BAD, "differs"),
+            (false, None) => (BAD, "shape or dtype differs"),
+        };
+        let _ = writeln!(text, "{line}{style}{word}{style:#}");
+    }
+    remarks(text, output);
+}
+
+fn row(comparison: &Comparison) -> [String; 6] {
+    let Comparison { side, against, .. } = comparison;
+    let sides = format!("{} / {}", short(*side), short(*against));
+    let unknown = || "-".to_owned();
+    let Some(metrics) = &comparison.metrics else {
+        return [sides, unknown(), unknown(), unknown(), unknown(), unknown()];
+    };
+    [
+        sides,
+        format!("{:.2e}", metrics.max_abs),
+        format!("{:.2e}", metrics.max_rel),
+        format!("{:.2e}", metrics.mean_abs),
+        format!("{:.7}", metrics.cosine),
+        metrics
+            .argmax
+            .map_or_else(unknown, |argmax| format!("{}/{}", argmax.same, argmax.rows)),
+    ]
+}
+
+/// A side's name where there is little room.
+fn short(side: Side) -> &'static str {
+    match side {
+        Side::OnnxRuntime => "runtime",
+        other => other.label(),
+    }
+}
+
+/// What the numbers of a table leave open.
+fn remarks(text: &mut String, output: &OutputReport) {
+    for comparison in &output.comparisons {
+        let Some(metrics) = &comparison.metrics else {
+            continue;
+        };
+        let sides = format!("{} / {}", short(comparison.side), short(comparison.against));
+        if metrics.disagreeing > 0 {
+            let (count, elements) = (metrics.disagreeing, metrics.elements);
+            let _ = writeln!(text, "{sides}: {count} of {elements} elements out of tolerance");
+        }
+        if let Some(argmax) = metrics.argmax.filter(|argmax| argmax.tied > 0) {
+            let tied = argmax.tied;
+            let _ = writeln!(text, "{sides}: the argmax of {tied} rows is a tie within tolerance");
+        }
+    }
+}
+
+fn verdict(text: &mut String, report: &Report) {
+    let outputs = report.runs.iter().flat_map(|run| &run.outputs);
+    let comparisons: Vec<&Comparison> = outputs.flat_map(|o| &o.comparisons).collect();
+    let differing = comparisons.iter().filter(|c| !c.agrees).count();
+    if differing > 0 {
+        let _ = writeln!(text, "{differing} of {} comparisons differ.", comparisons.len());
+    }
+    let (style, word) = if report.parity { (GOOD, "Parity") } else { (BAD, "No parity") };
+    let style = style.bold();
+    let _ = writeln!(
+        text,
+        "{style}{word}{style:#} (atol {:e}, rtol {:e}; paddle2onnx-rs {}, ONNX Runtime {})",
+        report.tolerance.atol,
+        report.tolerance.rtol,
+        env!("CARGO_PKG_VERSION"),
+        report.onnx_runtime
+    );
+}
