@@ -1,14 +1,14 @@
 //! A Paddle model: what callers open, inspect and convert.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::lower::{self, DEFAULT_OPSET};
 use crate::normalise;
 use crate::ops::{self, Macs};
-use crate::program::{OpKind, Origin, Program, ValueId};
+use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, ModelFiles, program_desc};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
@@ -64,7 +64,11 @@ pub struct Summary {
     pub problem: Option<String>,
     /// The elements of all weights that the program reads.
     pub parameters: u64,
-    /// Multiply-accumulates, if the ops are supported and no cost depends on more than the batch.
+    /// Those of layers alone, which is what published figures count: weights of products, scales
+    /// and biases. A position embedding that is merely added is not among them. None if an op is
+    /// not supported.
+    pub layer_parameters: Option<u64>,
+    /// Multiply-accumulates, if all ops are supported and their costs are known.
     pub macs: Option<MacCount>,
 }
 
@@ -134,10 +138,16 @@ impl Model {
             Origin::Parameter(range) => Some(range.path.as_ref()),
             _ => None,
         });
-        let output_path = output.canonicalize().ok();
-        let is_input = |path: &Path| output_path.is_some() && path.canonicalize().ok() == output_path;
-        if is_input(&self.files.program) || parameters.into_iter().any(is_input) {
-            return Err(Error::invalid("the output would replace the model itself").in_file(output));
+        let inputs: BTreeSet<&Path> =
+            parameters.chain([self.files.program.as_path()]).collect();
+        let inputs: Vec<PathBuf> =
+            inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+        for path in write::replaced(output) {
+            if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
+                return Err(
+                    Error::invalid("the output would replace the model itself").in_file(&path)
+                );
+            }
         }
         Ok(())
     }
@@ -159,7 +169,8 @@ impl Model {
             ops: counts,
             unsupported: unsupported.into_iter().collect(),
             problem: None,
-            parameters: self.parameters(),
+            parameters: self.parameters(|_, _| true),
+            layer_parameters: None,
             macs: None,
         };
         for (port, output) in summary.outputs.iter_mut().zip(program.outputs()) {
@@ -190,14 +201,19 @@ impl Model {
         for (port, output) in summary.outputs.iter_mut().zip(self.program.outputs()) {
             port.shape.clone_from(&facts.get(output.value).shape);
         }
-        summary.macs = self.macs()?;
+        let costs = self.costs()?;
+        summary.layer_parameters = Some(self.layer_parameters(&costs));
+        summary.macs = total(&costs);
         Ok(())
     }
 
-    fn parameters(&self) -> u64 {
+    /// The elements of those weights that the program reads and `counts` accepts.
+    fn parameters(&self, counts: impl Fn(ValueId, &Value) -> bool) -> u64 {
         let uses = self.program.use_counts();
-        let used = self.program.values().filter(|(id, _)| uses[id.index()] > 0);
-        let weights = used.filter(|(_, value)| matches!(value.origin, Origin::Parameter(_)));
+        let weights = self.program.values().filter(|(id, value)| {
+            let is_weight = matches!(value.origin, Origin::Parameter(_));
+            is_weight && uses[id.index()] > 0 && counts(*id, value)
+        });
         let elements = weights.map(|(_, value)| {
             let extents = value.shape.iter().filter_map(Dim::known);
             extents.map(i64::unsigned_abs).product::<u64>()
@@ -205,19 +221,34 @@ impl Model {
         elements.sum()
     }
 
-    fn macs(&self) -> Result<Option<MacCount>> {
+    fn layer_parameters(&self, costs: &[Macs]) -> u64 {
+        let ops = self.program.ops().iter().zip(costs);
+        let layers = ops.filter(|(_, cost)| matches!(cost, Macs::Weighted(_)));
+        let operands = layers.flat_map(|(op, _)| &op.operands);
+        let weights: HashSet<ValueId> = operands.flat_map(Operand::values).copied().collect();
+        // Vectors are the scales and biases of layers.
+        self.parameters(|id, value| value.shape.len() <= 1 || weights.contains(&id))
+    }
+
+    /// The multiply-accumulates of each op at batch 1.
+    fn costs(&self) -> Result<Vec<Macs>> {
         let program = self.program.with_open_extents(1);
         let operators = ops::resolve(&program)?;
         let facts = ops::infer(&program, &operators)?;
-        let mut count = MacCount::default();
-        for operator in &operators {
-            match operator.macs(&facts) {
-                Macs::None => {}
-                Macs::Weighted(macs) => count.layers += macs,
-                Macs::Activations(macs) => count.activations += macs,
-                Macs::Unknown => return Ok(None),
-            }
-        }
-        Ok(Some(count))
+        Ok(operators.iter().map(|operator| operator.macs(&facts)).collect())
     }
+}
+
+/// The sum of what is counted, unless something is not known.
+fn total(costs: &[Macs]) -> Option<MacCount> {
+    let mut count = MacCount::default();
+    for cost in costs {
+        match cost {
+            Macs::None => {}
+            Macs::Weighted(macs) => count.layers += macs,
+            Macs::Activations(macs) => count.activations += macs,
+            Macs::Unknown => return None,
+        }
+    }
+    Some(count)
 }

@@ -12,6 +12,7 @@ use super::{Outcome, Result, print, print_json, render};
 ///
 /// Multiply-accumulates are those of one run at batch 1. Published tables count layers only, that
 /// is products with trained weights; products of two activations, as in attention, come on top.
+/// Likewise they count the parameters of layers, without embeddings that are merely added.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -48,6 +49,7 @@ struct Inspected<'a> {
     /// Why the model can't be converted, if its ops are all supported.
     problem: Option<&'a str>,
     parameters: u64,
+    layer_parameters: Option<u64>,
     macs: Option<Macs>,
 }
 
@@ -118,6 +120,7 @@ fn inspected<'a>(model: &'a Model, summary: &'a Summary) -> Inspected<'a> {
         ops: op_counts(summary),
         problem: summary.problem.as_deref(),
         parameters: summary.parameters,
+        layer_parameters: summary.layer_parameters,
         macs: summary.macs.as_ref().map(|macs| Macs {
             layers: macs.layers,
             with_attention_products: macs.layers + macs.activations,
@@ -164,8 +167,11 @@ fn text(model: &Model, summary: &Summary) -> String {
         let macs = summary.macs.as_ref().map(count);
         macs.map_or_else(|| "-".to_owned(), render::giga)
     };
+    let layers = summary.layer_parameters;
+    let layers = layers.map_or_else(|| "-".to_owned(), render::mega);
     fields.extend([
-        ("Parameters", render::mega(summary.parameters)),
+        ("Parameters", format!("{layers} in layers")),
+        ("", format!("{} in all", render::mega(summary.parameters))),
         ("MACs", format!("{} in layers", macs(|macs| macs.layers))),
         ("", format!("{} with attention products", macs(|macs| macs.layers + macs.activations))),
     ]);

@@ -42,14 +42,12 @@ pub fn giga(count: u64) -> String {
     scaled(count, 1e9, "G")
 }
 
-/// Two decimals, and more where they would leave nothing.
+/// Two decimals, or three digits where those would leave less.
 fn scaled(count: u64, unit: f64, name: &str) -> String {
     let value = count as f64 / unit;
-    if value >= 0.1 || count == 0 {
-        format!("{value:.2} {name}")
-    } else {
-        format!("{value:.2e} {name}")
-    }
+    let magnitude = value.log10().floor();
+    let decimals = if count > 0 && magnitude < 0.0 { (2.0 - magnitude) as usize } else { 2 };
+    format!("{value:.decimals$} {name}")
 }
 
 /// A report of a verification: a table per output, and the verdict.
@@ -158,4 +156,24 @@ fn verdict(text: &mut String, report: &Report) {
         env!("CARGO_PKG_VERSION"),
         report.onnx_runtime
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_keep_three_digits() {
+        for (count, expected) in [
+            (0, "0.00 M"),
+            (1, "0.00000100 M"),
+            (22_400, "0.0224 M"),
+            (999_999, "1.000 M"),
+            (1_000_000, "1.00 M"),
+            (86_567_656, "86.57 M"),
+        ] {
+            assert_eq!(mega(count), expected);
+        }
+        assert_eq!(giga(16_848_000_000), "16.85 G");
+    }
 }

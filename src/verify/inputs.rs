@@ -75,7 +75,7 @@ fn concrete_shape(value: &Value, batch: usize) -> Result<Vec<usize>> {
 
 /// Normally distributed numbers, small integers, or coin flips.
 fn draw(dtype: DType, shape: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor> {
-    let count: usize = shape.iter().product();
+    let count = element_count(shape)?;
     let tensor = if dtype.is_float() {
         let numbers = (0..count).map(|_| StandardNormal.sample(rng));
         Tensor::from_elements::<f32>(shape, numbers.collect())?
@@ -85,4 +85,17 @@ fn draw(dtype: DType, shape: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor> {
         Tensor::from_elements::<i64>(shape, numbers.collect())?
     };
     Ok(tensor.cast(dtype))
+}
+
+/// The number of elements, if there is memory for as many.
+fn element_count(shape: &[usize]) -> Result<usize> {
+    let count = shape.iter().try_fold(1_usize, |count, extent| count.checked_mul(*extent));
+    count
+        .filter(|count| Vec::<i64>::new().try_reserve_exact(*count).is_ok())
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "there is not enough memory for an input of shape {}; choose a smaller --batch",
+                display_shape(shape)
+            ))
+        })
 }

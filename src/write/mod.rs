@@ -48,6 +48,12 @@ impl<F: Fn(u64, u64) -> ControlFlow<()>> Progress for F {
     }
 }
 
+/// Every file that writing to `output` may replace.
+pub(crate) fn replaced(output: &Path) -> Vec<PathBuf> {
+    let data = data_name(output).map(|name| output.with_file_name(name));
+    std::iter::once(output.to_path_buf()).chain(data).collect()
+}
+
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
@@ -104,7 +110,10 @@ pub(crate) fn write(
         persist(file, &path)?;
         written.data = Some(path);
     }
-    persist(file, output)?;
+    persist(file, output).inspect_err(|_| {
+        // Without its model the data is of no use. The rename's failure is what counts.
+        let _ = written.data.as_deref().map(fs::remove_file);
+    })?;
     Ok(written)
 }
 
@@ -143,6 +152,7 @@ fn folder_of(output: &Path) -> Result<&Path> {
     Ok(folder)
 }
 
+/// The name of the file with the weights of a model at `output`.
 fn data_name(output: &Path) -> Result<String> {
     let name = output.file_name().and_then(OsStr::to_str);
     name.map(|name| format!("{name}.data"))
