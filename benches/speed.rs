@@ -30,9 +30,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         models = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
         models.sort();
     }
+    // All conversions first: a child's peak memory is at least what its parent holds.
     for model in &models {
-        println!("{}", model.display());
         conversion(model)?;
+    }
+    for model in &models {
         inference(model)?;
     }
     Ok(())
@@ -74,7 +76,8 @@ fn conversion(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let seconds = |runs: &[Measured]| median(runs.iter().map(|run| run.seconds).collect());
     let peak = |runs: &[Measured]| runs.iter().map(|run| run.peak_kib).max().unwrap_or(0) / 1024;
     println!(
-        "  cp {:.3} s · convert {:.3} s ({:.2} × cp, peak {} MiB) · link {:.3} s (peak {} MiB)",
+        "{}: cp {:.3} s · convert {:.3} s ({:.2} × cp, peak {} MiB) · link {:.3} s (peak {} MiB)",
+        folder.display(),
         seconds(&cp),
         seconds(&inline),
         seconds(&inline) / seconds(&cp),
@@ -141,7 +144,8 @@ fn inference(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     }
     let (ours, theirs) = (median(ours), median(theirs));
     println!(
-        "  batch 1: reference {ours:.3} s · ONNX Runtime {} {theirs:.3} s ({:.2} ×)",
+        "{}: batch 1 in the reference {ours:.3} s · in ONNX Runtime {} {theirs:.3} s ({:.2} ×)",
+        folder.display(),
         runtime.version(),
         ours / theirs
     );

@@ -103,9 +103,14 @@ impl Error {
 
     /// An I/O failure: `action` completes "could not …", as in "read the weights".
     pub(crate) fn io(path: &Path, action: &str, source: io::Error) -> Self {
+        Self::io_somewhere(action, source).in_file(path)
+    }
+
+    /// An I/O failure of a file that the caller will name.
+    pub(crate) fn io_somewhere(action: &str, source: io::Error) -> Self {
         let mut error = Self::new(ErrorKind::Io, format!("could not {action}: {source}"));
         error.source = Some(source);
-        error.in_file(path)
+        error
     }
 
     /// Adds the file, unless a deeper layer already named one.

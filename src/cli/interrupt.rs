@@ -3,13 +3,14 @@
 //! While an output is written, a signal only sets a flag: the writing notices, and removes its
 //! temporary files. At any other time the process ends at once, after its scratch folder is gone.
 
+use std::ffi::c_int;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use super::{Failure, Result};
+use super::{Failure, Result, progress};
 
 /// What shells give for a process that Ctrl-C ended.
 pub const EXIT_CODE: u8 = 130;
@@ -45,8 +46,20 @@ fn on_signal() {
         return;
     }
     state.scratch = None;
+    progress::clear();
     super::complain("interrupted");
-    std::process::exit(EXIT_CODE.into());
+    exit(EXIT_CODE)
+}
+
+/// Ends the process without running the destructors of loaded libraries: ONNX Runtime's crash
+/// while its threads are still at work.
+fn exit(code: u8) -> ! {
+    unsafe extern "C" {
+        fn _exit(code: c_int) -> !;
+    }
+    // SAFETY: this is the C library's function, which takes any number. Nothing of this process
+    // runs after it, and all that was written to stdout was flushed.
+    unsafe { _exit(code.into()) }
 }
 
 /// Ends what was asked to end while something was written.

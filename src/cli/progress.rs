@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,6 +16,17 @@ use super::interrupt;
 /// Quicker work shows nothing: a bar that flashes up tells nobody anything.
 const MOMENT: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
+
+/// The bar that is, or may come to be, on the terminal.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Takes the line off the terminal, for a process that ends without unwinding.
+pub fn clear() {
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(bar) = shown {
+        bar.finish_and_clear();
+    }
+}
 
 /// A line on stderr that appears after a [`MOMENT`] and vanishes at the end. Never shown where
 /// stderr is no terminal.
@@ -39,6 +51,7 @@ impl Line {
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.expect("the templates are constants of this file"));
         let appearing = io::stderr().is_terminal().then(|| appear_later(bar.clone()));
+        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         Self { bar, appearing }
     }
 
@@ -74,6 +87,6 @@ impl Drop for Line {
             // It can only have panicked, and then there is no bar to clear.
             let _ = thread.join();
         }
-        self.bar.finish_and_clear();
+        clear();
     }
 }

@@ -104,7 +104,7 @@ impl Plan {
         }
         writer
             .flush()
-            .map_err(|e| Error::io(Path::new(""), "write the weights", e))
+            .map_err(|e| Error::io_somewhere("write the weights", e))
     }
 }
 

@@ -1,0 +1,117 @@
+//! Running the program, and what it says as a text that is the same on every machine.
+
+use std::fmt::{self, Write};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use assert_cmd::Command;
+
+/// The program with these arguments, in an environment of its own.
+pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("paddle2onnx-rs"));
+    command.args(arguments);
+    for name in ["COLUMNS", "CLICOLOR_FORCE", "FORCE_COLOR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The same, with an ONNX Runtime.
+pub fn command_with_runtime<A: AsRef<std::ffi::OsStr>>(
+    arguments: impl IntoIterator<Item = A>,
+) -> Command {
+    let mut command = command(arguments);
+    command.env("ORT_DYLIB_PATH", super::onnx_runtime());
+    command
+}
+
+/// What a run of the program gave.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code.map_or("none".to_owned(), |code| code.to_string());
+        write!(f, "exit code {code}\n--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(mut command: Command) -> Ran {
+    command.output().unwrap().into()
+}
+
+/// A run as text: `folders` by name, and no times, versions or distances.
+pub fn stable(ran: &Ran, folders: &[(&Path, &str)]) -> String {
+    let mut text = ran.to_string();
+    for (folder, name) in folders {
+        text = text.replace(folder.to_str().unwrap(), name);
+    }
+    let mut stable = String::new();
+    for line in text.lines() {
+        writeln!(stable, "{}", stable_line(line)).unwrap();
+    }
+    stable
+}
+
+fn stable_line(line: &str) -> String {
+    if line.starts_with("Time ") {
+        return "Time        [TIME]".into();
+    }
+    let mut stable = String::new();
+    let mut after = "";
+    for word in line.split_inclusive(' ') {
+        let (text, space) = word.strip_suffix(' ').map_or((word, ""), |text| (text, " "));
+        let mut shown = text.to_owned();
+        if text.contains('e') && text.parse::<f64>().is_ok() {
+            // Distances fill their columns, whose widths therefore stay.
+            shown = "#.##e-#".into();
+            let excess = shown.len() - text.len().min(shown.len());
+            stable.truncate(stable.len() - excess);
+        } else if matches!(after, "Runtime" | "paddle2onnx-rs") && text.starts_with(char::is_numeric)
+        {
+            let rest = text.trim_start_matches(|c: char| c.is_numeric() || c == '.');
+            shown = format!("[VERSION]{rest}");
+        }
+        stable.push_str(&shown);
+        stable.push_str(space);
+        after = text;
+    }
+    stable
+}
+
+/// A copy of a folder of `fixtures/`, to write beside it.
+pub fn copy_of(fixture: &str, parent: &Path) -> PathBuf {
+    let source = super::fixture(fixture);
+    let copy = parent.join(source.file_name().unwrap());
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(source).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+/// The names in a folder, hidden ones too, sorted.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
