@@ -21,13 +21,21 @@ const ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Cargo passes `--bench`.
-    let given = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
+    let given = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"));
     let mut models: Vec<PathBuf> = given.map(PathBuf::from).collect();
     if models.is_empty() {
         let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/zoo");
-        let entries = fs::read_dir(&zoo)
-            .map_err(|e| format!("{}: {e}; make it with fixtures/generate.py zoo", zoo.display()))?;
-        models = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+        let entries = fs::read_dir(&zoo).map_err(|e| {
+            format!(
+                "{}: {e}; make it with fixtures/generate.py zoo",
+                zoo.display()
+            )
+        })?;
+        models = entries
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<Result<_, _>>()?;
         models.sort();
     }
     // All conversions first: a child's peak memory is at least what its parent holds.
@@ -52,7 +60,11 @@ fn conversion(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let linked = folder.join("linked.onnx");
     let convert = |output: &Path, form: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_paddle2onnx-rs"));
-        command.arg("convert").arg(folder).arg("--output").arg(output);
+        command
+            .arg("convert")
+            .arg(folder)
+            .arg("--output")
+            .arg(output);
         command.args(["--weights", form]);
         command
     };
@@ -130,7 +142,8 @@ fn inference(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         .map(|id| model.program()[*id].name.as_str())
         .collect();
     let tensors = read_npz(&folder.join("batch1.npz"), &names)?;
-    let inputs: Vec<(String, Tensor)> = names.iter().map(|n| (*n).to_owned()).zip(tensors).collect();
+    let inputs: Vec<(String, Tensor)> =
+        names.iter().map(|n| (*n).to_owned()).zip(tensors).collect();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let start = Instant::now();

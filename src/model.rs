@@ -138,10 +138,11 @@ impl Model {
             Origin::Parameter(range) => Some(range.path.as_ref()),
             _ => None,
         });
-        let inputs: BTreeSet<&Path> =
-            parameters.chain([self.files.program.as_path()]).collect();
-        let inputs: Vec<PathBuf> =
-            inputs.into_iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let inputs: BTreeSet<&Path> = parameters.chain([self.files.program.as_path()]).collect();
+        let inputs: Vec<PathBuf> = inputs
+            .into_iter()
+            .filter_map(|path| path.canonicalize().ok())
+            .collect();
         for path in write::replaced(output) {
             if path.canonicalize().is_ok_and(|path| inputs.contains(&path)) {
                 return Err(
@@ -164,8 +165,16 @@ impl Model {
             }
         }
         let mut summary = Summary {
-            inputs: program.inputs().iter().map(|id| self.declared(*id)).collect(),
-            outputs: program.outputs().iter().map(|o| self.declared(o.value)).collect(),
+            inputs: program
+                .inputs()
+                .iter()
+                .map(|id| self.declared(*id))
+                .collect(),
+            outputs: program
+                .outputs()
+                .iter()
+                .map(|o| self.declared(o.value))
+                .collect(),
             ops: counts,
             unsupported: unsupported.into_iter().collect(),
             problem: None,
@@ -235,7 +244,10 @@ impl Model {
         let program = self.program.with_open_extents(1);
         let operators = ops::resolve(&program)?;
         let facts = ops::infer(&program, &operators)?;
-        Ok(operators.iter().map(|operator| operator.macs(&facts)).collect())
+        Ok(operators
+            .iter()
+            .map(|operator| operator.macs(&facts))
+            .collect())
     }
 }
 

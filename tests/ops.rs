@@ -7,9 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use paddle2onnx::reference::{Precision, Reference};
-use paddle2onnx::verify::{
-    Inputs, Metrics, Side, Tolerance, VerifyOptions, read_npz, verify,
-};
+use paddle2onnx::verify::{Inputs, Metrics, Side, Tolerance, VerifyOptions, read_npz, verify};
 use paddle2onnx::{Accuracy, ConvertOptions, Model, OPSETS, supported_ops};
 
 /// Cases that ONNX Runtime has no kernel for, and what it says. The reference alone is checked
@@ -55,9 +53,7 @@ fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
         verify(&model, &output, &options, &|_| {})
     });
     let case = program.with_extension("");
-    let refused = REFUSED
-        .iter()
-        .find(|(name, _)| case.ends_with(name));
+    let refused = REFUSED.iter().find(|(name, _)| case.ends_with(name));
     let report = match (report, refused) {
         (Ok(report), None) => report,
         (Ok(_), Some(_)) => return vec!["ONNX Runtime runs it now".to_owned()],
@@ -92,14 +88,18 @@ fn reference_failures(program: &Path) -> Vec<String> {
     let model = Model::open(program, None).unwrap();
     let reference = Reference::new(model.program(), Precision::Single).unwrap();
     let program_inputs = model.program().inputs().iter();
-    let inputs: Vec<&str> = program_inputs.map(|id| model.program()[*id].name.as_str()).collect();
+    let inputs: Vec<&str> = program_inputs
+        .map(|id| model.program()[*id].name.as_str())
+        .collect();
     let program_outputs = model.program().outputs().iter();
     let outputs: Vec<&str> = program_outputs.map(|output| output.name.as_str()).collect();
     let mut failures = Vec::new();
     for golden in support::goldens(program) {
         let tensors = read_npz(&golden, &inputs).unwrap();
         let names = inputs.iter().map(|name| (*name).to_owned());
-        let results = reference.run(&names.zip(tensors).collect::<Vec<_>>()).unwrap();
+        let results = reference
+            .run(&names.zip(tensors).collect::<Vec<_>>())
+            .unwrap();
         for (result, expected) in results.iter().zip(read_npz(&golden, &outputs).unwrap()) {
             let metrics = Metrics::of(result, &expected, &tolerance(program));
             if !metrics.as_ref().is_some_and(Metrics::agrees) {
@@ -116,7 +116,11 @@ fn check_all(opset: u32) {
     for program in support::programs("ops") {
         let failures = failures(&program, opset, folder.path());
         if !failures.is_empty() {
-            failed.push(format!("{}\n    {}", program.display(), failures.join("\n    ")));
+            failed.push(format!(
+                "{}\n    {}",
+                program.display(),
+                failures.join("\n    ")
+            ));
         }
     }
     assert!(

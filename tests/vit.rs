@@ -75,6 +75,10 @@ fn open_batches_are_open() {
     };
     let report = verify(&model, &output, &options, &|_| {}).unwrap();
     assert!(report.parity, "{report:#?}");
-    let shapes: Vec<&[usize]> = report.runs.iter().map(|r| r.outputs[0].shape.as_slice()).collect();
+    let shapes: Vec<&[usize]> = report
+        .runs
+        .iter()
+        .map(|r| r.outputs[0].shape.as_slice())
+        .collect();
     assert_eq!([shapes[0][0], shapes[1][0]], [2, 5]);
 }

@@ -107,7 +107,10 @@ pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
     let model = Model::open(&args.model, args.params.as_deref())?;
-    let output = args.output.clone().unwrap_or_else(|| default_output(&model));
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| default_output(&model));
     if args.verify {
         // Before the work, not after it.
         args.comparing.require_runtime()?;
@@ -115,7 +118,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
     let weights = args.weights.map_or(Weights::Auto, Weights::from);
     let conversion = write(&model, &output, args.opset.number(), weights)?;
     let seconds = start.elapsed().as_secs_f64();
-    let report = if args.verify { Some(prove(&model, &output, args)?) } else { None };
+    let report = if args.verify {
+        Some(prove(&model, &output, args)?)
+    } else {
+        None
+    };
 
     let converted = Converted {
         output: &output,
@@ -153,12 +160,19 @@ pub fn write(model: &Model, output: &Path, opset: u32, weights: Weights) -> Resu
         weights,
         progress: &line,
     };
-    Ok(interrupt::while_writing(|| model.convert(output, &options))?)
+    Ok(interrupt::while_writing(|| {
+        model.convert(output, &options)
+    })?)
 }
 
 fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
     let report = verify::compare(model, output, &args.comparing);
-    report.map_err(|e| e.after(&format!("{} was written but not verified", output.display())))
+    report.map_err(|e| {
+        e.after(&format!(
+            "{} was written but not verified",
+            output.display()
+        ))
+    })
 }
 
 /// Beside the program, under its name. `__model__` says nothing, so that is `model`.
@@ -181,7 +195,7 @@ fn placement(conversion: &Conversion, asked: Weights) -> &'static str {
 fn text(converted: &Converted<'_>) -> String {
     let weights = match (converted.weights, converted.data) {
         (_, Some(data)) => format!("in {}", data.display()),
-        ("link", None) => "in Paddle's own file".into(),
+        ("link", None) => "in Paddle's own file, which must stay where it is".into(),
         _ => "in the same file".into(),
     };
     let mut text = render::fields(&[

@@ -173,7 +173,13 @@ fn text(model: &Model, summary: &Summary) -> String {
         ("Parameters", format!("{layers} in layers")),
         ("", format!("{} in all", render::mega(summary.parameters))),
         ("MACs", format!("{} in layers", macs(|macs| macs.layers))),
-        ("", format!("{} with attention products", macs(|macs| macs.layers + macs.activations))),
+        (
+            "",
+            format!(
+                "{} with attention products",
+                macs(|macs| macs.layers + macs.activations)
+            ),
+        ),
     ]);
     let ops = op_counts(summary);
     let total: usize = ops.iter().map(|op| op.count).sum();
@@ -189,7 +195,9 @@ fn text(model: &Model, summary: &Summary) -> String {
         (None, kinds) => format!("{kinds} of its kinds of ops are not supported"),
     };
     let style = render::BAD;
-    text.push_str(&format!("\n{style}This model can't be converted:{style:#} {reason}\n"));
+    text.push_str(&format!(
+        "\n{style}This model can't be converted:{style:#} {reason}\n"
+    ));
     text
 }
 

@@ -109,7 +109,11 @@ pub fn main() -> ExitCode {
         Ok(Outcome::NoParity) => ExitCode::from(1),
         Err(failure) => {
             complain(&failure.message);
-            ExitCode::from(if failure.interrupted { interrupt::EXIT_CODE } else { 2 })
+            ExitCode::from(if failure.interrupted {
+                interrupt::EXIT_CODE
+            } else {
+                2
+            })
         }
     }
 }
@@ -124,14 +128,22 @@ fn complain(message: &str) {
 /// Writes text to stdout, without its colours if that is no terminal.
 fn print(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout();
-    finish_output(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    finish_output(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
 }
 
 /// Writes a value to stdout as JSON.
 fn print_json(value: &impl Serialize) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let result = serde_json::to_writer_pretty(&mut stdout, value).map_err(io::Error::from);
-    finish_output(result.and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush()))
+    finish_output(
+        result
+            .and_then(|()| writeln!(stdout))
+            .and_then(|()| stdout.flush()),
+    )
 }
 
 /// Who closes the pipe, as `head` does, has seen enough: that is no failure.

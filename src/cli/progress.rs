@@ -50,7 +50,9 @@ impl Line {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.expect("the templates are constants of this file"));
-        let appearing = io::stderr().is_terminal().then(|| appear_later(bar.clone()));
+        let appearing = io::stderr()
+            .is_terminal()
+            .then(|| appear_later(bar.clone()));
         *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         Self { bar, appearing }
     }

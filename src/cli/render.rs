@@ -42,12 +42,13 @@ pub fn giga(count: u64) -> String {
     scaled(count, 1e9, "G")
 }
 
-/// Two decimals, or three digits where those would leave less.
+/// Two decimals. What those would hide is written out to the last unit.
 fn scaled(count: u64, unit: f64, name: &str) -> String {
     let value = count as f64 / unit;
-    let magnitude = value.log10().floor();
-    let decimals = if count > 0 && magnitude < 0.0 { (2.0 - magnitude) as usize } else { 2 };
-    format!("{value:.decimals$} {name}")
+    if value < 0.1 {
+        return count.to_string();
+    }
+    format!("{value:.2} {name}")
 }
 
 /// A report of a verification: a table per output, and the verdict.
@@ -67,7 +68,11 @@ const COLUMNS: [&str; 6] = ["", "max abs", "max rel", "mean abs", "cosine", "arg
 
 fn output_table(text: &mut String, run: &Run, output: &OutputReport) {
     let shape = display_shape(&output.shape);
-    let _ = writeln!(text, "{HEADING}{}: {} {shape}{HEADING:#}", run.inputs, output.name);
+    let _ = writeln!(
+        text,
+        "{HEADING}{}: {} {shape}{HEADING:#}",
+        run.inputs, output.name
+    );
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(COLUMNS);
     for comparison in &output.comparisons {
@@ -130,11 +135,17 @@ fn remarks(text: &mut String, output: &OutputReport) {
         let sides = format!("{} / {}", short(comparison.side), short(comparison.against));
         if metrics.disagreeing > 0 {
             let (count, elements) = (metrics.disagreeing, metrics.elements);
-            let _ = writeln!(text, "{sides}: {count} of {elements} elements out of tolerance");
+            let _ = writeln!(
+                text,
+                "{sides}: {count} of {elements} elements out of tolerance"
+            );
         }
         if let Some(argmax) = metrics.argmax.filter(|argmax| argmax.tied > 0) {
             let tied = argmax.tied;
-            let _ = writeln!(text, "{sides}: the argmax of {tied} rows is a tie within tolerance");
+            let _ = writeln!(
+                text,
+                "{sides}: the argmax of {tied} rows is a tie within tolerance"
+            );
         }
     }
 }
@@ -144,9 +155,17 @@ fn verdict(text: &mut String, report: &Report) {
     let comparisons: Vec<&Comparison> = outputs.flat_map(|o| &o.comparisons).collect();
     let differing = comparisons.iter().filter(|c| !c.agrees).count();
     if differing > 0 {
-        let _ = writeln!(text, "{differing} of {} comparisons differ.", comparisons.len());
+        let _ = writeln!(
+            text,
+            "{differing} of {} comparisons differ.",
+            comparisons.len()
+        );
     }
-    let (style, word) = if report.parity { (GOOD, "Parity") } else { (BAD, "No parity") };
+    let (style, word) = if report.parity {
+        (GOOD, "Parity")
+    } else {
+        (BAD, "No parity")
+    };
     let style = style.bold();
     let _ = writeln!(
         text,
@@ -163,17 +182,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_keep_three_digits() {
+    fn counts_are_never_rounded_to_nothing() {
         for (count, expected) in [
-            (0, "0.00 M"),
-            (1, "0.00000100 M"),
-            (22_400, "0.0224 M"),
-            (999_999, "1.000 M"),
-            (1_000_000, "1.00 M"),
+            (0, "0"),
+            (22_400, "22400"),
+            (999_999, "1.00 M"),
             (86_567_656, "86.57 M"),
         ] {
             assert_eq!(mega(count), expected);
         }
         assert_eq!(giga(16_848_000_000), "16.85 G");
+        assert_eq!(giga(96_200), "96200");
     }
 }

@@ -24,7 +24,7 @@ pub struct Args {
     model: PathBuf,
 
     /// The ONNX model [default: convert into a temporary folder]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "number")]
     onnx: Option<PathBuf>,
 
     /// The weights: a .pdiparams file or a folder with one file per variable
@@ -87,7 +87,12 @@ impl Opset {
 #[derive(clap::Args)]
 pub struct Comparing {
     /// The batch sizes of runs on random inputs [default: 1,3]
-    #[arg(long, value_name = "N", value_delimiter = ',', conflicts_with = "inputs")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        conflicts_with = "inputs"
+    )]
     batch: Vec<NonZeroUsize>,
 
     /// The seed of the random inputs [default: 0]
@@ -191,7 +196,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
     } else {
         print(&render::report(&report))?;
     }
-    Ok(if report.parity { Outcome::Success } else { Outcome::NoParity })
+    Ok(if report.parity {
+        Outcome::Success
+    } else {
+        Outcome::NoParity
+    })
 }
 
 /// Runs and compares both models, with progress.
@@ -199,5 +208,10 @@ pub fn compare(model: &Model, onnx: &Path, comparing: &Comparing) -> Result<Repo
     interrupt::check()?;
     let line = Line::stages();
     let say = |stage: &str| line.say(stage.to_owned());
-    Ok(paddle2onnx::verify::verify(model, onnx, &comparing.options(), &say)?)
+    Ok(paddle2onnx::verify::verify(
+        model,
+        onnx,
+        &comparing.options(),
+        &say,
+    )?)
 }

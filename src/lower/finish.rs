@@ -43,7 +43,10 @@ pub(crate) enum InitializerData {
 impl OnnxModel {
     /// The number of nodes.
     pub fn node_count(&self) -> usize {
-        self.proto.graph.as_ref().map_or(0, |graph| graph.node.len())
+        self.proto
+            .graph
+            .as_ref()
+            .map_or(0, |graph| graph.node.len())
     }
 }
 
@@ -258,11 +261,7 @@ fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
 }
 
 /// The constants that nodes read, in the order of their first use.
-fn initializers(
-    facts: &Facts<'_>,
-    graph: &Graph,
-    names: &mut Names,
-) -> Result<Vec<Initializer>> {
+fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<Vec<Initializer>> {
     let mut seen = HashSet::new();
     let mut initializers = Vec::new();
     for id in graph.nodes.iter().flat_map(|node| &node.inputs).flatten() {

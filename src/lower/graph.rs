@@ -66,7 +66,11 @@ impl Graph {
 
     /// A constant. Those that are equal to the bit are shared.
     pub fn constant(&mut self, tensor: Tensor) -> TensorId {
-        let key = (tensor.dtype(), tensor.shape().to_vec(), tensor.to_le_bytes());
+        let key = (
+            tensor.dtype(),
+            tensor.shape().to_vec(),
+            tensor.to_le_bytes(),
+        );
         if let Some(id) = self.constants.get(&key) {
             return *id;
         }

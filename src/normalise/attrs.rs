@@ -110,7 +110,11 @@ fn scalar(scalar: &Scalar) -> Result<Attr> {
         2 => scalar.i.map(Attr::Int),
         3 => scalar.r.map(Attr::Float),
         4 => return Err(Error::unsupported("complex numbers are not supported")),
-        other => return Err(Error::unsupported(format!("a scalar of unknown type {other}"))),
+        other => {
+            return Err(Error::unsupported(format!(
+                "a scalar of unknown type {other}"
+            )));
+        }
     };
     value.ok_or_else(|| Error::malformed("a scalar has no value"))
 }

@@ -170,7 +170,10 @@ impl<'a> Builder<'a> {
 
     /// One int64 tensor of rank 1 from tensors with one element each.
     pub(super) fn pack(&mut self, parts: &[ValueId]) -> ValueId {
-        let parts: Vec<ValueId> = parts.iter().map(|part| self.as_int64_vector(*part)).collect();
+        let parts: Vec<ValueId> = parts
+            .iter()
+            .map(|part| self.as_int64_vector(*part))
+            .collect();
         if let [only] = parts.as_slice() {
             return *only;
         }

@@ -56,7 +56,11 @@ fn source(index: usize, op: &OpDesc) -> Source {
 fn columns<'b>(block: &'b BlockDesc, kind: &str) -> Result<Vec<(i64, &'b str)>> {
     let mut columns = Vec::new();
     for op in block.ops.iter().filter(|op| op.r#type == kind) {
-        let slots = if kind == "feed" { &op.outputs } else { &op.inputs };
+        let slots = if kind == "feed" {
+            &op.outputs
+        } else {
+            &op.inputs
+        };
         let variable = slots.iter().flat_map(|slot| &slot.arguments).next();
         let column = attrs::decode(op)?.remove("col");
         match (variable, column) {

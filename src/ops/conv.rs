@@ -259,7 +259,11 @@ fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
         .collect::<Option<Vec<usize>>>();
     positive
         .and_then(|values| values.try_into().ok())
-        .ok_or_else(|| Error::malformed(format!("{name} {values:?} where two positive numbers are due")))
+        .ok_or_else(|| {
+            Error::malformed(format!(
+                "{name} {values:?} where two positive numbers are due"
+            ))
+        })
 }
 
 fn channels_last(op: &mut OpReader<'_>) -> Result<bool> {

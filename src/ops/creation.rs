@@ -112,7 +112,11 @@ fn parse_number(text: &str, dtype: DType) -> Result<Tensor> {
     let number = text.parse::<f64>();
     number
         .map(|number| Tensor::scalar_of(dtype, number))
-        .map_err(|_| Error::malformed(format!("the attribute `str_value` is {text:?}, not a number")))
+        .map_err(|_| {
+            Error::malformed(format!(
+                "the attribute `str_value` is {text:?}, not a number"
+            ))
+        })
 }
 
 /// A tensor of one value.
@@ -207,9 +211,8 @@ fn evaluate_filled(
     value: ValueId,
 ) -> Result<Tensor> {
     let extents: Option<Vec<usize>> = shape.iter().map(|e| usize::try_from(*e).ok()).collect();
-    let extents = extents.ok_or_else(|| {
-        Error::malformed(format!("a tensor of shape {}", display_shape(shape)))
-    })?;
+    let extents = extents
+        .ok_or_else(|| Error::malformed(format!("a tensor of shape {}", display_shape(shape))))?;
     let value = values.get(value)?.cast(values.dtype(dtype));
     repeated(&value, &extents)
 }

@@ -137,7 +137,12 @@ fn align(axis: i64, high_rank: usize, low: &[Dim]) -> Result<Alignment> {
     })?;
     let room = high_rank - start;
     let removed = low.len().saturating_sub(room);
-    if low.iter().rev().take(removed).any(|dim| *dim != Dim::Known(1)) {
+    if low
+        .iter()
+        .rev()
+        .take(removed)
+        .any(|dim| *dim != Dim::Known(1))
+    {
         return Err(Error::malformed(format!(
             "an operand of rank {} does not fit at axis {axis} of one of rank {high_rank}",
             low.len()
@@ -177,7 +182,9 @@ impl<K> Binary<K> {
         let alignment = align(self.axis, high_rank, g.shape(id))?;
         let kept = rank - alignment.removed;
         let removed: Vec<i64> = (kept..rank).map(|axis| axis as i64).collect();
-        let added: Vec<i64> = (kept..kept + alignment.added).map(|axis| axis as i64).collect();
+        let added: Vec<i64> = (kept..kept + alignment.added)
+            .map(|axis| axis as i64)
+            .collect();
         let tensor = g.squeeze(tensor, &removed);
         Ok(g.unsqueeze(tensor, &added))
     }
@@ -201,7 +208,11 @@ impl<K: Kernel> Function for Binary<K> {
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (x, y) = (values.get(self.x)?, values.get(self.y)?);
         let dims = |tensor: &Tensor| -> Vec<Dim> {
-            tensor.shape().iter().map(|extent| Dim::from(*extent)).collect()
+            tensor
+                .shape()
+                .iter()
+                .map(|extent| Dim::from(*extent))
+                .collect()
         };
         let (x_shape, y_shape) = self.shapes(&dims(x), &dims(y))?;
         match (x, y) {
@@ -247,7 +258,9 @@ fn lined_up<T: Element>(x: &Array<T>, shape: &[Dim]) -> Result<Array<T>> {
     if x.ndim() == shape.len() {
         return Ok(x.clone());
     }
-    let extents = shape.iter().filter_map(|dim| usize::try_from(dim.known()?).ok());
+    let extents = shape
+        .iter()
+        .filter_map(|dim| usize::try_from(dim.known()?).ok());
     map::reshape(x, &extents.collect::<Vec<_>>())
 }
 

@@ -89,7 +89,9 @@ impl Function for Expand {
             Dim::Known(-1) => Dim::Known(1),
             other => other.clone(),
         };
-        let target = g.content(self.shape).map(|dims| dims.iter().map(keep).collect());
+        let target = g
+            .content(self.shape)
+            .map(|dims| dims.iter().map(keep).collect());
         let target = target.and_then(|dims: Vec<Dim>| g.dims(&dims));
         let target = match target {
             Some(target) => target,

@@ -156,12 +156,20 @@ impl Function for Concat {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let axis = self.axis(g)? as i64;
-        let tensors: Vec<TensorId> = self.x.iter().map(|id| g.value(*id)).collect::<Result<_>>()?;
+        let tensors: Vec<TensorId> = self
+            .x
+            .iter()
+            .map(|id| g.value(*id))
+            .collect::<Result<_>>()?;
         Ok(g.concat(&tensors, axis))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        let tensors: Vec<&Tensor> = self.x.iter().map(|id| values.get(*id)).collect::<Result<_>>()?;
+        let tensors: Vec<&Tensor> = self
+            .x
+            .iter()
+            .map(|id| values.get(*id))
+            .collect::<Result<_>>()?;
         let axis = single(&values.integers(self.axis)?, "axis")?;
         let axis = normalize_axis(axis, tensors[0].shape().len())?;
         concatenate!(tensors, axis)
@@ -279,7 +287,13 @@ impl Split {
                 "can't split an extent of {extent} into {parts:?}"
             )));
         }
-        let part = |part: &i64| if *part < 0 { rest.clone() } else { Dim::Known(*part) };
+        let part = |part: &i64| {
+            if *part < 0 {
+                rest.clone()
+            } else {
+                Dim::Known(*part)
+            }
+        };
         Ok(parts.iter().map(part).collect())
     }
 
@@ -317,7 +331,10 @@ fn lower_around(g: &mut Lowering<'_>, x: TensorId, extents: &[Dim], axis: i64) -
     let mut start = 0;
     let parts = extents.iter().enumerate().map(|(position, extent)| {
         let begin = start;
-        let behind = extents[position + 1..].iter().filter_map(Dim::known).sum::<i64>();
+        let behind = extents[position + 1..]
+            .iter()
+            .filter_map(Dim::known)
+            .sum::<i64>();
         let counts_from_end = free.is_some_and(|free| position >= free);
         let end = match extent.known() {
             Some(extent) if !counts_from_end => begin + extent,

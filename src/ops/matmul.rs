@@ -22,7 +22,10 @@ pub(super) const OPS: &[OpDef] = &[
             Legacy::new(&["matmul_v2"], X_AND_Y, &["Out"])
                 .renaming(&[("trans_x", "transpose_x"), ("trans_y", "transpose_y")]),
             Legacy::new(&["matmul"], X_AND_Y, &["Out"])
-                .renaming(&[("transpose_X", "transpose_x"), ("transpose_Y", "transpose_y")])
+                .renaming(&[
+                    ("transpose_X", "transpose_x"),
+                    ("transpose_Y", "transpose_y"),
+                ])
                 .ignoring(&["head_number"])
                 .rewriting(scale_product),
         ],
@@ -167,9 +170,11 @@ impl Function for Matmul {
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
-        let depth = facts.shape(self.x).iter().rev().nth(usize::from(
-            self.transpose_x && facts.rank(self.x) > 1,
-        ));
+        let depth = facts
+            .shape(self.x)
+            .iter()
+            .rev()
+            .nth(usize::from(self.transpose_x && facts.rank(self.x) > 1));
         let result = Function::infer(self, facts).map(|fact| fact.shape);
         count_macs(facts, [self.x, self.y], result, depth)
     }
@@ -249,11 +254,12 @@ struct MatmulWithFlatten {
 /// Where the columns of a flattened operand start.
 fn column_axis(num_col_dims: i64, rank: usize) -> Result<usize> {
     let axis = usize::try_from(num_col_dims).ok();
-    axis.filter(|axis| (1..=rank).contains(axis)).ok_or_else(|| {
-        Error::malformed(format!(
-            "{num_col_dims} row axes are out of range for rank {rank}"
-        ))
-    })
+    axis.filter(|axis| (1..=rank).contains(axis))
+        .ok_or_else(|| {
+            Error::malformed(format!(
+                "{num_col_dims} row axes are out of range for rank {rank}"
+            ))
+        })
 }
 
 impl MatmulWithFlatten {
@@ -329,8 +335,16 @@ impl Function for MatmulWithFlatten {
             return Macs::Unknown;
         };
         let depth = facts.shape(self.x)[x_axis..].iter();
-        let depth = depth.map(Dim::known).product::<Option<i64>>().map(Dim::Known);
+        let depth = depth
+            .map(Dim::known)
+            .product::<Option<i64>>()
+            .map(Dim::Known);
         let result = self.infer(facts).map(|fact| fact.shape);
-        count_macs(facts, [self.x, self.y], result, Some(&depth.unwrap_or(Dim::Unknown)))
+        count_macs(
+            facts,
+            [self.x, self.y],
+            result,
+            Some(&depth.unwrap_or(Dim::Unknown)),
+        )
     }
 }

@@ -59,7 +59,12 @@ pub struct SupportedOp {
 pub fn supported_ops() -> Vec<SupportedOp> {
     let supported = all().map(|def| SupportedOp {
         name: def.name,
-        legacy: def.legacy.iter().flat_map(|form| form.names).copied().collect(),
+        legacy: def
+            .legacy
+            .iter()
+            .flat_map(|form| form.names)
+            .copied()
+            .collect(),
         accuracy: def.accuracy,
     });
     supported.collect()

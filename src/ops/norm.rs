@@ -55,9 +55,8 @@ impl LayerNorm {
         if normalized.len() == 1 {
             return Ok(tensor);
         }
-        g.reshape(tensor, normalized).ok_or_else(|| {
-            Error::unsupported("layer_norm over several axes of unknown extents")
-        })
+        g.reshape(tensor, normalized)
+            .ok_or_else(|| Error::unsupported("layer_norm over several axes of unknown extents"))
     }
 
     /// ONNX can't leave out the scale.

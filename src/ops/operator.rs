@@ -100,7 +100,11 @@ impl Fact {
     }
 
     pub(crate) fn of_constant(tensor: &Tensor) -> Self {
-        let shape = tensor.shape().iter().map(|extent| Dim::from(*extent)).collect();
+        let shape = tensor
+            .shape()
+            .iter()
+            .map(|extent| Dim::from(*extent))
+            .collect();
         let content = (tensor.len() <= LONGEST_CONTENT)
             .then(|| tensor.to_i64_vec().into_iter().map(Dim::Known).collect());
         Fact::new(tensor.dtype(), shape).with_content(content)

@@ -20,7 +20,11 @@ impl<'a> OpReader<'a> {
     }
 
     fn find(&self, name: &str) -> Result<&'a Operand> {
-        let position = self.def.operands.iter().position(|operand| *operand == name);
+        let position = self
+            .def
+            .operands
+            .iter()
+            .position(|operand| *operand == name);
         position
             .and_then(|position| self.op.operands.get(position))
             .ok_or_else(|| Error::internal(format!("`{}` has no operand `{name}`", self.def.name)))

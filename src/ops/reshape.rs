@@ -49,12 +49,10 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "transpose",
         operands: &["x"],
-        legacy: &[
-            Legacy::new(&["transpose2", "transpose"], &[X], &["Out"])
-                .renaming(&[("axis", "perm")])
-                // A hint to oneDNN.
-                .ignoring(&["data_format"]),
-        ],
+        legacy: &[Legacy::new(&["transpose2", "transpose"], &[X], &["Out"])
+            .renaming(&[("axis", "perm")])
+            // A hint to oneDNN.
+            .ignoring(&["data_format"])],
         accuracy: Accuracy::Exact,
         parse: Transpose::parse,
     },
@@ -257,7 +255,10 @@ impl FlattenToMatrix {
         let axis = usize::try_from(self.axis).ok();
         let axis = axis.filter(|axis| *axis <= x.len()).ok_or_else(|| {
             let rank = x.len();
-            Error::malformed(format!("axis {} is out of range for rank {rank}", self.axis))
+            Error::malformed(format!(
+                "axis {} is out of range for rank {rank}",
+                self.axis
+            ))
         })?;
         let rows = reshape_dims(&x[..axis], &[Dim::Known(-1)])?;
         let columns = reshape_dims(&x[axis..], &[Dim::Known(-1)])?;
@@ -359,7 +360,8 @@ impl Squeeze {
             .map(|axis| normalize_axis(*axis, x.len().max(1)))
             .collect::<Result<_>>()?;
         let goes = |axis: &usize| {
-            listed.contains(axis) && matches!(x[*axis], Dim::Known(1) | Dim::Symbol(_) | Dim::Unknown)
+            listed.contains(axis)
+                && matches!(x[*axis], Dim::Known(1) | Dim::Symbol(_) | Dim::Unknown)
         };
         Ok((0..x.len()).filter(goes).collect())
     }
@@ -388,7 +390,9 @@ impl Function for Squeeze {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let x = values.get(self.x)?;
-        let listed = self.axis.map_or(Ok(Vec::new()), |axis| values.integers(axis))?;
+        let listed = self
+            .axis
+            .map_or(Ok(Vec::new()), |axis| values.integers(axis))?;
         let shape = extents(x);
         let removed = Self::removed(&shape, &listed)?;
         let kept = (0..shape.len()).filter(|axis| !removed.contains(axis));
@@ -423,7 +427,13 @@ impl Unsqueeze {
     fn unsqueezed(x: &[Dim], axes: &[i64]) -> Result<Vec<Dim>> {
         let mut old = x.iter().cloned();
         let is_new = Self::is_new(x.len(), axes)?.into_iter();
-        let dims = is_new.map(|is_new| if is_new { Some(Dim::Known(1)) } else { old.next() });
+        let dims = is_new.map(|is_new| {
+            if is_new {
+                Some(Dim::Known(1))
+            } else {
+                old.next()
+            }
+        });
         Ok(dims.flatten().collect())
     }
 }

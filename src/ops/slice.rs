@@ -121,9 +121,7 @@ impl Slice {
 
     /// The bounds, if they are known before a run.
     fn known_ranges(&self, facts: &Facts<'_>) -> Result<Option<Vec<Range>>> {
-        let bounds = facts
-            .integers(self.starts)
-            .zip(facts.integers(self.ends));
+        let bounds = facts.integers(self.starts).zip(facts.integers(self.ends));
         bounds
             .map(|(starts, ends)| self.ranges(facts.rank(self.input), &starts, &ends))
             .transpose()
@@ -244,7 +242,9 @@ fn sliced_extent(extent: &Dim, range: Range) -> Dim {
         // From the start beyond any end: all of it. Paddle writes 2^31 - 1 or 10^7 for no end.
         _ if range.start == 0 && range.end >= 10_000_000 => extent.clone(),
         // One element, wherever it is.
-        _ if range.end == range.start.saturating_add(1) || range.end == i64::MAX && range.start == -1 => {
+        _ if range.end == range.start.saturating_add(1)
+            || range.end == i64::MAX && range.start == -1 =>
+        {
             Dim::Known(1)
         }
         _ => Dim::Unknown,

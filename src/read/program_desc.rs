@@ -65,8 +65,14 @@ fn other_format(bytes: &[u8], path: &Path) -> Option<Error> {
         Some(Error::malformed(
             "this is a Git LFS pointer, not the file itself; run `git lfs pull`",
         ))
-    } else if bytes.iter().take(64).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) {
-        Some(Error::malformed("this is a text file, not a Paddle program"))
+    } else if bytes
+        .iter()
+        .take(64)
+        .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
+    {
+        Some(Error::malformed(
+            "this is a text file, not a Paddle program",
+        ))
     } else {
         None
     }
@@ -84,9 +90,17 @@ mod tests {
             (b" {\"base_code\": 1}", ErrorKind::Unsupported, "PIR"),
             (b"PK\x03\x04rest", ErrorKind::Malformed, "zip"),
             (b"\x1f\x8brest", ErrorKind::Malformed, "gzip"),
-            (b"version https://git-lfs.github.com/spec/v1", ErrorKind::Malformed, "LFS"),
+            (
+                b"version https://git-lfs.github.com/spec/v1",
+                ErrorKind::Malformed,
+                "LFS",
+            ),
             (b"hello world", ErrorKind::Malformed, "text"),
-            (b"\xff\xff\xff\xff", ErrorKind::Malformed, "not a Paddle program"),
+            (
+                b"\xff\xff\xff\xff",
+                ErrorKind::Malformed,
+                "not a Paddle program",
+            ),
         ];
         for (bytes, kind, word) in cases {
             let error = decode(bytes, Path::new("m.pdmodel")).unwrap_err();

@@ -130,11 +130,7 @@ fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tens
     Ok(fixed)
 }
 
-fn load(
-    value: &Value,
-    range: &ByteRange,
-    maps: &mut HashMap<Arc<Path>, Mmap>,
-) -> Result<Tensor> {
+fn load(value: &Value, range: &ByteRange, maps: &mut HashMap<Arc<Path>, Mmap>) -> Result<Tensor> {
     let fail = |e| Error::io(&range.path, "map the weights", e);
     if !maps.contains_key(&range.path) {
         let file = File::open(&range.path).map_err(fail)?;
@@ -149,9 +145,7 @@ fn load(
         .ok()
         .zip(usize::try_from(end).ok())
         .and_then(|(start, end)| maps.get(&range.path)?.get(start..end))
-        .ok_or_else(|| {
-            Error::malformed("the weights have become shorter").in_file(&range.path)
-        })?;
+        .ok_or_else(|| Error::malformed("the weights have become shorter").in_file(&range.path))?;
     let shape: Vec<usize> = value
         .shape
         .iter()
@@ -164,7 +158,12 @@ fn load(
 fn dead_after(program: &Program) -> Vec<Vec<ValueId>> {
     let mut last_use: Vec<Option<usize>> = vec![None; program.values().count()];
     for (position, op) in program.ops().iter().enumerate() {
-        for id in op.operands.iter().flat_map(Operand::values).chain(&op.results) {
+        for id in op
+            .operands
+            .iter()
+            .flat_map(Operand::values)
+            .chain(&op.results)
+        {
             last_use[id.index()] = Some(position);
         }
     }

@@ -14,5 +14,5 @@ mod values;
 
 pub use interpreter::Reference;
 pub(crate) use real::{Real, with_real};
-pub(crate) use values::Values;
 pub use values::Precision;
+pub(crate) use values::Values;

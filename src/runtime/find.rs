@@ -30,7 +30,9 @@ pub(super) fn library(given: Option<&Path>) -> Result<PathBuf> {
     }
     let executable = env::current_exe().ok();
     let beside = executable.as_deref().and_then(Path::parent);
-    let folders = beside.into_iter().chain(SYSTEM_FOLDERS.iter().map(Path::new));
+    let folders = beside
+        .into_iter()
+        .chain(SYSTEM_FOLDERS.iter().map(Path::new));
     folders
         .filter_map(in_folder)
         .next()
@@ -50,8 +52,10 @@ fn chosen(path: &Path, origin: &str) -> Result<PathBuf> {
         path.is_file().then(|| path.to_path_buf())
     };
     found.ok_or_else(|| {
-        Error::invalid(format!("there is no ONNX Runtime library where {origin} points"))
-            .in_file(path)
+        Error::invalid(format!(
+            "there is no ONNX Runtime library where {origin} points"
+        ))
+        .in_file(path)
     })
 }
 
@@ -70,7 +74,10 @@ fn is_library(name: &str) -> bool {
 
 fn in_python() -> Option<PathBuf> {
     ["python3", "python"].into_iter().find_map(|python| {
-        let output = Command::new(python).args(["-c", FIND_PACKAGE]).output().ok()?;
+        let output = Command::new(python)
+            .args(["-c", FIND_PACKAGE])
+            .output()
+            .ok()?;
         let folder = String::from_utf8(output.stdout).ok()?;
         let folder = folder.trim();
         if folder.is_empty() {
@@ -86,11 +93,19 @@ mod tests {
 
     #[test]
     fn libraries_are_told_from_their_companions() {
-        for name in ["libonnxruntime.so", "libonnxruntime.so.1.32.0", "onnxruntime.dll"] {
+        for name in [
+            "libonnxruntime.so",
+            "libonnxruntime.so.1.32.0",
+            "onnxruntime.dll",
+        ] {
             assert!(is_library(name), "{name}");
         }
         assert!(is_library("libonnxruntime.1.20.0.dylib"));
-        for name in ["libonnxruntime_providers_shared.so", "onnxruntime.lib", "libonnx.so"] {
+        for name in [
+            "libonnxruntime_providers_shared.so",
+            "onnxruntime.lib",
+            "libonnx.so",
+        ] {
             assert!(!is_library(name), "{name}");
         }
     }

@@ -82,7 +82,10 @@ impl OnnxRuntime {
 /// The version in a library's name such as `libonnxruntime.so.1.32.0`, or in a build description
 /// such as `ORT Build Info: git-branch=rel-1.19.0, …`; the description if there is none in either.
 fn version(library: &Path, info: &str) -> String {
-    let name = library.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let name = library
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("");
     let number = name.trim_start_matches(|c: char| !c.is_ascii_digit());
     let number = number.trim_end_matches(|c: char| !c.is_ascii_digit());
     if number.split('.').count() == 3 && number.chars().all(|c| c == '.' || c.is_ascii_digit()) {

@@ -31,7 +31,12 @@ impl Session {
     /// [`Tensor`] does not hold.
     pub fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
         let fail = |e: ort::Error| Error::invalid(format!("ONNX Runtime failed: {e}"));
-        let takes = |name: &str| self.session.inputs().iter().any(|input| input.name() == name);
+        let takes = |name: &str| {
+            self.session
+                .inputs()
+                .iter()
+                .any(|input| input.name() == name)
+        };
         let mut values: Vec<(String, SessionInputValue<'_>)> = Vec::new();
         for (name, tensor) in inputs.iter().filter(|(name, _)| takes(name)) {
             values.push((name.clone(), to_ort(tensor)?.into()));
@@ -62,7 +67,10 @@ fn from_ort(value: &DynValue) -> Result<Tensor> {
         let (shape, elements) = value
             .try_extract_tensor::<T>()
             .map_err(|e| Error::internal(format!("an output can't be read: {e}")))?;
-        let shape: Vec<usize> = shape.iter().map(|extent| extent.unsigned_abs() as usize).collect();
+        let shape: Vec<usize> = shape
+            .iter()
+            .map(|extent| extent.unsigned_abs() as usize)
+            .collect();
         Tensor::from_elements(&shape, elements.to_vec())
     }
     let dtype = value.dtype().tensor_type();

@@ -122,7 +122,9 @@ pub fn reshape_dims(from: &[Dim], to: &[Dim]) -> Result<Vec<Dim>> {
     for (axis, dim) in shape.iter_mut().enumerate() {
         if *dim == Dim::Known(0) {
             *dim = from.get(axis).cloned().ok_or_else(|| {
-                Error::malformed(format!("the extent {axis} is to be kept, but there is none"))
+                Error::malformed(format!(
+                    "the extent {axis} is to be kept, but there is none"
+                ))
             })?;
         }
     }
@@ -223,21 +225,57 @@ mod tests {
         let n = || symbol("n");
         let known = Dim::Known;
         let cases = [
-            (vec![n(), known(6)], vec![known(-1), known(2), known(3)], Some(vec![n(), known(2), known(3)])),
-            (vec![n(), known(6)], vec![known(0), known(-1)], Some(vec![n(), known(6)])),
-            (vec![n(), known(6)], vec![known(-1)], Some(vec![Dim::Unknown])),
-            (vec![n(), known(6)], vec![known(3), known(-1)], Some(vec![known(3), Dim::Unknown])),
-            (vec![n(), known(6)], vec![n(), known(-1), known(2)], Some(vec![n(), known(3), known(2)])),
-            (vec![Dim::Unknown, known(6)], vec![known(-1), known(6)], Some(vec![Dim::Unknown, known(6)])),
-            (vec![known(4), known(6)], vec![known(-1), known(8)], Some(vec![known(3), known(8)])),
-            (vec![known(4), known(6)], vec![known(24)], Some(vec![known(24)])),
+            (
+                vec![n(), known(6)],
+                vec![known(-1), known(2), known(3)],
+                Some(vec![n(), known(2), known(3)]),
+            ),
+            (
+                vec![n(), known(6)],
+                vec![known(0), known(-1)],
+                Some(vec![n(), known(6)]),
+            ),
+            (
+                vec![n(), known(6)],
+                vec![known(-1)],
+                Some(vec![Dim::Unknown]),
+            ),
+            (
+                vec![n(), known(6)],
+                vec![known(3), known(-1)],
+                Some(vec![known(3), Dim::Unknown]),
+            ),
+            (
+                vec![n(), known(6)],
+                vec![n(), known(-1), known(2)],
+                Some(vec![n(), known(3), known(2)]),
+            ),
+            (
+                vec![Dim::Unknown, known(6)],
+                vec![known(-1), known(6)],
+                Some(vec![Dim::Unknown, known(6)]),
+            ),
+            (
+                vec![known(4), known(6)],
+                vec![known(-1), known(8)],
+                Some(vec![known(3), known(8)]),
+            ),
+            (
+                vec![known(4), known(6)],
+                vec![known(24)],
+                Some(vec![known(24)]),
+            ),
             (vec![known(4), known(6)], vec![known(25)], None),
             (vec![known(4), known(6)], vec![known(-1), known(5)], None),
             (vec![known(4)], vec![known(-1), known(-1)], None),
             (vec![known(4)], vec![known(4), known(0)], None),
         ];
         for (from, to, expected) in cases {
-            assert_eq!(reshape_dims(&from, &to).ok(), expected, "{from:?} to {to:?}");
+            assert_eq!(
+                reshape_dims(&from, &to).ok(),
+                expected,
+                "{from:?} to {to:?}"
+            );
         }
     }
 

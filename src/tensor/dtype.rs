@@ -48,7 +48,9 @@ impl DType {
     /// The element type with this `VarType.Type` code of Paddle's `framework.proto`, if it is one
     /// that this crate handles (complex numbers, strings and FP8 are not).
     pub fn from_paddle_code(code: i64) -> Option<Self> {
-        DType::ALL.into_iter().find(|dtype| dtype.paddle_code() == code)
+        DType::ALL
+            .into_iter()
+            .find(|dtype| dtype.paddle_code() == code)
     }
 
     /// The `VarType.Type` code in Paddle's `framework.proto`.

@@ -120,7 +120,13 @@ macro_rules! element {
     };
     ($type:ty, $variant:ident, $size:literal) => {
         element!(
-            $type, $variant, $size, |x| x as f64, |x| x as $type, |x| x as i64, |x| x as $type
+            $type,
+            $variant,
+            $size,
+            |x| x as f64,
+            |x| x as $type,
+            |x| x as i64,
+            |x| x as $type
         );
     };
 }
@@ -132,8 +138,24 @@ element!(i32, I32, 4);
 element!(i64, I64, 8);
 element!(f32, F32, 4);
 element!(f64, F64, 8);
-element!(f16, F16, 2, f16::to_f64, f16::from_f64, |x: f16| x.to_f64() as i64, |x| f16::from_f64(x as f64));
-element!(bf16, BF16, 2, bf16::to_f64, bf16::from_f64, |x: bf16| x.to_f64() as i64, |x| bf16::from_f64(x as f64));
+element!(
+    f16,
+    F16,
+    2,
+    f16::to_f64,
+    f16::from_f64,
+    |x: f16| x.to_f64() as i64,
+    |x| f16::from_f64(x as f64)
+);
+element!(
+    bf16,
+    BF16,
+    2,
+    bf16::to_f64,
+    bf16::from_f64,
+    |x: bf16| x.to_f64() as i64,
+    |x| bf16::from_f64(x as f64)
+);
 
 impl Element for bool {
     const DTYPE: DType = DType::Bool;

@@ -80,7 +80,11 @@ fn draw(dtype: DType, shape: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor> {
         let numbers = (0..count).map(|_| StandardNormal.sample(rng));
         Tensor::from_elements::<f32>(shape, numbers.collect())?
     } else {
-        let bound = if dtype == DType::Bool { 2 } else { LARGEST_INTEGER };
+        let bound = if dtype == DType::Bool {
+            2
+        } else {
+            LARGEST_INTEGER
+        };
         let numbers = (0..count).map(|_| i64::from(rng.next_u32() % bound));
         Tensor::from_elements::<i64>(shape, numbers.collect())?
     };
@@ -89,7 +93,9 @@ fn draw(dtype: DType, shape: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor> {
 
 /// The number of elements, if there is memory for as many.
 fn element_count(shape: &[usize]) -> Result<usize> {
-    let count = shape.iter().try_fold(1_usize, |count, extent| count.checked_mul(*extent));
+    let count = shape
+        .iter()
+        .try_fold(1_usize, |count, extent| count.checked_mul(*extent));
     count
         .filter(|count| Vec::<i64>::new().try_reserve_exact(*count).is_ok())
         .ok_or_else(|| {

@@ -235,7 +235,10 @@ mod tests {
 
     #[test]
     fn integers_have_no_tolerance() {
-        let (a, b) = (Tensor::vector(vec![1_000_000_i64]), Tensor::vector(vec![1_000_001_i64]));
+        let (a, b) = (
+            Tensor::vector(vec![1_000_000_i64]),
+            Tensor::vector(vec![1_000_001_i64]),
+        );
         assert!(!Metrics::of(&a, &b, &Tolerance::default()).unwrap().agrees());
     }
 }

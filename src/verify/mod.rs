@@ -161,9 +161,13 @@ pub fn verify(
     let mut session = runtime.open(onnx)?;
     progress("loading the weights");
     let in_program = |e: Error| e.in_file(&model.files().program);
-    let reference =
-        Reference::new(model.program(), Precision::Single).map_err(in_program)?;
-    let names: Vec<&str> = model.program().outputs().iter().map(|o| o.name.as_str()).collect();
+    let reference = Reference::new(model.program(), Precision::Single).map_err(in_program)?;
+    let names: Vec<&str> = model
+        .program()
+        .outputs()
+        .iter()
+        .map(|o| o.name.as_str())
+        .collect();
     let mut runs = Vec::with_capacity(sets.len());
     for (position, set) in sets.iter().enumerate() {
         progress(&format!("{}: running the reference", set.label));
@@ -214,27 +218,29 @@ impl Sides {
             )));
         }
         let outputs = names.iter().zip(self.reference.iter().zip(&self.onnx));
-        let reports = outputs.enumerate().map(|(position, (name, (reference, onnx)))| {
-            let mut pairs = vec![(Side::OnnxRuntime, onnx, Side::Reference, reference)];
-            if let Some(expected) = self.expected.as_ref().and_then(|e| e.get(position)) {
-                pairs.push((Side::Reference, reference, Side::Expected, expected));
-                pairs.push((Side::OnnxRuntime, onnx, Side::Expected, expected));
-            }
-            let comparisons = pairs.into_iter().map(|(side, a, against, b)| {
-                let metrics = Metrics::of(a, b, tolerance);
-                Comparison {
-                    side,
-                    against,
-                    agrees: metrics.as_ref().is_some_and(Metrics::agrees),
-                    metrics,
+        let reports = outputs
+            .enumerate()
+            .map(|(position, (name, (reference, onnx)))| {
+                let mut pairs = vec![(Side::OnnxRuntime, onnx, Side::Reference, reference)];
+                if let Some(expected) = self.expected.as_ref().and_then(|e| e.get(position)) {
+                    pairs.push((Side::Reference, reference, Side::Expected, expected));
+                    pairs.push((Side::OnnxRuntime, onnx, Side::Expected, expected));
+                }
+                let comparisons = pairs.into_iter().map(|(side, a, against, b)| {
+                    let metrics = Metrics::of(a, b, tolerance);
+                    Comparison {
+                        side,
+                        against,
+                        agrees: metrics.as_ref().is_some_and(Metrics::agrees),
+                        metrics,
+                    }
+                });
+                OutputReport {
+                    name: (*name).to_owned(),
+                    shape: reference.shape().to_vec(),
+                    comparisons: comparisons.collect(),
                 }
             });
-            OutputReport {
-                name: (*name).to_owned(),
-                shape: reference.shape().to_vec(),
-                comparisons: comparisons.collect(),
-            }
-        });
         Ok(reports.collect())
     }
 }

@@ -66,11 +66,16 @@ fn array(archive: &mut Archive, entry: &str) -> Result<Tensor> {
 }
 
 /// The array, if its elements are of this type.
-fn typed<T: Element + ReadableElement>(archive: &mut Archive, entry: &str) -> Result<Option<Tensor>> {
+fn typed<T: Element + ReadableElement>(
+    archive: &mut Archive,
+    entry: &str,
+) -> Result<Option<Tensor>> {
     let array: Result<ArrayD<T>, _> = archive.by_name::<OwnedRepr<T>, IxDyn>(entry);
     match array {
         Ok(array) => Ok(Some(T::tensor(array.into()))),
         Err(ReadNpzError::Npy(ReadNpyError::WrongDescriptor(_))) => Ok(None),
-        Err(e) => Err(Error::malformed(format!("the array `{entry}` is damaged: {e}"))),
+        Err(e) => Err(Error::malformed(format!(
+            "the array `{entry}` is damaged: {e}"
+        ))),
     }
 }

@@ -59,7 +59,9 @@ impl<'p> Copier<'p> {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(File::open(&range.path).map_err(read_error)?),
         } as &File;
-        source.seek(SeekFrom::Start(range.offset)).map_err(read_error)?;
+        source
+            .seek(SeekFrom::Start(range.offset))
+            .map_err(read_error)?;
         let mut left = range.len;
         while left > 0 {
             let step = usize::try_from(left).map_or(STEP, |left| left.min(STEP));

@@ -122,7 +122,10 @@ fn link(range: &ByteRange, folder: &Path) -> Result<Place> {
         |path: &Path| fs::canonicalize(path).map_err(|e| Error::io(path, "resolve the path", e));
     let weights = canonical(&range.path)?;
     let folder_path = canonical(folder)?;
-    let location = weights.strip_prefix(&folder_path).ok().and_then(Path::to_str);
+    let location = weights
+        .strip_prefix(&folder_path)
+        .ok()
+        .and_then(Path::to_str);
     let Some(location) = location else {
         return Err(Error::invalid(format!(
             "--weights link needs the output in the folder of the weights ({}), because runtimes \

@@ -46,7 +46,11 @@ impl From<Output> for Ran {
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code.map_or("none".to_owned(), |code| code.to_string());
-        write!(f, "exit code {code}\n--- stdout\n{}--- stderr\n{}", self.stdout, self.stderr)
+        write!(
+            f,
+            "exit code {code}\n--- stdout\n{}--- stderr\n{}",
+            self.stdout, self.stderr
+        )
     }
 }
 
@@ -75,14 +79,17 @@ fn stable_line(line: &str) -> String {
     let mut stable = String::new();
     let mut after = "";
     for word in line.split_inclusive(' ') {
-        let (text, space) = word.strip_suffix(' ').map_or((word, ""), |text| (text, " "));
+        let (text, space) = word
+            .strip_suffix(' ')
+            .map_or((word, ""), |text| (text, " "));
         let mut shown = text.to_owned();
         if text.contains('e') && text.parse::<f64>().is_ok() {
             // Distances fill their columns, whose widths therefore stay.
             shown = "#.##e-#".into();
             let excess = shown.len() - text.len().min(shown.len());
             stable.truncate(stable.len() - excess);
-        } else if matches!(after, "Runtime" | "paddle2onnx-rs") && text.starts_with(char::is_numeric)
+        } else if matches!(after, "Runtime" | "paddle2onnx-rs")
+            && text.starts_with(char::is_numeric)
         {
             let rest = text.trim_start_matches(|c: char| c.is_numeric() || c == '.');
             shown = format!("[VERSION]{rest}");

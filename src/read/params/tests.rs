@@ -13,7 +13,9 @@ use crate::error::ErrorKind;
 fn tensor(code: i32, dims: &[i64], data: &[u8], levels: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.write_u32::<LittleEndian>(0).unwrap();
-    bytes.write_u64::<LittleEndian>(levels.len() as u64).unwrap();
+    bytes
+        .write_u64::<LittleEndian>(levels.len() as u64)
+        .unwrap();
     for level in levels {
         bytes.write_u64::<LittleEndian>(*level).unwrap();
         bytes.extend(vec![7; usize::try_from(*level).unwrap()]);
@@ -99,7 +101,10 @@ fn damage_is_named() {
         (with_byte(11, 0xff), "ends inside this weight's header"),
         (with_byte(19, 0xff), "tensor description of -"),
         (with_byte(18, 1), "tensor description of 65"),
-        (with_byte(21, 6), "float64 [2, 3] where the program expects float32 [2, 3]"),
+        (
+            with_byte(21, 6),
+            "float64 [2, 3] where the program expects float32 [2, 3]",
+        ),
         (with_byte(21, 23), "element type 23"),
         (with_byte(23, 9), "[9, 3]"),
     ];
