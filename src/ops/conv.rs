@@ -6,9 +6,8 @@ use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
-use crate::reference::Real;
-use crate::reference::Values;
 use crate::reference::conv::{Window, conv2d};
+use crate::reference::{Real, Values, with_reals};
 use crate::tensor::{Array, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -204,15 +203,8 @@ impl Function for Conv2d {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        match (values.get(self.input)?, values.get(self.filter)?) {
-            (Tensor::F32(x), Tensor::F32(filter)) => Ok(Tensor::F32(self.convolve(x, filter)?)),
-            (Tensor::F64(x), Tensor::F64(filter)) => Ok(Tensor::F64(self.convolve(x, filter)?)),
-            (x, filter) => Err(Error::unsupported(format!(
-                "the reference has no kernel for {} with a filter of {}",
-                x.dtype(),
-                filter.dtype()
-            ))),
-        }
+        let (input, filter) = (values.get(self.input)?, values.get(self.filter)?);
+        with_reals!(input, filter, (x, filter) => self.convolve(x, filter)?)
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {

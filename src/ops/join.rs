@@ -76,6 +76,13 @@ fn split_by_sections_or_number(builder: &mut Builder<'_>, mut draft: Draft) -> R
     builder.emit(draft)
 }
 
+/// The elements of a vector that is joined from tensors of this rank.
+fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option<Vec<Dim>> {
+    let content = |id: &ValueId| facts.content(*id).filter(|_| facts.rank(*id) == rank);
+    let parts: Option<Vec<&[Dim]>> = tensors.iter().map(content).collect();
+    Some(parts?.concat())
+}
+
 /// The arrays of tensors of one type.
 fn views<'t, T: Element>(tensors: &[&'t Tensor]) -> Result<Vec<ArrayViewD<'t, T>>> {
     let views = tensors.iter().map(|tensor| {
@@ -145,12 +152,7 @@ impl Function for Concat {
             total = total.and_then(|total| total.checked_add(dims[axis].known()?));
         }
         shape[axis] = total.map_or(Dim::Unknown, Dim::Known);
-        let content = if first.shape.len() == 1 {
-            let parts: Option<Vec<_>> = self.x.iter().map(|id| facts.content(*id)).collect();
-            parts.map(|parts| parts.concat())
-        } else {
-            None
-        };
+        let content = joined_content(facts, &self.x, 1);
         Ok(Fact::new(first.dtype, shape).with_content(content))
     }
 
@@ -202,12 +204,7 @@ impl Function for Stack {
             }
         }
         shape.insert(axis, Dim::from(self.x.len()));
-        let content = if first.shape.is_empty() {
-            let parts: Option<Vec<_>> = self.x.iter().map(|id| facts.content(*id)).collect();
-            parts.map(|parts| parts.concat())
-        } else {
-            None
-        };
+        let content = joined_content(facts, &self.x, 0);
         Ok(Fact::new(first.dtype, shape).with_content(content))
     }
 

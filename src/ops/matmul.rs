@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, OpKind, Operand, ValueId};
-use crate::reference::{Real, Values, map, matmul as kernel};
+use crate::reference::{Real, Values, map, matmul as kernel, with_reals};
 use crate::tensor::{Array, Dim, Tensor, broadcast_dims, display_shape};
 
 const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
@@ -162,11 +162,8 @@ impl Function for Matmul {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        match (values.get(self.x)?, values.get(self.y)?) {
-            (Tensor::F32(x), Tensor::F32(y)) => Ok(Tensor::F32(self.product(x, y)?)),
-            (Tensor::F64(x), Tensor::F64(y)) => Ok(Tensor::F64(self.product(x, y)?)),
-            (x, y) => Err(no_kernel(x, y)),
-        }
+        let (x, y) = (values.get(self.x)?, values.get(self.y)?);
+        with_reals!(x, y, (x, y) => self.product(x, y)?)
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
@@ -210,14 +207,6 @@ fn as_matrix<T: Real>(x: &Array<T>, transpose: bool, vector_axis: usize) -> Arra
         x.swap_axes(rank - 1, rank - 2);
     }
     x
-}
-
-fn no_kernel(x: &Tensor, y: &Tensor) -> Error {
-    Error::unsupported(format!(
-        "the reference has no kernel for {} times {}",
-        x.dtype(),
-        y.dtype()
-    ))
 }
 
 /// One multiply-accumulate per element of the result and step of the sum.
@@ -323,11 +312,8 @@ impl Function for MatmulWithFlatten {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        match (values.get(self.x)?, values.get(self.y)?) {
-            (Tensor::F32(x), Tensor::F32(y)) => Ok(Tensor::F32(self.product(x, y)?)),
-            (Tensor::F64(x), Tensor::F64(y)) => Ok(Tensor::F64(self.product(x, y)?)),
-            (x, y) => Err(no_kernel(x, y)),
-        }
+        let (x, y) = (values.get(self.x)?, values.get(self.y)?);
+        with_reals!(x, y, (x, y) => self.product(x, y)?)
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {

@@ -13,6 +13,6 @@ mod real;
 mod values;
 
 pub use interpreter::Reference;
-pub(crate) use real::{Real, with_real};
+pub(crate) use real::{Real, with_real, with_reals};
 pub use values::Precision;
 pub(crate) use values::Values;

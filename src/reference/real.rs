@@ -40,3 +40,24 @@ macro_rules! with_real {
     };
 }
 pub(crate) use with_real;
+
+/// Runs a generic kernel on two tensors, both of f32 or both of f64. The kernel returns an array
+/// of the same type.
+macro_rules! with_reals {
+    ($x:expr, $y:expr, ($a:ident, $b:ident) => $kernel:expr) => {
+        match ($x, $y) {
+            ($crate::tensor::Tensor::F32($a), $crate::tensor::Tensor::F32($b)) => {
+                Ok($crate::tensor::Element::tensor($kernel.into()))
+            }
+            ($crate::tensor::Tensor::F64($a), $crate::tensor::Tensor::F64($b)) => {
+                Ok($crate::tensor::Element::tensor($kernel.into()))
+            }
+            (x, y) => Err($crate::error::Error::unsupported(format!(
+                "the reference has no kernel for {} with {}",
+                x.dtype(),
+                y.dtype()
+            ))),
+        }
+    };
+}
+pub(crate) use with_reals;
