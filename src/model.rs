@@ -257,8 +257,8 @@ fn total(costs: &[Macs]) -> Option<MacCount> {
     for cost in costs {
         match cost {
             Macs::None => {}
-            Macs::Weighted(macs) => count.layers += macs,
-            Macs::Activations(macs) => count.activations += macs,
+            Macs::Weighted(macs) => count.layers = count.layers.checked_add(*macs)?,
+            Macs::Activations(macs) => count.activations = count.activations.checked_add(*macs)?,
             Macs::Unknown => return None,
         }
     }

@@ -19,7 +19,7 @@ const VIT: &str = "vit/ViT_base_patch16_224";
 fn paddle2onnx(arguments: &str, folder: &Path) -> Ran {
     let vit = fixture(VIT).into_os_string().into_string().unwrap();
     let folder = folder.to_str().unwrap();
-    let words = arguments.split(' ');
+    let words = arguments.split_ascii_whitespace();
     run(command_with_runtime(words.map(|word| {
         word.replace("VIT", &vit).replace("DIR", folder)
     })))
@@ -82,11 +82,7 @@ fn wrong_usage() {
         "verify VIT --rtol nan",
         "verify VIT --onnx model.onnx --opset 18",
     ] {
-        let words = arguments
-            .split_ascii_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        let ran = paddle2onnx(&words, folder.path());
+        let ran = paddle2onnx(arguments, folder.path());
         assert!(ran.stderr.contains("--help"), "{arguments}: {ran}");
         assert_eq!(
             (ran.code, ran.stdout.as_str()),
@@ -124,10 +120,20 @@ fn inspect_as_json() {
 
 /// The reader has seen enough, as `head` has after a line. That is no failure, and no panic.
 #[test]
-#[cfg(unix)]
 fn a_closed_pipe_is_no_failure() {
-    for arguments in ["inspect", "inspect --json"] {
-        let ran = shell(&format!("\"$0\" {arguments} \"$1\" | true"), Path::new(""));
+    for format in ["", "--json"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        // Before the program starts, so that it can't be faster.
+        drop(reader);
+        let mut inspect =
+            std::process::Command::new(assert_cmd::cargo::cargo_bin!("paddle2onnx-rs"));
+        inspect.arg("inspect").arg(fixture(VIT)).stdout(writer);
+        inspect.args(format.split_ascii_whitespace());
+        let child = inspect
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ran = Ran::from(child.wait_with_output().unwrap());
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
     }
 }
@@ -161,6 +167,20 @@ fn convert_writes_beside_the_program() {
     let onnx = format!("{model}/inference.onnx");
     let ran = paddle2onnx(&format!("verify {model} --onnx {onnx}"), folder.path());
     assert_eq!(ran.code, Some(0), "{ran}");
+}
+
+/// A program that is named itself is at the same place as one that is found in its folder.
+#[test]
+fn convert_writes_beside_the_named_program() {
+    let folder = folder();
+    let copy = copy_of(VIT, folder.path());
+    fs::rename(copy.join("inference.pdmodel"), copy.join("net.pdmodel")).unwrap();
+    fs::rename(copy.join("inference.pdiparams"), copy.join("net.pdiparams")).unwrap();
+    let program = "DIR/ViT_base_patch16_224/net.pdmodel";
+    let ran = paddle2onnx(&format!("convert {program} --json"), folder.path());
+    let output = copy.join("net.onnx");
+    assert_eq!(json(&ran)["output"], output.to_str().unwrap());
+    assert!(output.is_file(), "{ran}");
 }
 
 #[test]
@@ -263,6 +283,53 @@ fn verify_against_recorded_outputs() {
             "too wide for a terminal: {line}"
         );
     }
+}
+
+/// The small variant, whose attention is scaled by another rule and has no bias.
+#[test]
+fn verify_the_small_variant_against_recorded_outputs() {
+    let small = fixture("vit/ViT_small_patch16_224");
+    let arrays = ["batch1.npz", "batch3.npz"].map(|name| small.join(name).display().to_string());
+    let (small, arrays) = (small.display(), arrays.join(" "));
+    let arguments = format!("verify {small} --json --inputs {arrays} --expected {arrays}");
+    let ran = paddle2onnx(&arguments, Path::new(""));
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let verified = json(&ran);
+    assert_eq!(verified["parity"], true);
+    let runs = verified["runs"].as_array().unwrap();
+    for (run, batch) in runs.iter().zip([1, 3]) {
+        let output = &run["outputs"][0];
+        assert_eq!(output["shape"], serde_json::json!([batch, 11]));
+        // Each of the two sides against Paddle, and against each other.
+        let comparisons = output["comparisons"].as_array().unwrap();
+        let mut sides: Vec<&str> = Vec::new();
+        for comparison in comparisons {
+            assert_eq!(comparison["agrees"], true, "{comparison}");
+            sides.extend(comparison["side"].as_str());
+            sides.extend(comparison["against"].as_str());
+        }
+        sides.sort_unstable();
+        sides.dedup();
+        assert_eq!(sides, ["expected", "onnx_runtime", "reference"]);
+    }
+    assert_eq!(runs.len(), 2);
+}
+
+/// Several batch sizes are several runs of one ONNX model.
+#[test]
+fn verify_at_other_batches() {
+    let ran = paddle2onnx("verify VIT --batch 2,5 --json", Path::new(""));
+    let verified = json(&ran);
+    let runs = verified["runs"].as_array().unwrap();
+    let shapes: Vec<&Value> = runs.iter().map(|run| &run["outputs"][0]["shape"]).collect();
+    assert_eq!(
+        serde_json::json!(shapes),
+        serde_json::json!([[2, 11], [5, 11]])
+    );
+    assert_eq!(
+        (ran.code, &verified["parity"]),
+        (Some(0), &Value::Bool(true))
+    );
 }
 
 #[test]
@@ -497,4 +564,20 @@ fn outputs_have_the_mode_of_any_new_file() {
             assert_eq!(metadata.permissions().mode() & 0o777, expected, "{name}");
         }
     }
+}
+
+/// The finished file is renamed to its name, which must not put it in the place of a pipe.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+
+    let folder = folder();
+    let pipe = folder.path().join("pipe");
+    let ran = shell("mkfifo \"$2/pipe\"", folder.path());
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let ran = paddle2onnx("convert VIT --output DIR/pipe", folder.path());
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(ran.stderr.contains("device or pipe"), "{ran}");
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
 }

@@ -154,3 +154,12 @@ fn every_op_has_a_case_in_each_spelling() {
     let untested: Vec<_> = spellings.filter(|name| !used.contains(**name)).collect();
     assert!(untested.is_empty(), "ops without a case: {untested:?}");
 }
+
+#[test]
+fn the_readme_lists_every_op() {
+    let readme = include_str!("../README.md");
+    let ops = supported_ops();
+    let names = ops.iter().map(|op| format!("`{}`", op.name));
+    let missing: Vec<String> = names.filter(|name| !readme.contains(name)).collect();
+    assert!(missing.is_empty(), "the README lacks {missing:?}");
+}

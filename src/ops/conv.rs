@@ -102,7 +102,8 @@ impl Conv2d {
             Padding::Same => {
                 let same = |axis: usize| {
                     let steps = image[axis].div_ceil(self.strides[axis]);
-                    let covered = steps.saturating_sub(1) * self.strides[axis] + kernel[axis];
+                    let covered = steps.saturating_sub(1).saturating_mul(self.strides[axis]);
+                    let covered = covered.saturating_add(kernel[axis]);
                     let total = covered.saturating_sub(image[axis]);
                     [total / 2, total - total / 2]
                 };
@@ -214,8 +215,7 @@ impl Function for Conv2d {
         // Every output element sums one filter: all of its axes but the first.
         let window = facts.shape(self.filter).iter().skip(1);
         let extents = result.shape.iter().chain(window);
-        let count = extents.map(|dim| u64::try_from(dim.known()?).ok());
-        match count.product::<Option<u64>>() {
+        match Macs::product(extents) {
             None => Macs::Unknown,
             Some(count) if facts.is_parameter(self.filter) => Macs::Weighted(count),
             Some(count) => Macs::Activations(count),

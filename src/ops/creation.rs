@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{full,assign}_kernel.h`.
 
 use super::def::{Accuracy, From, Legacy, OpDef};
-use super::operator::{Fact, Facts, Function, Parsed};
+use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::lower::{Lowering, TensorId};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, Operand, ValueId};
 use crate::reference::Values;
-use crate::tensor::{DType, Dim, Tensor, display_shape};
+use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
 /// Larger constants are made at run time instead of being stored.
 const LARGEST_CONSTANT: usize = 1024;
@@ -162,8 +162,7 @@ impl Function for Full {
 
 /// What is known of a tensor of one value.
 fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: ValueId) -> Fact {
-    let count = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
-    let count = count.product::<Option<usize>>();
+    let count = Macs::product(&shape).and_then(|count| usize::try_from(count).ok());
     let content = match (count, facts.content(value)) {
         (Some(count @ ..=LARGEST_CONSTANT), Some([value])) => Some(vec![value.clone(); count]),
         _ => None,
@@ -223,6 +222,7 @@ fn repeated(value: &Tensor, shape: &[usize]) -> Result<Tensor> {
     fn fill<T: Element>(value: &Array<T>, shape: &[usize]) -> Result<Tensor> {
         let element = value.first().filter(|_| value.len() == 1);
         let element = element.ok_or_else(|| Error::malformed("a value with several elements"))?;
+        refuse_too_large(shape)?;
         Ok(T::tensor(Array::from_elem(shape, *element)))
     }
     with_array!(value, value => fill(value, shape))

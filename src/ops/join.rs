@@ -83,6 +83,16 @@ fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option
     Some(parts?.concat())
 }
 
+fn refuse_other_rank(first: &[Dim], other: &[Dim]) -> Result<()> {
+    if first.len() == other.len() {
+        return Ok(());
+    }
+    let (first, other) = (display_shape(first), display_shape(other));
+    Err(Error::malformed(format!(
+        "operands of shapes {first} and {other}"
+    )))
+}
+
 /// The arrays of tensors of one type.
 fn views<'t, T: Element>(tensors: &[&'t Tensor]) -> Result<Vec<ArrayViewD<'t, T>>> {
     let views = tensors.iter().map(|tensor| {
@@ -139,13 +149,7 @@ impl Function for Concat {
         let mut total = Some(0_i64);
         for id in &self.x {
             let dims = facts.shape(*id);
-            if dims.len() != shape.len() {
-                return Err(Error::malformed(format!(
-                    "operands of shapes {} and {}",
-                    display_shape(&first.shape),
-                    display_shape(dims)
-                )));
-            }
+            refuse_other_rank(&first.shape, dims)?;
             for (dim, other) in shape.iter_mut().zip(dims) {
                 *dim = dim.or(other);
             }
@@ -199,6 +203,7 @@ impl Function for Stack {
         let axis = normalize_axis(self.axis, first.shape.len() + 1)?;
         let mut shape = first.shape.clone();
         for id in &self.x {
+            refuse_other_rank(&first.shape, facts.shape(*id))?;
             for (dim, other) in shape.iter_mut().zip(facts.shape(*id)) {
                 *dim = dim.or(other);
             }
@@ -268,7 +273,9 @@ impl Split {
 
     /// The extents of the parts of an axis.
     fn extents(parts: &[i64], extent: &Dim) -> Result<Vec<Dim>> {
-        let known: i64 = parts.iter().filter(|part| **part >= 0).sum();
+        let mut known = parts.iter().filter(|part| **part >= 0);
+        let known = known.try_fold(0_i64, |sum, part| sum.checked_add(*part));
+        let known = known.ok_or_else(|| Error::malformed(format!("parts of {parts:?}")))?;
         let rest = match extent {
             Dim::Known(extent) => Dim::Known(extent - known),
             Dim::Symbol(_) | Dim::Unknown => Dim::Unknown,

@@ -210,15 +210,17 @@ fn as_matrix<T: Real>(x: &Array<T>, transpose: bool, vector_axis: usize) -> Arra
 }
 
 /// One multiply-accumulate per element of the result and step of the sum.
-fn count_macs(
+fn count_macs<'d>(
     facts: &Facts<'_>,
     operands: [ValueId; 2],
     result: Result<Vec<Dim>>,
-    depth: Option<&Dim>,
+    depth: impl IntoIterator<Item = &'d Dim>,
 ) -> Macs {
-    let extents = result.into_iter().flatten().chain(depth.cloned());
-    let count = extents.map(|dim| u64::try_from(dim.known()?).ok());
-    let Some(count) = count.product::<Option<u64>>() else {
+    let depth = depth.into_iter().cloned();
+    let count = result
+        .ok()
+        .and_then(|result| Macs::product(result.into_iter().chain(depth)));
+    let Some(count) = count else {
         return Macs::Unknown;
     };
     if operands.iter().any(|id| facts.is_parameter(*id)) {
@@ -320,17 +322,8 @@ impl Function for MatmulWithFlatten {
         let Ok((x_axis, _)) = self.column_axes(facts.rank(self.x), facts.rank(self.y)) else {
             return Macs::Unknown;
         };
-        let depth = facts.shape(self.x)[x_axis..].iter();
-        let depth = depth
-            .map(Dim::known)
-            .product::<Option<i64>>()
-            .map(Dim::Known);
+        let depth = &facts.shape(self.x)[x_axis..];
         let result = self.infer(facts).map(|fact| fact.shape);
-        count_macs(
-            facts,
-            [self.x, self.y],
-            result,
-            Some(&depth.unwrap_or(Dim::Unknown)),
-        )
+        count_macs(facts, [self.x, self.y], result, depth)
     }
 }

@@ -144,6 +144,13 @@ pub(crate) fn infer<'p>(
     let mut facts = Facts::declared(program);
     for (op, operator) in program.ops().iter().zip(operators) {
         let inferred = operator.infer(&facts).map_err(|e| e.at_op(&op.source))?;
+        if inferred.len() != op.results.len() {
+            let (due, found) = (inferred.len(), op.results.len());
+            return Err(Error::malformed(format!(
+                "writes {found} variables where it has {due} results"
+            ))
+            .at_op(&op.source));
+        }
         for (result, fact) in op.results.iter().zip(inferred) {
             facts.refine(*result, fact);
         }

@@ -1,5 +1,7 @@
 //! What every op can do, and what is known of values before a run.
 
+use std::borrow::Borrow;
+
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::{Origin, Program, ValueId};
@@ -66,6 +68,16 @@ pub(crate) enum Macs {
     Activations(u64),
     /// Not known before a run.
     Unknown,
+}
+
+impl Macs {
+    /// The product of extents, if all are known and it is no absurd number.
+    pub fn product(extents: impl IntoIterator<Item = impl Borrow<Dim>>) -> Option<u64> {
+        let mut extents = extents.into_iter();
+        extents.try_fold(1_u64, |count, dim| {
+            count.checked_mul(u64::try_from(dim.borrow().known()?).ok()?)
+        })
+    }
 }
 
 /// What is known of a value before a run.

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{reshape,flatten,transpose,squeeze,unsqueeze,shape}_kernel.h`.
 
 use super::def::{Accuracy, From, Legacy, OpDef};
-use super::operator::{Fact, Facts, Function, Parsed};
+use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
@@ -12,6 +12,9 @@ use crate::reference::{Values, map};
 use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, reshape_dims, with_array};
 
 const X: From = From::Slot("X");
+
+/// NumPy's limit. A result of more axes is not meant.
+const LARGEST_RANK: usize = 64;
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
@@ -165,10 +168,13 @@ impl Function for Reshape {
 /// The number of elements of an operand that is a vector.
 pub(super) fn length(facts: &Facts<'_>, id: ValueId) -> Result<usize> {
     let shape = facts.shape(id);
-    let known = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
-    known.product::<Option<usize>>().ok_or_else(|| {
+    let count = Macs::product(shape).ok_or_else(|| {
         Error::unsupported("the rank of the result depends on the inputs, which ONNX can't express")
-    })
+    })?;
+    usize::try_from(count)
+        .ok()
+        .filter(|count| *count <= LARGEST_RANK)
+        .ok_or_else(|| Error::malformed(format!("a result of rank {count}")))
 }
 
 /// The axes from `start_axis` to `stop_axis`, both included, become one. A scalar becomes a

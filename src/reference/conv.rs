@@ -29,7 +29,8 @@ impl Window {
     /// When the image is smaller than a window.
     pub fn output(&self, image: [usize; 2]) -> Result<[usize; 2]> {
         let extent = |axis: usize| {
-            let padded = image[axis] + self.pads[axis][0] + self.pads[axis][1];
+            let [before, after] = self.pads[axis];
+            let padded = image[axis].saturating_add(before).saturating_add(after);
             let taps = self.kernel[axis].saturating_sub(1);
             let window = self.dilations[axis].saturating_mul(taps).saturating_add(1);
             padded

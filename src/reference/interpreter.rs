@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::ops::{self, Operator};
 use crate::program::{Operand, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
-use crate::tensor::{Dim, Tensor, display_shape};
+use crate::tensor::{Dim, Tensor, display_shape, refuse_too_large};
 
 /// A program ready to run, with its weights in memory.
 pub struct Reference<'p> {
@@ -52,6 +52,7 @@ impl<'p> Reference<'p> {
             let dtype = self.values(&tensors).dtype(value.dtype);
             tensors[id.index()] = Some(tensor.cast(dtype));
         }
+        self.refuse_too_large(&tensors)?;
         for ((op, operator), dead) in self
             .program
             .ops()
@@ -74,6 +75,29 @@ impl<'p> Reference<'p> {
         outputs
             .map(|output| values.get(output.value).cloned())
             .collect()
+    }
+
+    /// Finds contradictions between shapes, and results that memory does not hold, before a kernel
+    /// runs into them. `tensors` holds the inputs.
+    fn refuse_too_large(&self, tensors: &[Option<Tensor>]) -> Result<()> {
+        let mut program = self.program.clone();
+        for id in self.program.inputs() {
+            if let Some(tensor) = &tensors[id.index()] {
+                let extents = tensor.shape().iter().copied();
+                program.values[id.index()].shape = extents.map(Dim::from).collect();
+            }
+        }
+        let facts = ops::infer(&program, &self.operators)?;
+        for op in program.ops() {
+            for id in &op.results {
+                let extents = facts.shape(*id).iter();
+                let extents = extents.map(|dim| usize::try_from(dim.known()?).ok());
+                if let Some(shape) = extents.collect::<Option<Vec<usize>>>() {
+                    refuse_too_large(&shape).map_err(|e| e.at_op(&op.source))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn values<'t>(&self, tensors: &'t [Option<Tensor>]) -> Values<'t> {

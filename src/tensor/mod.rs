@@ -6,5 +6,5 @@ mod value;
 
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
 pub use dtype::DType;
-pub(crate) use value::with_array;
 pub use value::{Array, Element, Tensor};
+pub(crate) use value::{refuse_too_large, with_array};

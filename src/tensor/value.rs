@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 use ndarray::{ArcArray, IxDyn};
 
-use super::DType;
+use super::{DType, display_shape};
 use crate::error::{Error, Result};
 
 /// An n-dimensional array, shared on clone and copied on write. Views such as a transpose may
@@ -194,6 +194,29 @@ impl Element for bool {
     fn from_i64(value: i64) -> Self {
         value != 0
     }
+}
+
+/// Looks whether there is memory for a tensor of this shape, before it is asked for: memory that
+/// is not there ends the process.
+///
+/// # Errors
+/// When there is not.
+pub(crate) fn refuse_too_large(shape: &[usize]) -> Result<()> {
+    const LARGEST_ELEMENT: usize = 8;
+    // An extent of 0 needs no memory, but the others must not overflow either.
+    let mut extents = shape.iter().filter(|extent| **extent > 0);
+    let bytes = extents.try_fold(LARGEST_ELEMENT, |bytes, extent| bytes.checked_mul(*extent));
+    let fits = |bytes: usize| {
+        isize::try_from(bytes).is_ok()
+            && (shape.contains(&0) || Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
+    };
+    if bytes.is_some_and(fits) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "there is not enough memory for a tensor of shape {}",
+        display_shape(shape)
+    )))
 }
 
 impl Tensor {

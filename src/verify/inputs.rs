@@ -9,7 +9,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::{Inputs, npz};
 use crate::error::{Error, Result};
 use crate::program::{Program, Value};
-use crate::tensor::{DType, Dim, Tensor, display_shape};
+use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
 /// Integers are drawn below this: small enough to be an index into most tables.
 const LARGEST_INTEGER: u32 = 8;
@@ -93,15 +93,11 @@ fn draw(dtype: DType, shape: &[usize], rng: &mut ChaCha8Rng) -> Result<Tensor> {
 
 /// The number of elements, if there is memory for as many.
 fn element_count(shape: &[usize]) -> Result<usize> {
-    let count = shape
-        .iter()
-        .try_fold(1_usize, |count, extent| count.checked_mul(*extent));
-    count
-        .filter(|count| Vec::<i64>::new().try_reserve_exact(*count).is_ok())
-        .ok_or_else(|| {
-            Error::invalid(format!(
-                "there is not enough memory for an input of shape {}; choose a smaller --batch",
-                display_shape(shape)
-            ))
-        })
+    refuse_too_large(shape).map_err(|_| {
+        Error::invalid(format!(
+            "there is not enough memory for an input of shape {}; choose a smaller --batch",
+            display_shape(shape)
+        ))
+    })?;
+    Ok(shape.iter().product())
 }

@@ -149,6 +149,13 @@ fn folder_of(output: &Path) -> Result<&Path> {
         )
         .in_file(output));
     }
+    // The finished file is renamed to the output's name, which would replace a device or pipe.
+    if fs::metadata(output).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::invalid(
+            "the output is a device or pipe, which can't be replaced; name a file",
+        )
+        .in_file(output));
+    }
     Ok(folder)
 }
 

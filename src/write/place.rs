@@ -131,7 +131,7 @@ fn link(range: &ByteRange, folder: &Path) -> Result<Place> {
             "--weights link needs the output in the folder of the weights ({}), because runtimes \
              open external data only in or below the model's folder; write it there, or use \
              --weights inline",
-            range.path.display()
+            weights.display()
         ))
         .in_file(folder));
     };

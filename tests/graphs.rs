@@ -1,0 +1,367 @@
+//! The emitted graphs as text: a change of a lowering shows here as what it changes for users.
+//!
+//! Whether a graph computes the right numbers is for `ops.rs` and `vit.rs` to say. These snapshots
+//! guard what numbers don't show: which nodes, how many, their names, and the declared shapes.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use insta::assert_snapshot;
+use paddle2onnx::tensor::DType;
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, OPSETS, Weights};
+use prost::Message;
+use proto::attribute_proto::AttributeType;
+use proto::tensor_proto::DataLocation;
+use proto::tensor_shape_proto::dimension::Value;
+use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use support::fixture;
+
+/// The crate keeps its ONNX types to itself, so the tests compile the same schema once more.
+#[allow(missing_docs, dead_code, reason = "generated code")]
+mod proto {
+    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
+}
+
+/// Tensors of integers up to this many elements are written out: shapes, axes and bounds.
+const SMALL: usize = 16;
+
+/// Converts a program or a folder of `fixtures/`, and renders what was written.
+fn graph(path: &str, opset: u32) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model.onnx");
+    convert(&fixture(path), &output, opset, Weights::Auto);
+    render(&decode(&output))
+}
+
+fn convert(path: &Path, output: &Path, opset: u32, weights: Weights) {
+    let options = ConvertOptions {
+        opset,
+        weights,
+        ..ConvertOptions::default()
+    };
+    let converted = Model::open(path, None).and_then(|model| model.convert(output, &options));
+    converted.unwrap_or_else(|e| panic!("opset {opset}: {e}"));
+}
+
+fn decode(onnx: &Path) -> ModelProto {
+    ModelProto::decode(fs::read(onnx).unwrap().as_slice()).unwrap()
+}
+
+/// The whole model as text, except the version of this crate.
+fn render(model: &ModelProto) -> String {
+    let graph = model.graph.as_ref().unwrap();
+    let mut text = format!("ir_version {}", model.ir_version());
+    for import in &model.opset_import {
+        write!(text, ", opset {}{}", import.domain(), import.version()).unwrap();
+    }
+    writeln!(text, "\ngraph {}", graph.name()).unwrap();
+    ports(&mut text, "input", &graph.input);
+    ports(&mut text, "output", &graph.output);
+    for tensor in &graph.initializer {
+        writeln!(
+            text,
+            "initializer {}: {}",
+            tensor.name(),
+            tensor_text(tensor)
+        )
+        .unwrap();
+    }
+    for node in &graph.node {
+        node_line(&mut text, node);
+    }
+    text
+}
+
+fn ports(text: &mut String, label: &str, ports: &[ValueInfoProto]) {
+    for port in ports {
+        let tensor = port.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
+        // No shape at all says less than a shape of rank 0, and must not look like it.
+        let shape = tensor.shape.as_ref().map_or("of any rank".into(), |shape| {
+            let dims = shape.dim.iter().map(|dim| match &dim.value {
+                Some(Value::DimValue(extent)) => extent.to_string(),
+                Some(Value::DimParam(symbol)) => symbol.clone(),
+                None => "?".into(),
+            });
+            format!("[{}]", dims.collect::<Vec<_>>().join(", "))
+        });
+        let dtype = dtype_name(tensor.elem_type());
+        writeln!(text, "{label} {}: {dtype} {shape}", port.name()).unwrap();
+    }
+}
+
+/// `outputs = OpType(inputs) attribute=value …  # name`
+fn node_line(text: &mut String, node: &NodeProto) {
+    let domain = match node.domain() {
+        "" => String::new(),
+        domain => format!("{domain}."),
+    };
+    // An operand left out is an empty name, which `_` makes visible.
+    let names = |names: &[String]| {
+        let shown = names
+            .iter()
+            .map(|name| if name.is_empty() { "_" } else { name.as_str() });
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    let (outputs, inputs) = (names(&node.output), names(&node.input));
+    write!(text, "{outputs} = {domain}{}({inputs})", node.op_type()).unwrap();
+    for attribute in &node.attribute {
+        write!(text, " {}={}", attribute.name(), attribute_text(attribute)).unwrap();
+    }
+    match node.name() {
+        "" => text.push('\n'),
+        name => writeln!(text, "  # {name}").unwrap(),
+    }
+}
+
+fn attribute_text(attribute: &AttributeProto) -> String {
+    let string = |bytes: &[u8]| format!("{:?}", String::from_utf8(bytes.to_vec()).unwrap());
+    match attribute.r#type() {
+        AttributeType::Float => format!("{:?}", attribute.f()),
+        AttributeType::Int => attribute.i().to_string(),
+        AttributeType::String => string(attribute.s()),
+        AttributeType::Tensor => format!("<{}>", tensor_text(attribute.t.as_ref().unwrap())),
+        AttributeType::Floats => format!("{:?}", attribute.floats),
+        AttributeType::Ints => format!("{:?}", attribute.ints),
+        AttributeType::Strings => {
+            let strings: Vec<String> = attribute.strings.iter().map(|s| string(s)).collect();
+            format!("[{}]", strings.join(", "))
+        }
+        AttributeType::Undefined => panic!("an attribute without a type: {attribute:?}"),
+    }
+}
+
+/// Dtype and dims, then the values of small integers, or where the data is.
+fn tensor_text(tensor: &TensorProto) -> String {
+    let mut text = format!("{} {:?}", dtype_name(tensor.data_type()), tensor.dims);
+    if tensor.data_location() == DataLocation::External {
+        let entries = tensor.external_data.iter();
+        let entries = entries.map(|e| format!("{}={}", e.key(), e.value()));
+        text.push_str(&format!(" in {}", entries.collect::<Vec<_>>().join(" ")));
+    } else if let Some(values) = small_values(tensor) {
+        text.push_str(&format!(" = {values}"));
+    }
+    text
+}
+
+/// The values of a small tensor: all of integers, and those of numbers where there is but one. More
+/// numbers are weights, which say nothing to a reader.
+fn small_values(tensor: &TensorProto) -> Option<String> {
+    fn list<const N: usize, T: std::fmt::Debug>(bytes: &[u8], read: fn([u8; N]) -> T) -> String {
+        let (values, rest) = bytes.as_chunks::<N>();
+        assert!(
+            rest.is_empty(),
+            "{} bytes of {N}-byte elements",
+            bytes.len()
+        );
+        format!("{:?}", values.iter().map(|v| read(*v)).collect::<Vec<_>>())
+    }
+    let elements: i64 = tensor.dims.iter().product();
+    let elements = usize::try_from(elements).unwrap();
+    let bytes = tensor.raw_data();
+    let dtype = dtype(tensor.data_type());
+    assert_eq!(bytes.len(), elements * dtype.size(), "{}", tensor.name());
+    match dtype {
+        DType::I64 if elements <= SMALL => Some(list(bytes, i64::from_le_bytes)),
+        DType::I32 if elements <= SMALL => Some(list(bytes, i32::from_le_bytes)),
+        DType::Bool if elements <= SMALL => Some(list(bytes, |[byte]| byte != 0)),
+        DType::F32 if elements == 1 => Some(list(bytes, f32::from_le_bytes)),
+        DType::F64 if elements == 1 => Some(list(bytes, f64::from_le_bytes)),
+        _ => None,
+    }
+}
+
+fn dtype(code: i32) -> DType {
+    let found = DType::ALL.into_iter().find(|d| d.onnx_code() == code);
+    found.unwrap_or_else(|| panic!("{code} is the code of no dtype"))
+}
+
+fn dtype_name(code: i32) -> &'static str {
+    dtype(code).name()
+}
+
+/// Programs of `fixtures/ops/`, each for one decision of a lowering, and the opsets to show.
+const CASES: [(&str, &[u32]); 25] = [
+    // Where the result's rank is open to doubt, or the shape is a tensor.
+    ("reshape/shape_tensor", &[DEFAULT_OPSET]),
+    ("reshape/copy_and_infer", &[DEFAULT_OPSET]),
+    ("reshape/shape_list", &[DEFAULT_OPSET]),
+    ("slice/index", &[DEFAULT_OPSET]),
+    ("slice/dynamic_ends", &[DEFAULT_OPSET]),
+    ("slice/item_of_shape", &[DEFAULT_OPSET]),
+    // Paddle aligns `y` at an axis, ONNX at the last.
+    ("add/axis_1", &[DEFAULT_OPSET]),
+    ("add/trailing", &[DEFAULT_OPSET]),
+    ("add/parameter", &[DEFAULT_OPSET]),
+    ("expand/shape_list", &[DEFAULT_OPSET]),
+    ("expand/leading_keep", &[DEFAULT_OPSET]),
+    ("full/shape_tensor", &[DEFAULT_OPSET]),
+    ("full/scalar", &[DEFAULT_OPSET]),
+    ("full_batch_size_like/moved", &[DEFAULT_OPSET]),
+    ("layer_norm/two_axes", &[DEFAULT_OPSET]),
+    ("layer_norm/plain", &[DEFAULT_OPSET]),
+    ("matmul/trans_both", &[DEFAULT_OPSET]),
+    ("matmul/weights_trans_y", &[DEFAULT_OPSET]),
+    ("matmul/old_trans_both_alpha", &[DEFAULT_OPSET]),
+    ("conv2d/nhwc_same_groups", &[DEFAULT_OPSET]),
+    // The extent that is split is not known, so there are no sizes to give to Split.
+    ("split/dynamic_axis", &[DEFAULT_OPSET]),
+    ("stack/dims", &[DEFAULT_OPSET]),
+    // Opset 20 has a Gelu.
+    ("gelu/exact", &[17, 20]),
+    ("gelu/tanh", &[17, 20]),
+    // Opset 18 wants sizes or a number of outputs. Sizes are right before it, too.
+    ("split/num", &[17, 18]),
+];
+
+/// Compares every case, and lists all that differ, not only the first.
+#[test]
+fn ops() {
+    let mut differing = Vec::new();
+    for (case, opsets) in CASES {
+        for opset in opsets {
+            let name = format!("{}_opset_{opset}", case.replace('/', "_"));
+            let text = graph(&format!("ops/{case}.pdmodel"), *opset);
+            let compared = catch_unwind(|| assert_snapshot!(name.as_str(), text));
+            if compared.is_err() {
+                differing.push(name);
+            }
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "other graphs than before: {differing:?}"
+    );
+}
+
+#[test]
+fn vision_transformers() {
+    for (name, path) in [
+        ("vit_base", "vit/ViT_base_patch16_224"),
+        ("vit_small", "vit/ViT_small_patch16_224"),
+    ] {
+        assert_snapshot!(name, graph(path, DEFAULT_OPSET));
+    }
+}
+
+/// Runtimes refuse a model whose format is older than its operator set.
+#[test]
+fn the_format_is_as_new_as_the_opset_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model.onnx");
+    // From the table of versions in ONNX's `docs/Versioning.md`.
+    let versions = [(17, 8), (18, 8), (19, 9), (20, 9), (21, 10)];
+    assert!(versions.iter().map(|(opset, _)| *opset).eq(OPSETS));
+    for (opset, ir_version) in versions {
+        convert(
+            &fixture("ops/relu/plain.pdmodel"),
+            &output,
+            opset,
+            Weights::Auto,
+        );
+        let model = decode(&output);
+        assert_eq!(model.ir_version(), ir_version, "opset {opset}");
+        let [import] = model.opset_import.as_slice() else {
+            panic!("opset {opset}: {:?}", model.opset_import);
+        };
+        assert_eq!((import.domain(), import.version()), ("", i64::from(opset)));
+        assert_eq!(model.producer_name(), "paddle2onnx-rs");
+        assert_eq!(model.producer_version(), env!("CARGO_PKG_VERSION"));
+    }
+}
+
+/// The names in a graph are the keys of its users; those of nodes must also be unique in ONNX.
+#[test]
+fn names_are_unique_and_defined_before_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model.onnx");
+    let mut programs = support::programs("ops");
+    programs.extend(support::programs("vit"));
+    for program in programs {
+        for opset in [*OPSETS.start(), *OPSETS.end()] {
+            convert(&program, &output, opset, Weights::Auto);
+            let model = decode(&output);
+            check_names(&program, model.graph.as_ref().unwrap());
+        }
+    }
+}
+
+fn check_names(program: &Path, graph: &GraphProto) {
+    let program = program.display();
+    let mut defined = BTreeSet::new();
+    let inputs = graph.input.iter().map(ValueInfoProto::name);
+    let initializers = graph.initializer.iter().map(TensorProto::name);
+    for name in inputs.chain(initializers) {
+        assert!(!name.is_empty(), "{program}: a tensor without a name");
+        assert!(defined.insert(name), "{program}: {name} is defined twice");
+    }
+    let mut nodes = BTreeSet::new();
+    for node in &graph.node {
+        let name = node.name();
+        assert!(!name.is_empty(), "{program}: a node without a name");
+        assert!(nodes.insert(name), "{program}: two nodes are called {name}");
+        for input in node.input.iter().filter(|input| !input.is_empty()) {
+            let known = defined.contains(input.as_str());
+            assert!(known, "{program}: {name} reads {input} too early");
+        }
+        for output in node.output.iter().filter(|output| !output.is_empty()) {
+            let new = defined.insert(output);
+            assert!(new, "{program}: {output} is defined twice");
+        }
+    }
+    for output in &graph.output {
+        let name = output.name();
+        assert!(defined.contains(name), "{program}: no node gives {name}");
+    }
+}
+
+/// Linked weights lie where Paddle put them, so the bytes there must be those of inline weights.
+#[test]
+fn placement_changes_no_weight() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = support::command::copy_of("vit/ViT_base_patch16_224", folder.path());
+    let [inline, external, link] = [
+        ("inline.onnx", Weights::Inline),
+        ("external.onnx", Weights::External),
+        ("link.onnx", Weights::Link),
+    ]
+    .map(|(name, weights)| {
+        let output = model.join(name);
+        convert(&model, &output, DEFAULT_OPSET, weights);
+        decode(&output).graph.unwrap()
+    });
+    for (graph, least) in [(&external, 9), (&link, 30)] {
+        assert_eq!(graph.node, inline.node);
+        let outside = graph.initializer.iter();
+        let outside = outside.filter(|t| t.data_location() == DataLocation::External);
+        assert!(outside.count() >= least, "too few are in another file");
+        assert_eq!(graph.initializer.len(), inline.initializer.len());
+        for (tensor, expected) in graph.initializer.iter().zip(&inline.initializer) {
+            assert_eq!(tensor.name(), expected.name());
+            assert_eq!(tensor.dims, expected.dims);
+            let data = data(tensor, &model);
+            assert!(data == expected.raw_data(), "{}", tensor.name());
+        }
+    }
+}
+
+/// A tensor's bytes, wherever they are.
+fn data(tensor: &TensorProto, folder: &Path) -> Vec<u8> {
+    if tensor.data_location() != DataLocation::External {
+        return tensor.raw_data().to_vec();
+    }
+    let entry = |key: &str| {
+        let mut entries = tensor.external_data.iter();
+        let found = entries.find(|entry| entry.key() == key);
+        found
+            .unwrap_or_else(|| panic!("no {key}: {tensor:?}"))
+            .value()
+    };
+    let number = |key: &str| entry(key).parse::<usize>().unwrap();
+    let file = fs::read(folder.join(entry("location"))).unwrap();
+    file[number("offset")..][..number("length")].to_vec()
+}
