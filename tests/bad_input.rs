@@ -9,7 +9,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::{ConvertOptions, ErrorKind, Model, Weights};
-use proptest::prelude::*;
 use support::command::{Ran, command, copy_of, names_in, run};
 use support::fixture;
 use tempfile::TempDir;
@@ -296,57 +295,6 @@ fn a_folder_with_paddle_3_only() {
     shop.refuses(&folder, &["inference.json", "Paddle 3", "not read yet"]);
 }
 
-/// A program that was cut short gives an error, or, where the cut took nothing of importance, the
-/// same model.
-#[test]
-fn truncated_programs() {
-    for (source, weights, step) in [
-        (
-            "layouts/folder_combined/__model__",
-            "layouts/folder_combined/__params__",
-            1,
-        ),
-        (
-            "vit/ViT_base_patch16_224/inference.pdmodel",
-            "vit/ViT_base_patch16_224/inference.pdiparams",
-            131,
-        ),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let (program, output) = (
-            folder.path().join("m.pdmodel"),
-            folder.path().join("m.onnx"),
-        );
-        let convert = || {
-            let model = Model::open(&program, Some(&fixture(weights)))?;
-            model.convert(&output, &ConvertOptions::default())
-        };
-        let whole = fs::read(fixture(source)).unwrap();
-        fs::write(&program, &whole).unwrap();
-        convert().unwrap();
-        let expected = fs::read(&output).unwrap();
-        for length in (0..whole.len()).step_by(step) {
-            let _ = fs::remove_file(&output);
-            fs::write(&program, &whole[..length]).unwrap();
-            match convert() {
-                Ok(_) => assert!(
-                    fs::read(&output).unwrap() == expected,
-                    "{source}: {length} bytes"
-                ),
-                Err(e) => {
-                    assert_ne!(
-                        e.kind(),
-                        ErrorKind::Internal,
-                        "{source}: {length} bytes: {e}"
-                    );
-                    assert!(e.to_string().contains("m.pdmodel"), "{length} bytes: {e}");
-                    assert_eq!(names_in(folder.path()), ["m.pdmodel"]);
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn unknown_ops_are_all_listed() {
     let shop = Workshop::new();
@@ -578,57 +526,4 @@ fn opsets_that_can_not_be_written() {
         "{error}"
     );
     assert_eq!(names_in(&shop.out()), [""; 0]);
-}
-
-/// The small programs whose damaged copies must not make anything panic.
-fn small_programs() -> Vec<PathBuf> {
-    let mut programs = support::programs("ops");
-    programs.push(fixture("layouts/folder_combined/__model__"));
-    programs.push(fixture(VIT).join("inference.pdmodel"));
-    programs
-}
-
-/// Does all that can be done with a program's bytes and intact weights.
-fn use_damaged(source: &Path, bytes: &[u8]) {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("damaged.pdmodel");
-    fs::write(&program, bytes).unwrap();
-    let mut weights = source.with_extension("pdiparams");
-    if !weights.exists() {
-        weights = source.with_file_name("__params__");
-    }
-    let weights = weights.exists().then_some(weights);
-    let model = match Model::open(&program, weights.as_deref()) {
-        Ok(model) => model,
-        Err(e) => return assert_ne!(e.kind(), ErrorKind::Internal, "{}: {e}", source.display()),
-    };
-    let _ = model.summary();
-    for opset in [17, 21] {
-        let options = ConvertOptions {
-            opset,
-            ..ConvertOptions::default()
-        };
-        if let Err(e) = model.convert(&folder.path().join("m.onnx"), &options) {
-            assert_ne!(e.kind(), ErrorKind::Internal, "{}: {e}", source.display());
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(1000)
-    })]
-
-    #[test]
-    fn damaged_programs_never_panic(
-        program in proptest::sample::select(small_programs()),
-        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..4),
-    ) {
-        let mut bytes = fs::read(&program).unwrap();
-        for (place, byte) in changes {
-            *place.get_mut(&mut bytes) = byte;
-        }
-        use_damaged(&program, &bytes);
-    }
 }

@@ -77,8 +77,9 @@ impl Conv2d {
             strides: positive_pair(op, "strides")?,
             dilations,
             padding,
-            groups: usize::try_from(groups.max(1))
-                .map_err(|_| Error::malformed(format!("{groups} groups")))?,
+            groups: pixels(groups)
+                .filter(|groups| *groups > 0)
+                .ok_or_else(|| Error::malformed(format!("{groups} groups")))?,
             channels_last: channels_last(op)?,
         }))
     }
@@ -166,6 +167,13 @@ impl Function for Conv2d {
                 "an image of {found} channels where the filter takes {expected}"
             )));
         }
+        let outputs = o.known().and_then(|o| usize::try_from(o).ok());
+        if outputs.is_some_and(|outputs| outputs % self.groups != 0) {
+            return Err(Error::malformed(format!(
+                "a filter of {o} outputs in {} groups",
+                self.groups
+            )));
+        }
         let (h, w) = (self.output(0, &h, kh)?, self.output(1, &w, kw)?);
         let shape = if self.channels_last {
             vec![n, h, w, o.clone()]
@@ -232,10 +240,7 @@ fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
         "EXPLICIT" => {}
         other => return Err(Error::unsupported(format!("padding_algorithm {other:?}"))),
     }
-    let pads: Option<Vec<usize>> = paddings
-        .iter()
-        .map(|pad| usize::try_from(*pad).ok())
-        .collect();
+    let pads: Option<Vec<usize>> = paddings.iter().map(|pad| pixels(*pad)).collect();
     match pads.as_deref() {
         Some(&[h, w]) => Ok(Padding::Explicit([[h; 2], [w; 2]])),
         Some(&[top, bottom, left, right]) => Ok(Padding::Explicit([[top, bottom], [left, right]])),
@@ -243,11 +248,16 @@ fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
     }
 }
 
+/// A number of Paddle's, which has 32 bits for it.
+fn pixels(value: i64) -> Option<usize> {
+    usize::try_from(i32::try_from(value).ok()?).ok()
+}
+
 fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
     let values: Vec<i64> = op.attr_or(name, vec![1, 1])?;
     let positive = values
         .iter()
-        .map(|value| usize::try_from(*value).ok().filter(|value| *value > 0))
+        .map(|value| pixels(*value).filter(|value| *value > 0))
         .collect::<Option<Vec<usize>>>();
     positive
         .and_then(|values| values.try_into().ok())

@@ -9,7 +9,7 @@ use super::reshape::length;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::normalise::{Builder, Draft};
-use crate::program::{Attr, Operand, ValueId};
+use crate::program::{Attr, FromAttr, Operand, ValueId};
 use crate::reference::Values;
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
@@ -94,11 +94,14 @@ fn take_value(builder: &mut Builder<'_>, draft: &mut Draft) -> Result<Operand> {
         Some(Attr::Int(number)) => number as f64,
         _ => 0.0,
     };
-    let dtype = match draft.attrs.get("dtype") {
-        Some(Attr::Int(code)) => DType::from_paddle_code(*code),
-        _ => None,
+    let Some(attr) = draft.attrs.get("dtype") else {
+        return Err(Error::malformed("the attribute `dtype` is missing"));
     };
-    let dtype = dtype.ok_or_else(|| Error::malformed("the attribute `dtype` is missing"))?;
+    let dtype = DType::from_attr(attr).ok_or_else(|| {
+        Error::malformed(format!(
+            "the attribute `dtype` is {attr}, which is no element type"
+        ))
+    })?;
     let tensor = if text.is_empty() {
         Tensor::scalar_of(dtype, number)
     } else {

@@ -83,14 +83,21 @@ fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option
     Some(parts?.concat())
 }
 
-fn refuse_other_rank(first: &[Dim], other: &[Dim]) -> Result<()> {
-    if first.len() == other.len() {
-        return Ok(());
+/// Adds what another operand says of the shape that all have, but for the axis that is `joined`.
+fn merge(shape: &mut [Dim], other: &[Dim], joined: Option<usize>) -> Result<()> {
+    let differ = |(axis, (a, b)): (usize, (&Dim, &Dim))| {
+        Some(axis) != joined && a.known().zip(b.known()).is_some_and(|(a, b)| a != b)
+    };
+    if shape.len() != other.len() || shape.iter().zip(other).enumerate().any(differ) {
+        let (shape, other) = (display_shape(shape), display_shape(other));
+        return Err(Error::malformed(format!(
+            "operands of shapes {shape} and {other}"
+        )));
     }
-    let (first, other) = (display_shape(first), display_shape(other));
-    Err(Error::malformed(format!(
-        "operands of shapes {first} and {other}"
-    )))
+    for (dim, other) in shape.iter_mut().zip(other) {
+        *dim = dim.or(other);
+    }
+    Ok(())
 }
 
 /// The arrays of tensors of one type.
@@ -149,10 +156,7 @@ impl Function for Concat {
         let mut total = Some(0_i64);
         for id in &self.x {
             let dims = facts.shape(*id);
-            refuse_other_rank(&first.shape, dims)?;
-            for (dim, other) in shape.iter_mut().zip(dims) {
-                *dim = dim.or(other);
-            }
+            merge(&mut shape, dims, Some(axis))?;
             total = total.and_then(|total| total.checked_add(dims[axis].known()?));
         }
         shape[axis] = total.map_or(Dim::Unknown, Dim::Known);
@@ -203,10 +207,7 @@ impl Function for Stack {
         let axis = normalize_axis(self.axis, first.shape.len() + 1)?;
         let mut shape = first.shape.clone();
         for id in &self.x {
-            refuse_other_rank(&first.shape, facts.shape(*id))?;
-            for (dim, other) in shape.iter_mut().zip(facts.shape(*id)) {
-                *dim = dim.or(other);
-            }
+            merge(&mut shape, facts.shape(*id), None)?;
         }
         shape.insert(axis, Dim::from(self.x.len()));
         let content = joined_content(facts, &self.x, 0);

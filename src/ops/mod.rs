@@ -28,6 +28,7 @@ pub(crate) use reader::OpReader;
 
 use crate::error::{Error, Result};
 use crate::program::{OpKind, Program};
+use crate::tensor::display_shape;
 
 /// All families.
 static FAMILIES: &[&[OpDef]] = &[
@@ -150,6 +151,13 @@ pub(crate) fn infer<'p>(
                 "writes {found} variables where it has {due} results"
             ))
             .at_op(&op.source));
+        }
+        if let Some(fact) = inferred.iter().find(|fact| fact.is_impossible()) {
+            let shape = display_shape(&fact.shape);
+            return Err(
+                Error::malformed(format!("a result of the impossible shape {shape}"))
+                    .at_op(&op.source),
+            );
         }
         for (result, fact) in op.results.iter().zip(inferred) {
             facts.refine(*result, fact);

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Values, normalize};
-use crate::tensor::{Dim, Element, Tensor, normalize_axis};
+use crate::tensor::{Dim, Element, Tensor, normalize_axis, reshape_dims};
 
 pub(super) const OPS: &[OpDef] = &[OpDef {
     name: "layer_norm",
@@ -70,7 +70,18 @@ impl LayerNorm {
 
 impl Function for LayerNorm {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        normalize_axis(self.begin_norm_axis, facts.rank(self.x))?;
+        let axis = normalize_axis(self.begin_norm_axis, facts.rank(self.x))?;
+        let normalized = reshape_dims(&facts.shape(self.x)[axis..], &[Dim::Known(-1)])?;
+        for parameter in [self.scale, self.bias].into_iter().flatten() {
+            let elements = reshape_dims(facts.shape(parameter), &[Dim::Known(-1)])?;
+            if let ([Dim::Known(a)], [Dim::Known(b)]) = (elements.as_slice(), normalized.as_slice())
+                && a != b
+            {
+                return Err(Error::malformed(format!(
+                    "a scale or bias has {a} elements where {b} are normalised"
+                )));
+            }
+        }
         Ok(Fact::new(facts.dtype(self.x), facts.shape(self.x).to_vec()))
     }
 

@@ -111,6 +111,16 @@ impl Fact {
         self
     }
 
+    /// Whether no tensor has this shape: an extent is negative, or there are more elements than
+    /// can be counted.
+    pub(crate) fn is_impossible(&self) -> bool {
+        let mut extents = self.shape.iter().filter_map(Dim::known);
+        let elements = extents.try_fold(1_i64, |elements, extent| {
+            elements.checked_mul(extent.max(1)).filter(|_| extent >= 0)
+        });
+        elements.is_none()
+    }
+
     pub(crate) fn of_constant(tensor: &Tensor) -> Self {
         let shape = tensor
             .shape()

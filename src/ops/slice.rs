@@ -1,5 +1,7 @@
 //! Parts of a tensor.
 
+use std::collections::BTreeSet;
+
 use ndarray::Axis;
 
 use super::def::{Accuracy, From, Legacy, OpDef};
@@ -153,6 +155,17 @@ impl Slice {
 impl Function for Slice {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let mut shape = facts.shape(self.input).to_vec();
+        let axes = self
+            .axes
+            .iter()
+            .map(|axis| normalize_axis(*axis, shape.len()));
+        let distinct: BTreeSet<usize> = axes.collect::<Result<_>>()?;
+        if distinct.len() < self.axes.len() {
+            return Err(Error::malformed(format!(
+                "an axis twice in {:?}",
+                self.axes
+            )));
+        }
         let ranges = self.known_ranges(facts)?;
         let mut content = None;
         match &ranges {

@@ -1,6 +1,7 @@
 //! `.pdmodel` and `__model__`: a protobuf `ProgramDesc`.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use prost::Message;
@@ -10,22 +11,24 @@ use crate::error::{Error, Result};
 use crate::proto::framework::ProgramDesc;
 
 /// No program without its weights comes near this; what does is not one.
-const LARGEST_PROGRAM: u64 = 1 << 30;
+const LARGEST_PROGRAM: u64 = 256 << 20;
 
 /// Reads and decodes a program.
 ///
 /// # Errors
 /// When the file can't be read, or is not a `ProgramDesc` with at least one block.
 pub(crate) fn read(path: &Path) -> Result<ProgramDesc> {
-    let fail = |e| Error::io(path, "read the program", e);
-    let size = fs::metadata(path).map_err(fail)?.len();
-    if size > LARGEST_PROGRAM {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes))
+        .map_err(|e| Error::io(path, "read the program", e))?;
+    if u64::try_from(bytes.len()).is_ok_and(|size| size > LARGEST_PROGRAM) {
         return Err(Error::malformed(format!(
-            "{size} bytes are too many for a Paddle program; are these the weights?"
+            "more than {LARGEST_PROGRAM} bytes are too many for a Paddle program; \
+             are these the weights?"
         ))
         .in_file(path));
     }
-    let bytes = fs::read(path).map_err(fail)?;
     decode(&bytes, path)
 }
 

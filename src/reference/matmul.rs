@@ -65,14 +65,17 @@ fn batched<T: Real>(
     [m, k, n]: [usize; 3],
 ) -> Result<ArrayD<T>> {
     let batch = broadcast_shape(&x.shape()[..x.ndim() - 2], &y.shape()[..y.ndim() - 2])?;
-    let lhs = matrices(&x, &batch, m, k)?;
-    let rhs = matrices(&y, &batch, k, n)?;
-    let mut shape = batch;
+    let mut shape = batch.clone();
     shape.extend([m, n]);
     let mut product = ArrayD::zeros(IxDyn(&shape));
-    let Some(output) = product.as_slice_mut().filter(|output| !output.is_empty()) else {
+    if k == 0 || product.is_empty() {
+        // Sums of nothing are 0, and there is no first element to point to.
         return Ok(product);
-    };
+    }
+    let lhs = matrices(&x, &batch, m, k)?;
+    let rhs = matrices(&y, &batch, k, n)?;
+    let output = product.as_slice_mut();
+    let output = output.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
     let pairs = output.par_chunks_mut(m * n).zip(lhs).zip(rhs);
     if pairs.len() >= rayon::current_num_threads() {
         pairs.for_each(|((dst, lhs), rhs)| {
@@ -154,5 +157,29 @@ fn multiply<T: Real>(
             false,
             parallelism,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zeros(shape: &[usize]) -> Array<f32> {
+        ArrayD::zeros(shape).into()
+    }
+
+    #[test]
+    fn products_of_empty_matrices_are_empty_or_zero() {
+        for (x, y, expected) in [
+            (vec![2, 0], vec![0, 3], vec![2, 3]),
+            (vec![0, 2], vec![2, 3], vec![0, 3]),
+            (vec![2, 3], vec![3, 0], vec![2, 0]),
+            (vec![0, 2, 3], vec![0, 3, 4], vec![0, 2, 4]),
+            (vec![5, 2, 0], vec![0, 4], vec![5, 2, 4]),
+        ] {
+            let product = matmul(&zeros(&x), &zeros(&y)).unwrap();
+            assert_eq!(product.shape(), expected);
+            assert!(product.iter().all(|element| *element == 0.0));
+        }
     }
 }

@@ -345,3 +345,24 @@ impl Tensor {
         T::tensor(array)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_that_no_memory_holds_are_refused() {
+        let large = 1 << 62;
+        for shape in [
+            &[large][..],
+            &[large, 4],
+            &[large, 3, 0],
+            &[large, large, 0],
+        ] {
+            assert!(refuse_too_large(shape).is_err(), "{shape:?}");
+        }
+        for shape in [&[][..], &[0], &[1 << 20, 0], &[1000]] {
+            assert!(refuse_too_large(shape).is_ok(), "{shape:?}");
+        }
+    }
+}
