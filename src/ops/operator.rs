@@ -1,6 +1,7 @@
 //! What every op can do, and what is known of values before a run.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
@@ -141,20 +142,28 @@ pub(crate) struct Facts<'p> {
 
 impl<'p> Facts<'p> {
     /// What the program declares. Results are then refined op by op with [`Facts::refine`].
+    ///
+    /// A variable has one declaration, so where several ops write it nobody knows whose result
+    /// that describes.
     pub fn declared(program: &'p Program) -> Self {
-        let facts = program
-            .values()
-            .map(|(_, value)| match &value.origin {
-                Origin::Constant(tensor) => Fact::of_constant(tensor),
-                _ => Fact::new(value.dtype, value.shape.clone()),
-            })
-            .collect();
-        Self { program, facts }
+        let mut writes: HashMap<&str, usize> = HashMap::new();
+        for (_, value) in program.values() {
+            *writes.entry(&value.name).or_default() += 1;
+        }
+        let facts = program.values().map(|(_, value)| match &value.origin {
+            Origin::Constant(tensor) => Fact::of_constant(tensor),
+            Origin::Result { .. } if writes[value.name.as_str()] > 1 => {
+                Fact::new(value.dtype, vec![Dim::Unknown; value.shape.len()])
+            }
+            _ => Fact::new(value.dtype, value.shape.clone()),
+        });
+        Self {
+            program,
+            facts: facts.collect(),
+        }
     }
 
-    /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps
-    /// where the ranks agree; where they don't, the variable was written by several ops, and its
-    /// declaration speaks of another one.
+    /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps.
     pub fn refine(&mut self, id: ValueId, mut inferred: Fact) {
         let declared = &self.facts[id.index()];
         if declared.shape.len() == inferred.shape.len() {
@@ -219,7 +228,7 @@ impl<'p> Facts<'p> {
         }
     }
 
-    /// Whether a value is a trained weight or derived from the program alone.
+    /// Whether a value is a trained weight.
     pub fn is_parameter(&self, id: ValueId) -> bool {
         matches!(self.program[id].origin, Origin::Parameter(_))
     }

@@ -69,7 +69,7 @@ fn from_ort(value: &DynValue) -> Result<Tensor> {
             .map_err(|e| Error::internal(format!("an output can't be read: {e}")))?;
         let shape: Vec<usize> = shape
             .iter()
-            .map(|extent| extent.unsigned_abs() as usize)
+            .map(|extent| usize::try_from(*extent).unwrap_or(0))
             .collect();
         Tensor::from_elements(&shape, elements.to_vec())
     }
