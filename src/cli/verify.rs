@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use paddle2onnx::runtime::OnnxRuntime;
-use paddle2onnx::verify::{Inputs, Report, Tolerance, VerifyOptions};
+use paddle2onnx::verify::{
+    DEFAULT_BATCHES, DEFAULT_SEED, Inputs, Report, Tolerance, VerifyOptions,
+};
 use paddle2onnx::{DEFAULT_OPSET, Model, OPSETS, Weights};
 use serde::Serialize;
 
@@ -152,12 +154,12 @@ impl Comparing {
             return Inputs::Files(self.inputs.clone());
         }
         let batches = match self.batch.as_slice() {
-            [] => vec![1, 3],
+            [] => DEFAULT_BATCHES.to_vec(),
             given => given.iter().map(|batch| batch.get()).collect(),
         };
         Inputs::Random {
             batches,
-            seed: self.seed.unwrap_or(0),
+            seed: self.seed.unwrap_or(DEFAULT_SEED),
         }
     }
 }

@@ -22,6 +22,12 @@ use crate::reference::{Precision, Reference};
 use crate::runtime::OnnxRuntime;
 use crate::tensor::Tensor;
 
+/// The batch sizes of random inputs, where none are asked for: one, and one that is not.
+pub const DEFAULT_BATCHES: [usize; 2] = [1, 3];
+
+/// The seed of random inputs, where none is asked for.
+pub const DEFAULT_SEED: u64 = 0;
+
 /// What to compare, and how closely.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
@@ -53,8 +59,8 @@ impl Default for VerifyOptions {
     fn default() -> Self {
         Self {
             inputs: Inputs::Random {
-                batches: vec![1, 3],
-                seed: 0,
+                batches: DEFAULT_BATCHES.to_vec(),
+                seed: DEFAULT_SEED,
             },
             expected: Vec::new(),
             tolerance: Tolerance::default(),
