@@ -241,7 +241,10 @@ impl Model {
 
     /// The multiply-accumulates of each op at batch 1.
     fn costs(&self) -> Result<Vec<Macs>> {
-        let program = self.program.with_open_extents(1);
+        let program = self.program.with_input_shapes(|_, shape| {
+            let extents = shape.iter().map(|dim| dim.known().unwrap_or(1));
+            extents.map(Dim::Known).collect()
+        });
         let operators = ops::resolve(&program)?;
         let facts = ops::infer(&program, &operators)?;
         Ok(operators

@@ -189,15 +189,11 @@ impl Program {
         &self.outputs
     }
 
-    /// The program with every extent that the inputs leave open fixed.
-    pub(crate) fn with_open_extents(&self, extent: i64) -> Self {
+    /// The program with other declared shapes of its inputs, each made from the present one.
+    pub(crate) fn with_input_shapes(&self, shape: impl Fn(ValueId, &[Dim]) -> Vec<Dim>) -> Self {
         let mut program = self.clone();
         for id in &self.inputs {
-            for dim in &mut program.values[id.index()].shape {
-                if dim.known().is_none() {
-                    *dim = Dim::Known(extent);
-                }
-            }
+            program.values[id.index()].shape = shape(*id, &self[*id].shape);
         }
         program
     }

@@ -80,13 +80,12 @@ impl<'p> Reference<'p> {
     /// Finds contradictions between shapes, and results that memory does not hold, before a kernel
     /// runs into them. `tensors` holds the inputs.
     fn refuse_too_large(&self, tensors: &[Option<Tensor>]) -> Result<()> {
-        let mut program = self.program.clone();
-        for id in self.program.inputs() {
-            if let Some(tensor) = &tensors[id.index()] {
-                let extents = tensor.shape().iter().copied();
-                program.values[id.index()].shape = extents.map(Dim::from).collect();
-            }
-        }
+        let program = self.program.with_input_shapes(|id, declared| {
+            tensors[id.index()].as_ref().map_or_else(
+                || declared.to_vec(),
+                |tensor| tensor.shape().iter().copied().map(Dim::from).collect(),
+            )
+        });
         let facts = ops::infer(&program, &self.operators)?;
         for op in program.ops() {
             for id in &op.results {
