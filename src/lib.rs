@@ -33,5 +33,5 @@ pub use error::{Error, ErrorKind, Place, Result};
 pub use lower::{DEFAULT_OPSET, OPSETS};
 pub use model::{Conversion, ConvertOptions, MacCount, Model, Port, Summary};
 pub use ops::{Accuracy, SupportedOp, supported_ops};
-pub use read::{ByteRange, ModelFiles, WeightFiles};
+pub use read::{ByteRange, Format, ModelFiles, WeightFiles};
 pub use write::{Progress, Weights, Written};

@@ -9,7 +9,7 @@ use crate::lower::{self, DEFAULT_OPSET};
 use crate::normalise;
 use crate::ops::{self, Macs};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
-use crate::read::{self, ModelFiles, program_desc};
+use crate::read::{self, Format, ModelFiles};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -17,6 +17,7 @@ use crate::write::{self, Progress, Weights, Written};
 #[derive(Debug)]
 pub struct Model {
     files: ModelFiles,
+    format: Format,
     program: Program,
 }
 
@@ -93,7 +94,8 @@ pub struct MacCount {
 }
 
 impl Model {
-    /// Opens the model at `path`: a `.pdmodel`, a `__model__`, or a folder with one of them.
+    /// Opens the model at `path`: a `.pdmodel`, a `__model__`, a `.json` of Paddle 3, or a folder
+    /// with one of them.
     /// `params` names the weights where they are not at their conventional place.
     ///
     /// # Errors
@@ -101,14 +103,23 @@ impl Model {
     /// format that is not read.
     pub fn open(path: &Path, params: Option<&Path>) -> Result<Self> {
         let files = read::locate(path, params)?;
-        let desc = program_desc::read(&files.program)?;
-        let program = normalise::program(&desc, &files)?;
-        Ok(Self { files, program })
+        let bytes = read::program(&files.program)?;
+        let (program, format) = normalise::program(&bytes, &files)?;
+        Ok(Self {
+            files,
+            format,
+            program,
+        })
     }
 
     /// Where the model was found.
     pub fn files(&self) -> &ModelFiles {
         &self.files
+    }
+
+    /// The format of its program.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// What it computes.
@@ -158,7 +169,7 @@ impl Model {
         let program = &self.program;
         let mut counts = BTreeMap::new();
         let mut unsupported = BTreeSet::new();
-        for op in program.ops() {
+        for op in program.all_ops() {
             *counts.entry(op.kind.name().to_owned()).or_insert(0) += 1;
             if let OpKind::Unknown(name) = &op.kind {
                 unsupported.insert(name.clone());

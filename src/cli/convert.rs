@@ -10,11 +10,12 @@ use serde::Serialize;
 
 use super::progress::Line;
 use super::verify::{self, Comparing, Opset};
-use super::{Outcome, Result, complain, interrupt, print, print_json, render};
+use super::{Outcome, Result, complain, interrupt, open, print, print_json, render};
 
 /// Converts a Paddle model to ONNX.
 ///
-/// MODEL is a program (inference.pdmodel, or __model__ of Paddle 1.x), or a folder with one in it.
+/// MODEL is a program (inference.json of Paddle 3, inference.pdmodel, or __model__ of Paddle 1.x), or
+/// a folder with one in it.
 /// The output appears when it is complete: nothing is left of a conversion that fails.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES, mut_group("Comparing", |group| group.requires("verify")))]
@@ -54,7 +55,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   Write model/inference.onnx:
-      paddle2onnx-rs convert model/inference.pdmodel
+      paddle2onnx-rs convert model/inference.json
 
   Write to another place, for ONNX's operator set 19:
       paddle2onnx-rs convert model -o vit.onnx --opset 19
@@ -106,7 +107,7 @@ struct Converted<'a> {
 pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
-    let model = Model::open(&args.model, args.params.as_deref())?;
+    let model = open(&args.model, args.params.as_deref())?;
     let output = args
         .output
         .clone()

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::tensor::{Dim, display_shape};
-use paddle2onnx::{MacCount, Model, Port, Summary, WeightFiles};
+use paddle2onnx::{Format, MacCount, Model, Port, Summary, WeightFiles};
 use serde::{Serialize, Serializer};
 
-use super::{Outcome, Result, print, print_json, render};
+use super::{Outcome, Result, open, print, print_json, render};
 
 /// Shows what a Paddle model consists of: files, inputs, outputs, ops and size.
 ///
@@ -16,7 +16,7 @@ use super::{Outcome, Result, print, print_json, render};
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The program (inference.pdmodel, __model__), or the folder with it
+    /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
     model: PathBuf,
 
     /// The weights: a .pdiparams file or a folder with one file per variable
@@ -32,7 +32,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   Show a model:
-      paddle2onnx-rs inspect model/inference.pdmodel
+      paddle2onnx-rs inspect model/inference.json
 
   List the ops that can't be converted:
       paddle2onnx-rs inspect model --json | jq '.ops[] | select(.supported | not)'";
@@ -41,6 +41,8 @@ Examples:
 #[derive(Serialize)]
 struct Inspected<'a> {
     format: &'static str,
+    /// The version of the format, if it is PIR.
+    pir_version: Option<u64>,
     program: &'a Path,
     weights: Weights<'a>,
     inputs: Vec<JsonPort<'a>>,
@@ -96,7 +98,7 @@ struct Macs {
 
 /// Inspects the model.
 pub fn run(args: &Args) -> Result<Outcome> {
-    let model = Model::open(&args.model, args.params.as_deref())?;
+    let model = open(&args.model, args.params.as_deref())?;
     let summary = model.summary();
     if args.json {
         print_json(&inspected(&model, &summary))?;
@@ -108,7 +110,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
 
 fn inspected<'a>(model: &'a Model, summary: &'a Summary) -> Inspected<'a> {
     Inspected {
-        format: "ProgramDesc",
+        format: match model.format() {
+            Format::Pir { .. } => "PIR",
+            _ => "ProgramDesc",
+        },
+        pir_version: match model.format() {
+            Format::Pir { version } => Some(version),
+            _ => None,
+        },
         program: &model.files().program,
         weights: match &model.files().weights {
             WeightFiles::Combined(path) => Weights::Combined(path),
@@ -157,7 +166,7 @@ fn text(model: &Model, summary: &Summary) -> String {
         WeightFiles::Missing(_) => "-".into(),
     };
     let mut fields = vec![
-        ("Format", "ProgramDesc (Paddle 1.x and 2.x)".to_owned()),
+        ("Format", model.format().to_string()),
         ("Program", files.program.display().to_string()),
         ("Weights", weights),
     ];

@@ -11,10 +11,11 @@ mod render;
 mod verify;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use paddle2onnx::{Error, ErrorKind};
+use paddle2onnx::{Error, ErrorKind, Model};
 use serde::Serialize;
 
 /// Converts PaddlePaddle inference models to ONNX, and proves the result.
@@ -30,10 +31,10 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   Convert a model; the result is model/inference.onnx:
-      paddle2onnx-rs convert model/inference.pdmodel
+      paddle2onnx-rs convert model/inference.json
 
   Convert it, and prove that the result computes the same:
-      paddle2onnx-rs convert model/inference.pdmodel --verify
+      paddle2onnx-rs convert model/inference.json --verify
 
   See what a model consists of:
       paddle2onnx-rs inspect model
@@ -116,6 +117,21 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Opens the model that the arguments name, and says what is uncertain about that.
+fn open(model: &Path, params: Option<&Path>) -> Result<Model> {
+    let model = Model::open(model, params)?;
+    if let Some(warning) = model.format().warning() {
+        let style = render::WARNING.bold();
+        let program = model.files().program.display();
+        // Nobody is left to be told when stderr is closed.
+        let _ = writeln!(
+            anstream::stderr(),
+            "{style}warning:{style:#} {program}: {warning}"
+        );
+    }
+    Ok(model)
 }
 
 /// Tells the person at the terminal what went wrong.

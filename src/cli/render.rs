@@ -11,6 +11,7 @@ use paddle2onnx::verify::{Comparison, OutputReport, Report, Run, Side};
 
 /// Errors, and answers that are no.
 pub const BAD: Style = AnsiColor::Red.on_default();
+pub const WARNING: Style = AnsiColor::Yellow.on_default();
 /// Answers that are yes.
 const GOOD: Style = AnsiColor::Green.on_default();
 const HEADING: Style = Style::new().bold();

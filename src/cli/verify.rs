@@ -12,7 +12,7 @@ use paddle2onnx::{DEFAULT_OPSET, Model, OPSETS, Weights};
 use serde::Serialize;
 
 use super::progress::Line;
-use super::{Outcome, Result, convert, interrupt, print, print_json, render};
+use super::{Outcome, Result, convert, interrupt, open, print, print_json, render};
 
 /// Runs a Paddle model and its ONNX model on the same inputs, and compares every output.
 ///
@@ -22,7 +22,7 @@ use super::{Outcome, Result, convert, interrupt, print, print_json, render};
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The program (inference.pdmodel, __model__), or the folder with it
+    /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
     model: PathBuf,
 
     /// The ONNX model [default: convert into a temporary folder]
@@ -48,7 +48,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   Convert into a temporary folder, and compare at batch sizes 1 and 3:
-      paddle2onnx-rs verify model/inference.pdmodel
+      paddle2onnx-rs verify model/inference.json
 
   Judge a given ONNX model, at batch size 16:
       paddle2onnx-rs verify model --onnx vit.onnx --batch 16
@@ -178,7 +178,7 @@ struct Verified<'a> {
 /// Verifies the given ONNX model, or one that is converted for the purpose.
 pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
-    let model = Model::open(&args.model, args.params.as_deref())?;
+    let model = open(&args.model, args.params.as_deref())?;
     args.comparing.require_runtime()?;
     let report = match &args.onnx {
         Some(onnx) => compare(&model, onnx, &args.comparing)?,

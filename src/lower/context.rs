@@ -16,6 +16,7 @@ pub(crate) struct Lowering<'p> {
     pub(super) graph: Graph,
     /// The tensor that holds each value.
     pub(super) tensors: HashMap<ValueId, TensorId>,
+    /// What the names of nodes begin with: the layer, or else the variable that the op writes.
     label: String,
 }
 
@@ -45,8 +46,11 @@ impl<'p> Lowering<'p> {
 
     /// Starts on an op.
     pub(super) fn enter(&mut self, op: &Op) {
-        let result = op.results.first();
-        self.label = result.map_or_else(String::new, |id| self.program()[*id].name.clone());
+        self.label = match (&op.source.layer, op.results.first()) {
+            (Some(layer), _) => layer.trim_end_matches('/').to_owned(),
+            (None, Some(id)) => self.program()[*id].name.clone(),
+            (None, None) => String::new(),
+        };
     }
 
     pub(super) fn bind(&mut self, value: ValueId, tensor: TensorId) {
@@ -61,7 +65,7 @@ impl<'p> Lowering<'p> {
         let tensor = match &self.program()[id].origin {
             Origin::Parameter(_) => self.graph.tensor(Kind::Parameter(id)),
             Origin::Constant(tensor) => self.graph.constant(tensor.clone()),
-            Origin::Input | Origin::Result { .. } => {
+            Origin::Input | Origin::Result => {
                 return Err(Error::internal("a value is used before it is lowered"));
             }
         };

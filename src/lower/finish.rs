@@ -1,12 +1,12 @@
 //! The end of a lowering: drops what nothing needs, and names what is left.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::context::Lowering;
 use super::graph::{Graph, Kind, Node, NodeAttr, TensorId};
 use crate::error::{Error, Result};
 use crate::ops::Facts;
-use crate::program::{Origin, ValueId};
+use crate::program::{Origin, UniqueNames, ValueId};
 use crate::proto::onnx::attribute_proto::AttributeType;
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
 use crate::proto::onnx::{
@@ -110,8 +110,10 @@ fn ir_version(opset: u32) -> i64 {
 /// output goes through Identity.
 fn bind_outputs(lowering: &mut Lowering<'_>) -> Result<Vec<(String, TensorId, ValueId)>> {
     let program = lowering.facts.program();
-    let inputs = program.inputs().iter().map(|id| program[*id].name.clone());
-    let mut names: BTreeSet<String> = inputs.collect();
+    let mut names = UniqueNames::default();
+    for id in program.inputs() {
+        names.claim(&program[*id].name);
+    }
     let mut outputs: Vec<(String, TensorId, ValueId)> = Vec::new();
     for output in program.outputs() {
         let mut tensor = lowering.value(output.value)?;
@@ -119,7 +121,7 @@ fn bind_outputs(lowering: &mut Lowering<'_>) -> Result<Vec<(String, TensorId, Va
         if !is_node || outputs.iter().any(|(_, other, _)| *other == tensor) {
             tensor = lowering.node("Identity", &[tensor], []);
         }
-        outputs.push((unique(&mut names, &output.name), tensor, output.value));
+        outputs.push((names.claim(&output.name), tensor, output.value));
     }
     Ok(outputs)
 }
@@ -138,27 +140,27 @@ fn drop_unneeded(graph: &mut Graph, outputs: &[(String, TensorId, ValueId)]) {
 
 /// Hands out unique names. Inputs and outputs come first, since callers rely on theirs.
 struct Names {
-    used: BTreeSet<String>,
+    used: UniqueNames,
     tensors: Vec<Option<String>>,
-    node_names: BTreeSet<String>,
+    node_names: UniqueNames,
 }
 
 impl Names {
     fn new(facts: &Facts<'_>, graph: &Graph, outputs: &[(String, TensorId, ValueId)]) -> Self {
         let mut names = Self {
-            used: BTreeSet::new(),
+            used: UniqueNames::default(),
             tensors: vec![None; graph.tensors.len()],
-            node_names: BTreeSet::new(),
+            node_names: UniqueNames::default(),
         };
         for (position, kind) in graph.tensors.iter().enumerate() {
             if let Kind::Input(value) = kind {
                 let name = &facts.program()[*value].name;
-                names.used.insert(name.clone());
+                names.used.claim(name);
                 names.tensors[position] = Some(name.clone());
             }
         }
         for (name, tensor, _) in outputs {
-            names.used.insert(name.clone());
+            names.used.claim(name);
             names.tensors[tensor.index()] = Some(name.clone());
         }
         names
@@ -168,19 +170,19 @@ impl Names {
     fn prefer(&mut self, tensor: TensorId, name: &str) {
         let slot = &mut self.tensors[tensor.index()];
         if slot.is_none() && !name.is_empty() {
-            *slot = Some(unique(&mut self.used, name));
+            *slot = Some(self.used.claim(name));
         }
     }
 
     fn tensor(&mut self, tensor: TensorId, fallback: &str) -> String {
         let slot = &mut self.tensors[tensor.index()];
-        slot.get_or_insert_with(|| unique(&mut self.used, fallback))
+        slot.get_or_insert_with(|| self.used.claim(fallback))
             .clone()
     }
 
     fn node(&mut self, node: &Node) -> NodeProto {
         let label = format!("{}/{}", node.label, node.op_type);
-        let name = unique(&mut self.node_names, &label);
+        let name = self.node_names.claim(&label);
         let mut input: Vec<String> = node
             .inputs
             .iter()
@@ -199,17 +201,6 @@ impl Names {
             domain: None,
         }
     }
-}
-
-fn unique(used: &mut BTreeSet<String>, name: &str) -> String {
-    let mut candidate = name.to_owned();
-    for number in 1.. {
-        if used.insert(candidate.clone()) {
-            break;
-        }
-        candidate = format!("{name}_{number}");
-    }
-    candidate
 }
 
 fn attribute((name, value): &(&'static str, NodeAttr)) -> AttributeProto {

@@ -1,89 +1,76 @@
-//! Building a program op by op, with a variable's name standing for its latest value.
+//! Building a program op by op.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::variables::{Declared, Variables};
-use crate::error::{Error, Result};
-use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, Source, Value, ValueId};
+use crate::program::{Attr, Block, Op, OpKind, Operand, Origin, Program, Source, Value, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
 /// A program in the making.
-pub(crate) struct Builder<'a> {
+pub(crate) struct Builder {
     pub(super) program: Program,
-    pub(super) variables: &'a Variables<'a>,
-    /// The latest value of each variable.
-    current: HashMap<String, ValueId>,
-    /// Variables written by an op whose definition does not compute them.
-    not_computed: HashMap<String, String>,
     /// The op of the file that is being read.
     pub(super) source: Source,
+    /// The sub-blocks that are being read, the innermost last.
+    pub(super) open_blocks: Vec<Block>,
 }
 
 /// An op that is about to be emitted.
 pub(crate) struct Draft {
     pub kind: OpKind,
     pub operands: Vec<Operand>,
-    /// The variables that it writes.
-    pub results: Vec<String>,
+    pub results: Vec<Declared>,
     pub attrs: BTreeMap<String, Attr>,
 }
 
-impl<'a> Builder<'a> {
-    pub(super) fn new(variables: &'a Variables<'a>) -> Self {
+/// What the file says of a tensor.
+#[derive(Debug, Clone)]
+pub(crate) struct Declared {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<Dim>,
+}
+
+impl Declared {
+    pub(super) fn value(self, origin: Origin) -> Value {
+        Value {
+            name: self.name,
+            dtype: self.dtype,
+            shape: self.shape,
+            origin,
+        }
+    }
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
         Self {
             program: Program::default(),
-            variables,
-            current: HashMap::new(),
-            not_computed: HashMap::new(),
-            source: Source {
-                index: 0,
-                name: String::new(),
-                output: String::new(),
-            },
+            source: Source::default(),
+            open_blocks: Vec::new(),
         }
     }
 
-    /// The latest value of a variable.
-    ///
-    /// # Errors
-    /// When nothing has written it, or nothing here computes it.
-    pub(super) fn read(&self, name: &str) -> Result<ValueId> {
-        if let Some(id) = self.current.get(name) {
-            return Ok(*id);
+    /// Adds the inputs in their order, and names their dynamic dimensions.
+    pub(super) fn define_inputs(&mut self, inputs: Vec<Declared>) -> Vec<ValueId> {
+        let is_dynamic = |input: &&Declared| input.shape.first() == Some(&Dim::Unknown);
+        let is_only_batch = inputs.iter().filter(is_dynamic).count() == 1;
+        for mut input in inputs {
+            for (axis, dim) in input.shape.iter_mut().enumerate() {
+                if *dim != Dim::Unknown {
+                    continue;
+                }
+                // Nothing says that two inputs share their batch, so only a single one is called
+                // so.
+                *dim = if axis == 0 && is_only_batch {
+                    Dim::Symbol("batch".into())
+                } else {
+                    Dim::Symbol(format!("{}_dim{axis}", input.name).into())
+                };
+            }
+            let id = self.program.add_value(input.value(Origin::Input));
+            self.program.inputs.push(id);
         }
-        Err(match self.not_computed.get(name) {
-            Some(source) => Error::unsupported(format!(
-                "reads `{name}`, a side output of {source} that is not supported"
-            )),
-            None => Error::malformed(format!("reads `{name}` before anything writes it")),
-        })
-    }
-
-    /// Makes a variable stand for a new value.
-    pub(super) fn write(&mut self, name: &str, value: Value) -> ValueId {
-        let id = self.program.add_value(value);
-        self.not_computed.remove(name);
-        self.current.insert(name.to_owned(), id);
-        id
-    }
-
-    pub(super) fn mark_not_computed(&mut self, name: &str) {
-        self.current.remove(name);
-        self.not_computed
-            .insert(name.to_owned(), self.source.to_string());
-    }
-
-    /// The declared type of a variable.
-    ///
-    /// # Errors
-    /// When it is no dense tensor.
-    pub fn declared(&self, name: &str) -> Result<(DType, Vec<Dim>)> {
-        let Some(Declared { dtype, dims }) = self.variables.get(name)? else {
-            return Err(Error::unsupported(format!(
-                "writes `{name}`, which is not declared as a dense tensor"
-            )));
-        };
-        Ok((dtype, dims.iter().map(|dim| declared_dim(*dim)).collect()))
+        self.program.inputs.clone()
     }
 
     pub fn dtype(&self, id: ValueId) -> DType {
@@ -94,43 +81,60 @@ impl<'a> Builder<'a> {
         self.program[id].shape.len()
     }
 
-    pub fn shape(&self, id: ValueId) -> &[Dim] {
-        &self.program[id].shape
+    /// The constant behind a value, if it is one.
+    pub fn constant_value(&self, id: ValueId) -> Option<&Tensor> {
+        match &self.program[id].origin {
+            Origin::Constant(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// Adds the arguments of a block.
+    pub(super) fn define_arguments(&mut self, arguments: Vec<Declared>) -> Vec<ValueId> {
+        let arguments = arguments.into_iter();
+        let values = arguments.map(|argument| argument.value(Origin::Result));
+        values.map(|value| self.program.add_value(value)).collect()
     }
 
     /// A value that is known from the program.
     pub fn constant(&mut self, tensor: Tensor) -> ValueId {
+        self.named_constant(String::new(), tensor)
+    }
+
+    /// A value that is known from the program and has a name there.
+    pub fn named_constant(&mut self, name: String, tensor: Tensor) -> ValueId {
         self.program.add_value(Value {
-            name: String::new(),
+            name,
             dtype: tensor.dtype(),
             shape: tensor.shape().iter().map(|dim| Dim::from(*dim)).collect(),
             origin: Origin::Constant(tensor),
         })
     }
 
-    /// Emits an op that writes the program's variables.
-    ///
-    /// # Errors
-    /// When it writes a variable that is no dense tensor.
-    pub fn emit(&mut self, draft: Draft) -> Result<()> {
-        let op = self.program.ops.len();
-        let mut results = Vec::with_capacity(draft.results.len());
-        for (index, name) in draft.results.iter().enumerate() {
-            let (dtype, shape) = self.declared(name)?;
-            let value = Value {
-                name: name.clone(),
-                dtype,
-                shape,
-                origin: Origin::Result { op, index },
-            };
-            results.push(self.write(name, value));
-        }
-        self.push(draft.kind, draft.operands, results, draft.attrs);
-        Ok(())
+    /// Emits an op and returns its results.
+    pub fn emit(&mut self, draft: Draft) -> Vec<ValueId> {
+        self.emit_with_blocks(draft, Vec::new())
     }
 
-    /// Emits an op of which the file has no variable, and returns its result. The name of the
-    /// result is that of the op's output in the file with the op's own name behind it.
+    /// Emits an op that holds sub-blocks.
+    pub(super) fn emit_with_blocks(&mut self, draft: Draft, blocks: Vec<Block>) -> Vec<ValueId> {
+        let declared = draft.results.into_iter();
+        let results: Vec<ValueId> = declared
+            .map(|declared| self.program.add_value(declared.value(Origin::Result)))
+            .collect();
+        self.push(Op {
+            kind: draft.kind,
+            operands: draft.operands,
+            results: results.clone(),
+            attrs: draft.attrs,
+            blocks,
+            source: self.source.clone(),
+        });
+        results
+    }
+
+    /// Emits an op with one result of which the file knows nothing, and returns that. Its name is
+    /// that of the op's output in the file with the op's own name behind it.
     pub fn insert(
         &mut self,
         kind: &'static str,
@@ -138,34 +142,25 @@ impl<'a> Builder<'a> {
         attrs: BTreeMap<String, Attr>,
         (dtype, shape): (DType, Vec<Dim>),
     ) -> ValueId {
-        let origin = Origin::Result {
-            op: self.program.ops.len(),
-            index: 0,
-        };
-        let result = self.program.add_value(Value {
-            name: format!("{}/{kind}", self.source.output),
-            dtype,
-            shape,
-            origin,
+        let name = format!("{}/{kind}", self.source.output);
+        let declared = Declared { name, dtype, shape };
+        let result = self.program.add_value(declared.value(Origin::Result));
+        self.push(Op {
+            kind: OpKind::Known(kind),
+            operands,
+            results: vec![result],
+            attrs,
+            blocks: Vec::new(),
+            source: self.source.clone(),
         });
-        self.push(OpKind::Known(kind), operands, vec![result], attrs);
         result
     }
 
-    fn push(
-        &mut self,
-        kind: OpKind,
-        operands: Vec<Operand>,
-        results: Vec<ValueId>,
-        attrs: BTreeMap<String, Attr>,
-    ) {
-        self.program.ops.push(Op {
-            kind,
-            operands,
-            results,
-            attrs,
-            source: self.source.clone(),
-        });
+    fn push(&mut self, op: Op) {
+        match self.open_blocks.last_mut() {
+            Some(block) => block.ops.push(op),
+            None => self.program.ops.push(op),
+        }
     }
 
     /// One int64 tensor of rank 1 from tensors with one element each.
@@ -184,8 +179,12 @@ impl<'a> Builder<'a> {
     }
 
     fn as_int64_vector(&mut self, mut part: ValueId) -> ValueId {
+        if let Some(constant) = self.constant_value(part) {
+            let elements = constant.to_i64_vec();
+            return self.constant(Tensor::vector(elements));
+        }
         if self.dtype(part) != DType::I64 {
-            let ty = (DType::I64, self.shape(part).to_vec());
+            let ty = (DType::I64, self.program[part].shape.clone());
             let dtype = ("dtype".to_owned(), Attr::Int(DType::I64.paddle_code()));
             part = self.insert("cast", vec![Operand::One(part)], [dtype].into(), ty);
         }
@@ -200,7 +199,7 @@ impl<'a> Builder<'a> {
 }
 
 /// A declared extent: negative ones are set by a run.
-fn declared_dim(extent: i64) -> Dim {
+pub(super) fn declared_dim(extent: i64) -> Dim {
     if extent < 0 {
         Dim::Unknown
     } else {

@@ -4,7 +4,7 @@
 
 use std::marker::PhantomData;
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::Result;
@@ -28,19 +28,21 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("exp", &[plain(&["exp"])], unary::<Exp>),
 ];
 
-const fn plain(names: &'static [&'static str]) -> Legacy {
-    Legacy::new(names, &[From::Slot("X")], &["Out"])
+const fn plain(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[From::Slot("X")], &["Out"])
 }
 
 const fn of_x(
     name: &'static str,
-    legacy: &'static [Legacy],
+    legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
     OpDef {
         name,
-        operands: &["x"],
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
         legacy,
+        pir: &[],
         accuracy: Accuracy::Accumulated,
         parse,
     }

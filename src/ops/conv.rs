@@ -1,6 +1,6 @@
 //! Convolution.
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -16,16 +16,18 @@ pub(super) const OPS: &[OpDef] = &[
     convolution("depthwise_conv2d", &[form(&["depthwise_conv2d"])]),
 ];
 
-const fn form(names: &'static [&'static str]) -> Legacy {
+const fn form(names: &'static [&'static str]) -> Form {
     let operands = &[From::Slot("Input"), From::Slot("Filter")];
-    Legacy::new(names, operands, &["Output"]).ignoring(&["is_test"])
+    Form::legacy(names, operands, &["Output"]).ignoring(&["is_test"])
 }
 
-const fn convolution(name: &'static str, legacy: &'static [Legacy]) -> OpDef {
+const fn convolution(name: &'static str, legacy: &'static [Form]) -> OpDef {
     OpDef {
         name,
-        operands: &["input", "filter"],
+        operands: &[Arg::Tensor("input"), Arg::Tensor("filter")],
+        results: &["out"],
         legacy,
+        pir: &[],
         accuracy: Accuracy::Accumulated,
         parse: Conv2d::parse,
     }

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{full,assign}_kernel.h`.
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -19,8 +19,9 @@ const LARGEST_CONSTANT: usize = 1024;
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "full_with_tensor",
-        operands: &["value", "shape"],
-        legacy: &[Legacy::new(
+        operands: &[Arg::Scalar("value"), Arg::IntArray("shape")],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["fill_constant"],
             &[
                 From::Optional("ValueTensor"),
@@ -34,57 +35,122 @@ pub(super) const OPS: &[OpDef] = &[
         // Where Paddle places the tensor.
         .ignoring(&["force_cpu", "place_type"])
         .rewriting(fill_value)],
+        pir: &[Form::pir(
+            &["full"],
+            &[],
+            &[
+                From::Rewrite,
+                From::IntArray {
+                    attr: "shape",
+                    slots: &[],
+                },
+            ],
+        )
+        .rewriting(fill_value)],
         accuracy: Accuracy::Exact,
         parse: Full::parse,
     },
     OpDef {
         name: "full_batch_size_like",
-        operands: &["input", "value"],
-        legacy: &[Legacy::new(
+        operands: &[Arg::Tensor("input"), Arg::Scalar("value")],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["fill_constant_batch_size_like"],
             &[From::Slot("Input"), From::Rewrite],
             &["Out"],
         )
         .ignoring(&["force_cpu", "place_type"])
         .rewriting(fill_value_like)],
+        pir: &[Form::pir(
+            &["full_batch_size_like"],
+            &["input"],
+            &[From::Slot("input"), From::Rewrite],
+        )
+        .rewriting(fill_value_like)],
         accuracy: Accuracy::Exact,
         parse: FullBatchSizeLike::parse,
     },
     OpDef {
         name: "assign",
-        operands: &["x"],
-        legacy: &[Legacy::new(&["assign"], &[From::Slot("X")], &["Out"])],
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["assign"], &[From::Slot("X")], &["Out"])],
+        // What is overwritten is an operand.
+        pir: &[Form::pir(
+            &["assign_out_"],
+            &["x", "output"],
+            &[From::Slot("x")],
+        )],
         accuracy: Accuracy::Exact,
         parse: Assign::parse,
     },
     OpDef {
         name: "assign_value",
         operands: &[],
-        legacy: &[Legacy::new(&["assign_value"], &[], &["Out"]).rewriting(merge_values)],
+        results: &["out"],
+        legacy: &[Form::legacy(&["assign_value"], &[], &["Out"]).rewriting(merge_values)],
+        pir: &[
+            Form::pir(&["assign_value_"], &["output"], &[]),
+            Form::pir(&["full_int_array"], &[], &[])
+                .renaming(&[("value", "values")])
+                .rewriting(int_array),
+        ],
         accuracy: Accuracy::Exact,
         parse: AssignValue::parse,
     },
 ];
 
-fn fill_value(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+/// A single number becomes a constant: it stands for what other programs have as an attribute.
+fn fill_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let value = take_value(builder, &mut draft)?;
     if let Some(operand @ Operand::Absent) = draft.operands.first_mut() {
         *operand = value;
     }
-    builder.emit(draft)
+    if let [Operand::One(value), Operand::One(shape)] = draft.operands[..]
+        && let (Some(value), Some(shape)) =
+            (builder.constant_value(value), builder.constant_value(shape))
+        && shape.to_i64_vec().iter().all(|extent| *extent == 1)
+    {
+        let number = repeated(value, &vec![1; shape.len()])?;
+        let names = draft.results.into_iter().map(|result| result.name);
+        return Ok(names
+            .map(|name| builder.named_constant(name, number.clone()))
+            .collect());
+    }
+    Ok(builder.emit(draft))
 }
 
-fn fill_value_like(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+fn fill_value_like(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let value = take_value(builder, &mut draft)?;
     if let Some(operand) = draft.operands.last_mut() {
         *operand = value;
     }
-    builder.emit(draft)
+    Ok(builder.emit(draft))
+}
+
+/// A list of integers that stands for an attribute of another op.
+fn int_array(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let Some(Attr::Ints(values)) = draft.attrs.get("values") else {
+        return Err(Error::malformed(
+            "the attribute `value` is no list of integers",
+        ));
+    };
+    let dtype = draft
+        .attrs
+        .get("dtype")
+        .map_or(Some(DType::I64), DType::from_attr);
+    let dtype =
+        dtype.ok_or_else(|| Error::malformed("the attribute `dtype` is no element type"))?;
+    let tensor = Tensor::vector(values.clone()).cast(dtype);
+    let names = draft.results.into_iter().map(|result| result.name);
+    Ok(names
+        .map(|name| builder.named_constant(name, tensor.clone()))
+        .collect())
 }
 
 /// The value as a constant of the right type. The text, where given, is more precise than the
 /// number, which is an f32.
-fn take_value(builder: &mut Builder<'_>, draft: &mut Draft) -> Result<Operand> {
+fn take_value(builder: &mut Builder, draft: &mut Draft) -> Result<Operand> {
     let text = match draft.attrs.remove("str_value") {
         Some(Attr::String(text)) => text,
         _ => String::new(),
@@ -332,8 +398,8 @@ impl Function for Assign {
     }
 }
 
-/// Legacy programs have one attribute per element type; only one of them is not empty.
-fn merge_values(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+/// Form programs have one attribute per element type; only one of them is not empty.
+fn merge_values(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     const NAMES: [&str; 6] = [
         "values",
         "bool_values",
@@ -354,7 +420,7 @@ fn merge_values(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
         }
     }
     draft.attrs.insert("values".to_owned(), merged);
-    builder.emit(draft)
+    Ok(builder.emit(draft))
 }
 
 /// A constant that the program spells out.
@@ -374,6 +440,7 @@ impl AssignValue {
         let tensor = match op.attr::<Attr>("values")? {
             Attr::Ints(values) => Tensor::from_elements(&extents, values)?,
             Attr::Floats(values) => Tensor::from_elements(&extents, values)?,
+            Attr::Bools(values) => Tensor::from_elements(&extents, values)?,
             other => {
                 return Err(Error::malformed(format!(
                     "the attribute `values` is {}",

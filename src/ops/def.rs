@@ -4,20 +4,54 @@ use super::operator::Parsed;
 use super::reader::OpReader;
 use crate::error::Result;
 use crate::normalise::{Builder, Draft};
+use crate::program::ValueId;
 
 /// The definition of one op: everything that the crate knows of it.
 pub(crate) struct OpDef {
-    /// The PHI name.
+    /// The PHI name. Programs of Paddle 3 spell the op so, with a `_` behind it where the result
+    /// overwrites an operand.
     pub name: &'static str,
-    /// The PHI argument names of the tensors (and of shapes, axes and scalars that may be
-    /// tensors), in the order of the PHI signature.
-    pub operands: &'static [&'static str],
+    /// The tensors (and shapes, axes and scalars that may be tensors) of the PHI signature, in its
+    /// order.
+    pub operands: &'static [Arg],
+    /// The PHI names of the results, in PHI's order. Those that only training reads stand behind
+    /// them and are not computed.
+    pub results: &'static [&'static str],
     /// How programs before Paddle 3 spell it.
-    pub legacy: &'static [Legacy],
+    pub legacy: &'static [Form],
+    /// How else programs of Paddle 3 spell it.
+    pub pir: &'static [Form],
     /// How closely two right implementations agree.
     pub accuracy: Accuracy,
     /// Reads operands and attributes, once and typed.
     pub parse: fn(&mut OpReader<'_>) -> Parsed,
+}
+
+/// An argument of a PHI signature that is an operand, by its name there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Arg {
+    /// One tensor.
+    Tensor(&'static str),
+    /// One tensor, which may be absent.
+    Optional(&'static str),
+    /// A list of tensors.
+    List(&'static str),
+    /// A list of integers: one tensor of rank 1, or a list of tensors with one element each.
+    IntArray(&'static str),
+    /// A single number.
+    Scalar(&'static str),
+}
+
+impl Arg {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Arg::Tensor(name)
+            | Arg::Optional(name)
+            | Arg::List(name)
+            | Arg::IntArray(name)
+            | Arg::Scalar(name) => name,
+        }
+    }
 }
 
 /// How closely two right implementations of an op agree, in f32.
@@ -31,33 +65,36 @@ pub enum Accuracy {
     Accumulated,
 }
 
-/// One legacy form of an op. Attributes keep their names unless renamed.
-pub(crate) struct Legacy {
-    /// Op types in `ProgramDesc`.
+/// One form that an op has in files. Attributes keep their names unless renamed.
+pub(crate) struct Form {
+    /// Op types in `ProgramDesc`, or op names in PIR.
     pub names: &'static [&'static str],
     /// Where each PHI operand comes from.
     pub operands: &'static [From],
+    /// Names for the operands of a PIR op, which have positions alone.
+    pub positions: &'static [&'static str],
     /// The slots of the results, in PHI's order. Other slots are not computed.
     pub results: &'static [&'static str],
-    /// Attributes whose PHI name differs, as (legacy, PHI).
+    /// Attributes whose PHI name differs, as (this form's, PHI's).
     pub renamed: &'static [(&'static str, &'static str)],
     /// Attributes that say nothing about the result of an inference.
     pub ignored: &'static [&'static str],
-    /// For forms that differ by more than names: takes what the table gives, and emits the op.
+    /// For forms that differ by more than names: takes what the table gives, emits the op, and
+    /// returns the results.
     pub rewrite: Option<Rewrite>,
 }
 
-/// See [`Legacy::rewrite`].
-pub(crate) type Rewrite = fn(&mut Builder<'_>, Draft) -> Result<()>;
+/// See [`Form::rewrite`].
+pub(crate) type Rewrite = fn(&mut Builder, Draft) -> Result<Vec<ValueId>>;
 
-/// Where a PHI operand comes from in a legacy op.
+/// Where a PHI operand comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum From {
-    /// The one variable of this slot.
+    /// The one tensor of this slot.
     Slot(&'static str),
     /// The same, where the slot may be empty.
     Optional(&'static str),
-    /// All variables of this slot.
+    /// All tensors of this slot.
     List(&'static str),
     /// A list of integers: the first of `slots` that is not empty wins (one tensor of rank 1, or
     /// a list of tensors with one element each), else the attribute.
@@ -65,18 +102,18 @@ pub(crate) enum From {
         attr: &'static str,
         slots: &'static [&'static str],
     },
-    /// A single number: the slot's tensor if there is one, else the attribute.
+    /// A single number: the first of `slots` that is not empty, else the attribute.
     Scalar {
         attr: &'static str,
-        slot: &'static str,
+        slots: &'static [&'static str],
     },
-    /// Given by [`Legacy::rewrite`].
+    /// Given by [`Form::rewrite`].
     Rewrite,
 }
 
-impl Legacy {
-    /// A form that differs from PHI by its names alone.
-    pub const fn new(
+impl Form {
+    /// A form in `ProgramDesc` that differs from PHI by its names alone.
+    pub const fn legacy(
         names: &'static [&'static str],
         operands: &'static [From],
         results: &'static [&'static str],
@@ -84,11 +121,23 @@ impl Legacy {
         Self {
             names,
             operands,
+            positions: &[],
             results,
             renamed: &[],
             ignored: &[],
             rewrite: None,
         }
+    }
+
+    /// A form in PIR, with names for its operands, from which those of the definition come.
+    pub const fn pir(
+        names: &'static [&'static str],
+        positions: &'static [&'static str],
+        operands: &'static [From],
+    ) -> Self {
+        let mut form = Self::legacy(names, operands, &[]);
+        form.positions = positions;
+        form
     }
 
     pub const fn renaming(mut self, renamed: &'static [(&'static str, &'static str)]) -> Self {

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/elementwise_{add,subtract,multiply,divide}_kernel.h`.
 //! ONNX: Add, Sub, Mul, Div.
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -21,15 +21,17 @@ pub(super) const OPS: &[OpDef] = &[
 
 type Parse = fn(&mut OpReader<'_>) -> Parsed;
 
-const fn form(names: &'static [&'static str]) -> Legacy {
-    Legacy::new(names, &[From::Slot("X"), From::Slot("Y")], &["Out"])
+const fn form(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[From::Slot("X"), From::Slot("Y")], &["Out"])
 }
 
-const fn binary(name: &'static str, legacy: &'static [Legacy], parse: Parse) -> OpDef {
+const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     OpDef {
         name,
-        operands: &["x", "y"],
+        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
+        results: &["out"],
         legacy,
+        pir: &[],
         accuracy: Accuracy::Rounded,
         parse,
     }

@@ -4,7 +4,7 @@
 
 use ndarray::IxDyn;
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -16,8 +16,9 @@ use crate::tensor::{Dim, Element, Tensor, display_shape, with_array};
 
 pub(super) const OPS: &[OpDef] = &[OpDef {
     name: "expand",
-    operands: &["x", "shape"],
-    legacy: &[Legacy::new(
+    operands: &[Arg::Tensor("x"), Arg::IntArray("shape")],
+    results: &["out"],
+    legacy: &[Form::legacy(
         &["expand_v2"],
         &[
             From::Slot("X"),
@@ -28,6 +29,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         ],
         &["Out"],
     )],
+    pir: &[],
     accuracy: Accuracy::Exact,
     parse: Expand::parse,
 }];

@@ -4,7 +4,7 @@
 
 use ndarray::{ArrayViewD, Axis};
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -16,28 +16,41 @@ use crate::tensor::{Dim, Element, Tensor, display_shape, normalize_axis, with_ar
 
 const AXIS: From = From::Scalar {
     attr: "axis",
-    slot: "AxisTensor",
+    slots: &["AxisTensor"],
 };
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "concat",
-        operands: &["x", "axis"],
-        legacy: &[Legacy::new(&["concat"], &[From::List("X"), AXIS], &["Out"])],
+        operands: &[Arg::List("x"), Arg::Scalar("axis")],
+        results: &["out"],
+        legacy: &[Form::legacy(
+            &["concat"],
+            &[From::List("X"), AXIS],
+            &["Out"],
+        )],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Concat::parse,
     },
     OpDef {
         name: "stack",
-        operands: &["x"],
-        legacy: &[Legacy::new(&["stack"], &[From::List("X")], &["Y"])],
+        operands: &[Arg::List("x")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["stack"], &[From::List("X")], &["Y"])],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Stack::parse,
     },
     OpDef {
         name: "split",
-        operands: &["x", "sections", "axis"],
-        legacy: &[Legacy::new(
+        operands: &[
+            Arg::Tensor("x"),
+            Arg::IntArray("sections"),
+            Arg::Scalar("axis"),
+        ],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["split"],
             &[
                 From::Slot("X"),
@@ -50,20 +63,23 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )
         .rewriting(split_by_sections_or_number)],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Split::parse,
     },
     OpDef {
         name: "split_with_num",
-        operands: &["x", "axis"],
+        operands: &[Arg::Tensor("x"), Arg::Scalar("axis")],
+        results: &["out"],
         legacy: &[],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Split::parse_number,
     },
 ];
 
 /// The legacy split has both a number of parts and their extents; the number counts if it is set.
-fn split_by_sections_or_number(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+fn split_by_sections_or_number(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     match draft.attrs.get("num") {
         None | Some(Attr::Int(0)) => {
             draft.attrs.remove("num");
@@ -73,7 +89,7 @@ fn split_by_sections_or_number(builder: &mut Builder<'_>, mut draft: Draft) -> R
             draft.operands.remove(1);
         }
     }
-    builder.emit(draft)
+    Ok(builder.emit(draft))
 }
 
 /// The elements of a vector that is joined from tensors of this rank.

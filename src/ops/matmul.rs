@@ -2,7 +2,7 @@
 
 use ndarray::Axis;
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -17,11 +17,12 @@ const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "matmul",
-        operands: &["x", "y"],
+        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
+        results: &["out"],
         legacy: &[
-            Legacy::new(&["matmul_v2"], X_AND_Y, &["Out"])
+            Form::legacy(&["matmul_v2"], X_AND_Y, &["Out"])
                 .renaming(&[("trans_x", "transpose_x"), ("trans_y", "transpose_y")]),
-            Legacy::new(&["matmul"], X_AND_Y, &["Out"])
+            Form::legacy(&["matmul"], X_AND_Y, &["Out"])
                 .renaming(&[
                     ("transpose_X", "transpose_x"),
                     ("transpose_Y", "transpose_y"),
@@ -29,22 +30,25 @@ pub(super) const OPS: &[OpDef] = &[
                 .ignoring(&["head_number"])
                 .rewriting(scale_product),
         ],
+        pir: &[],
         accuracy: Accuracy::Accumulated,
         parse: Matmul::parse,
     },
     OpDef {
         name: "matmul_with_flatten",
-        operands: &["x", "y"],
-        legacy: &[Legacy::new(&["mul"], X_AND_Y, &["Out"])
+        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["mul"], X_AND_Y, &["Out"])
             // Quantisation scales: meaningless without a quantised kernel.
             .ignoring(&["scale_x", "scale_y", "scale_out"])],
+        pir: &[],
         accuracy: Accuracy::Accumulated,
         parse: MatmulWithFlatten::parse,
     },
 ];
 
 /// The `alpha` of the oldest matmul becomes an op of its own.
-fn scale_product(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
+fn scale_product(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let alpha = match draft.attrs.remove("alpha") {
         None => 1.0,
         Some(Attr::Float(alpha)) => alpha,
@@ -56,20 +60,20 @@ fn scale_product(builder: &mut Builder<'_>, mut draft: Draft) -> Result<()> {
         }
     };
     if alpha == 1.0 {
-        return builder.emit(draft);
+        return Ok(builder.emit(draft));
     }
     let [result] = draft.results.as_slice() else {
         return Err(Error::malformed("a matmul without one result"));
     };
-    let ty = builder.declared(result)?;
+    let ty = (result.dtype, result.shape.clone());
     let product = builder.insert("matmul", draft.operands, draft.attrs, ty);
     let alpha = builder.constant(Tensor::scalar(alpha));
-    builder.emit(Draft {
+    Ok(builder.emit(Draft {
         kind: OpKind::Known("scale"),
         operands: vec![Operand::One(product), Operand::One(alpha)],
         results: draft.results,
         attrs: [("bias".to_owned(), Attr::Float(0.0))].into(),
-    })
+    }))
 }
 
 /// NumPy's `matmul`, with either operand's last two axes swapped first. A vector is a row on the

@@ -2,7 +2,7 @@
 //! reference kernel.
 //!
 //! One file per family. To add an op, write its [`OpDef`] in the family's `OPS` and add its cases
-//! to `fixtures/op_cases.py`.
+//! to `fixtures/op_cases/`.
 
 mod activation;
 mod conv;
@@ -17,12 +17,13 @@ mod operator;
 mod reader;
 mod reshape;
 mod scale;
+mod shape;
 mod slice;
 
 use std::collections::BTreeMap;
 
 pub use def::Accuracy;
-pub(crate) use def::{From, Legacy, OpDef};
+pub(crate) use def::{Arg, Form, From, OpDef};
 pub(crate) use operator::{Facts, Macs, Operator};
 pub(crate) use reader::OpReader;
 
@@ -42,6 +43,7 @@ static FAMILIES: &[&[OpDef]] = &[
     norm::OPS,
     reshape::OPS,
     scale::OPS,
+    shape::OPS,
     slice::OPS,
 ];
 
@@ -52,20 +54,19 @@ pub struct SupportedOp {
     pub name: &'static str,
     /// Its types in programs before Paddle 3.
     pub legacy: Vec<&'static str>,
+    /// Its names in programs of Paddle 3, without the `_` of those that overwrite an operand.
+    pub pir: Vec<&'static str>,
     /// How closely two right implementations of it agree.
     pub accuracy: Accuracy,
 }
 
 /// Every op that can be converted.
 pub fn supported_ops() -> Vec<SupportedOp> {
+    let names = |forms: &'static [Form]| forms.iter().flat_map(|form| form.names).copied();
     let supported = all().map(|def| SupportedOp {
         name: def.name,
-        legacy: def
-            .legacy
-            .iter()
-            .flat_map(|form| form.names)
-            .copied()
-            .collect(),
+        legacy: names(def.legacy).collect(),
+        pir: std::iter::once(def.name).chain(names(def.pir)).collect(),
         accuracy: def.accuracy,
     });
     supported.collect()
@@ -82,11 +83,23 @@ pub(crate) fn find(name: &str) -> Option<&'static OpDef> {
 }
 
 /// The definition and the legacy form that an op type of `ProgramDesc` has.
-pub(crate) fn find_legacy(name: &str) -> Option<(&'static OpDef, &'static Legacy)> {
+pub(crate) fn find_legacy(name: &str) -> Option<(&'static OpDef, &'static Form)> {
     all().find_map(|def| {
         let form = def.legacy.iter().find(|form| form.names.contains(&name))?;
         Some((def, form))
     })
+}
+
+/// The definition that an op of PIR has, and its form if that is not the definition's own.
+pub(crate) type PirSpelling = (&'static OpDef, Option<&'static Form>);
+
+/// How an op of PIR's dialect `pd_op` is spelled.
+pub(crate) fn find_pir(name: &str) -> Option<PirSpelling> {
+    let special = all().find_map(|def| {
+        let form = def.pir.iter().find(|form| form.names.contains(&name))?;
+        Some((def, Some(form)))
+    });
+    special.or_else(|| Some((find(name)?, None)))
 }
 
 /// Reads every op of a program.
@@ -114,7 +127,7 @@ pub(crate) fn resolve(program: &Program) -> Result<Vec<Box<dyn Operator>>> {
 
 fn refuse_unknown(program: &Program) -> Result<()> {
     let mut unknown: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for op in program.ops() {
+    for op in program.all_ops() {
         if let OpKind::Unknown(name) = &op.kind {
             unknown.entry(name).or_insert((0, op.source.index)).0 += 1;
         }
@@ -189,6 +202,7 @@ mod tests {
         for def in all() {
             for form in def.legacy {
                 assert_eq!(form.operands.len(), def.operands.len(), "{}", def.name);
+                assert_eq!(form.results.len(), def.results.len(), "{}", def.name);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Normalisation.
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -11,8 +11,13 @@ use crate::tensor::{Dim, Element, Tensor, normalize_axis, reshape_dims};
 
 pub(super) const OPS: &[OpDef] = &[OpDef {
     name: "layer_norm",
-    operands: &["x", "scale", "bias"],
-    legacy: &[Legacy::new(
+    operands: &[
+        Arg::Tensor("x"),
+        Arg::Optional("scale"),
+        Arg::Optional("bias"),
+    ],
+    results: &["out"],
+    legacy: &[Form::legacy(
         &["layer_norm"],
         &[
             From::Slot("X"),
@@ -22,6 +27,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         &["Y"],
     )
     .ignoring(&["is_test"])],
+    pir: &[],
     accuracy: Accuracy::Accumulated,
     parse: LayerNorm::parse,
 }];

@@ -152,7 +152,7 @@ impl<'p> Facts<'p> {
         }
         let facts = program.values().map(|(_, value)| match &value.origin {
             Origin::Constant(tensor) => Fact::of_constant(tensor),
-            Origin::Result { .. } if writes[value.name.as_str()] > 1 => {
+            Origin::Result if writes[value.name.as_str()] > 1 => {
                 Fact::new(value.dtype, vec![Dim::Unknown; value.shape.len()])
             }
             _ => Fact::new(value.dtype, value.shape.clone()),

@@ -24,7 +24,7 @@ impl<'a> OpReader<'a> {
             .def
             .operands
             .iter()
-            .position(|operand| *operand == name);
+            .position(|operand| operand.name() == name);
         position
             .and_then(|position| self.op.operands.get(position))
             .ok_or_else(|| Error::internal(format!("`{}` has no operand `{name}`", self.def.name)))

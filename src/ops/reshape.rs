@@ -1,15 +1,15 @@
 //! Ops that give the elements of one tensor other axes.
 //!
-//! Paddle: `phi/kernels/{reshape,flatten,transpose,squeeze,unsqueeze,shape}_kernel.h`.
+//! Paddle: `phi/kernels/{reshape,flatten,transpose,squeeze,unsqueeze}_kernel.h`.
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Values, map};
-use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, reshape_dims, with_array};
+use crate::tensor::{Dim, Element, Tensor, normalize_axis, reshape_dims, with_array};
 
 const X: From = From::Slot("X");
 
@@ -19,8 +19,9 @@ const LARGEST_RANK: usize = 64;
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "reshape",
-        operands: &["x", "shape"],
-        legacy: &[Legacy::new(
+        operands: &[Arg::Tensor("x"), Arg::IntArray("shape")],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["reshape2", "reshape"],
             &[
                 X,
@@ -31,38 +32,56 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
+        pir: &[Form::pir(
+            &["legacy_reshape"],
+            &["x", "shape"],
+            &[
+                From::Slot("x"),
+                From::IntArray {
+                    attr: "shape",
+                    slots: &["shape"],
+                },
+            ],
+        )],
         accuracy: Accuracy::Exact,
         parse: Reshape::parse,
     },
     OpDef {
         name: "flatten",
-        operands: &["x"],
-        legacy: &[Legacy::new(&["flatten_contiguous_range"], &[X], &["Out"])],
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["flatten_contiguous_range"], &[X], &["Out"])],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Flatten::parse,
     },
     // Not in PHI: the flatten of Paddle 1.x, which always gives a matrix.
     OpDef {
         name: "flatten2",
-        operands: &["x"],
-        legacy: &[Legacy::new(&["flatten2", "flatten"], &[X], &["Out"])],
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["flatten2", "flatten"], &[X], &["Out"])],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: FlattenToMatrix::parse,
     },
     OpDef {
         name: "transpose",
-        operands: &["x"],
-        legacy: &[Legacy::new(&["transpose2", "transpose"], &[X], &["Out"])
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["transpose2", "transpose"], &[X], &["Out"])
             .renaming(&[("axis", "perm")])
             // A hint to oneDNN.
             .ignoring(&["data_format"])],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Transpose::parse,
     },
     OpDef {
         name: "squeeze",
-        operands: &["x", "axis"],
-        legacy: &[Legacy::new(
+        operands: &[Arg::Tensor("x"), Arg::IntArray("axis")],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["squeeze2", "squeeze"],
             &[
                 X,
@@ -73,13 +92,15 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Squeeze::parse,
     },
     OpDef {
         name: "unsqueeze",
-        operands: &["x", "axis"],
-        legacy: &[Legacy::new(
+        operands: &[Arg::Tensor("x"), Arg::IntArray("axis")],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["unsqueeze2", "unsqueeze"],
             &[
                 X,
@@ -90,15 +111,9 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Unsqueeze::parse,
-    },
-    OpDef {
-        name: "shape",
-        operands: &["input"],
-        legacy: &[Legacy::new(&["shape"], &[From::Slot("Input")], &["Out"])],
-        accuracy: Accuracy::Exact,
-        parse: Shape::parse,
     },
 ];
 
@@ -465,41 +480,5 @@ impl Function for Unsqueeze {
         let x = values.get(self.x)?;
         let axes = values.integers(self.axis)?;
         reshaped(x, &Self::unsqueezed(&extents(x), &axes)?)
-    }
-}
-
-/// The extents of a tensor, as int32.
-struct Shape {
-    input: ValueId,
-}
-
-impl Shape {
-    fn parse(op: &mut OpReader<'_>) -> Parsed {
-        Ok(Box::new(Self {
-            input: op.operand("input")?,
-        }))
-    }
-}
-
-impl Function for Shape {
-    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let extents = facts.shape(self.input).to_vec();
-        let shape = vec![Dim::from(extents.len())];
-        Ok(Fact::new(DType::I32, shape).with_content(Some(extents)))
-    }
-
-    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let input = g.value(self.input)?;
-        let shape = g.node("Shape", &[input], []);
-        Ok(g.cast(shape, DType::I64, DType::I32))
-    }
-
-    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        let shape = values.get(self.input)?.shape().iter();
-        let extents = shape.map(|extent| i32::try_from(*extent));
-        let extents = extents.collect::<Result<Vec<i32>, _>>();
-        extents
-            .map(Tensor::vector)
-            .map_err(|_| Error::unsupported("an extent above 2^31"))
     }
 }

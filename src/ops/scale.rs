@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{scale,cast,dropout}_kernel.h`.
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -14,40 +14,57 @@ use crate::tensor::{Array, DType, Element, Tensor};
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "scale",
-        operands: &["x", "scale"],
-        legacy: &[Legacy::new(
+        operands: &[Arg::Tensor("x"), Arg::Scalar("scale")],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["scale"],
             &[
                 From::Slot("X"),
                 From::Scalar {
                     attr: "scale",
-                    slot: "ScaleTensor",
+                    slots: &["ScaleTensor"],
                 },
             ],
             &["Out"],
         )],
+        pir: &[],
         accuracy: Accuracy::Rounded,
         parse: Scale::parse,
     },
     OpDef {
         name: "cast",
-        operands: &["x"],
-        legacy: &[Legacy::new(&["cast"], &[From::Slot("X")], &["Out"])
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
+        legacy: &[Form::legacy(&["cast"], &[From::Slot("X")], &["Out"])
             .renaming(&[("out_dtype", "dtype")])
             // The operand has its type itself.
             .ignoring(&["in_dtype"])],
+        pir: &[],
         accuracy: Accuracy::Exact,
         parse: Cast::parse,
     },
     OpDef {
         name: "dropout",
-        operands: &["x", "seed_tensor"],
-        legacy: &[Legacy::new(
+        operands: &[
+            Arg::Tensor("x"),
+            Arg::Optional("seed_tensor"),
+            Arg::Scalar("p"),
+        ],
+        results: &["out"],
+        legacy: &[Form::legacy(
             &["dropout"],
-            &[From::Slot("X"), From::Optional("Seed")],
+            &[
+                From::Slot("X"),
+                From::Optional("Seed"),
+                From::Scalar {
+                    attr: "dropout_prob",
+                    slots: &[],
+                },
+            ],
             &["Out"],
         )
-        .renaming(&[("dropout_prob", "p"), ("dropout_implementation", "mode")])],
+        .renaming(&[("dropout_implementation", "mode")])],
+        pir: &[],
         accuracy: Accuracy::Rounded,
         parse: Dropout::parse,
     },
@@ -195,8 +212,8 @@ impl Function for Cast {
 /// At inference, the identity; in the mode `downgrade_in_infer`, `x · (1 - p)`.
 struct Dropout {
     x: ValueId,
-    /// What `x` is multiplied with, if anything.
-    factor: Option<f64>,
+    p: ValueId,
+    is_downgraded: bool,
 }
 
 impl Dropout {
@@ -209,18 +226,31 @@ impl Dropout {
                 "dropout in training mode; call eval() on the model before it is exported",
             ));
         }
-        let p: f64 = op.attr_or("p", 0.5)?;
         let mode: String = op.attr_or("mode", "downgrade_in_infer".to_owned())?;
-        let factor = match mode.as_str() {
-            "upscale_in_train" => None,
-            // Paddle subtracts in f32, whatever the type of x.
-            "downgrade_in_infer" => Some(f64::from(1.0 - p as f32)),
+        let is_downgraded = match mode.as_str() {
+            "upscale_in_train" => false,
+            "downgrade_in_infer" => true,
             other => return Err(Error::unsupported(format!("the dropout mode {other:?}"))),
         };
         Ok(Box::new(Self {
             x: op.operand("x")?,
-            factor: factor.filter(|factor| *factor != 1.0),
+            p: op.operand("p")?,
+            is_downgraded,
         }))
+    }
+
+    /// What `x` is multiplied with, if anything, from the probability `p`.
+    fn factor(&self, p: Option<&Tensor>) -> Result<Option<f64>> {
+        if !self.is_downgraded {
+            return Ok(None);
+        }
+        let p = p.ok_or_else(|| Error::unsupported("a probability that is computed"))?;
+        let [p] = p.to_f64_vec()[..] else {
+            return Err(Error::malformed("a probability with several elements"));
+        };
+        // Paddle subtracts in f32, whatever the type of x.
+        let factor = f64::from(1.0 - p as f32);
+        Ok(Some(factor).filter(|factor| *factor != 1.0))
     }
 }
 
@@ -231,7 +261,7 @@ impl Function for Dropout {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
-        let Some(factor) = self.factor else {
+        let Some(factor) = self.factor(g.constant_value(self.p))? else {
             return Ok(x);
         };
         let factor = g.scalar(g.dtype(self.x), factor);
@@ -240,7 +270,7 @@ impl Function for Dropout {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let x = values.get(self.x)?;
-        let Some(factor) = self.factor else {
+        let Some(factor) = self.factor(Some(values.get(self.p)?))? else {
             return Ok(x.clone());
         };
         with_real!(x, x => multiplied(x, factor))

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ndarray::Axis;
 
-use super::def::{Accuracy, From, Legacy, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -15,8 +15,13 @@ use crate::tensor::{Dim, Element, Tensor, normalize_axis, with_array};
 
 pub(super) const OPS: &[OpDef] = &[OpDef {
     name: "slice",
-    operands: &["input", "starts", "ends"],
-    legacy: &[Legacy::new(
+    operands: &[
+        Arg::Tensor("input"),
+        Arg::IntArray("starts"),
+        Arg::IntArray("ends"),
+    ],
+    results: &["out"],
+    legacy: &[Form::legacy(
         &["slice"],
         &[
             From::Slot("Input"),
@@ -31,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         ],
         &["Out"],
     )],
+    pir: &[],
     accuracy: Accuracy::Exact,
     parse: Slice::parse,
 }];

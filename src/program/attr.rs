@@ -53,7 +53,8 @@ impl fmt::Display for Attr {
     }
 }
 
-/// A Rust type that an attribute can be read as.
+/// A Rust type that an attribute can be read as. Paddle changed the numeric types of attributes
+/// between versions, so that a number is read whichever type it has.
 pub(crate) trait FromAttr: Sized {
     /// What is expected, for errors.
     const EXPECTED: &'static str;
@@ -78,9 +79,17 @@ impl FromAttr for i64 {
     fn from_attr(attr: &Attr) -> Option<Self> {
         match attr {
             Attr::Int(value) => Some(*value),
+            Attr::Float(value) => whole(*value),
             _ => None,
         }
     }
+}
+
+/// A number as an integer, if it is one.
+fn whole(value: f64) -> Option<i64> {
+    // Every integer up to here is an f64.
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    (value.fract() == 0.0 && value.abs() <= LARGEST).then_some(value as i64)
 }
 
 impl FromAttr for f64 {
@@ -113,6 +122,7 @@ impl FromAttr for Vec<i64> {
     fn from_attr(attr: &Attr) -> Option<Self> {
         match attr {
             Attr::Ints(values) => Some(values.clone()),
+            Attr::Floats(values) => values.iter().copied().map(whole).collect(),
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ impl fmt::Display for Program {
             let kind = match value.origin {
                 Origin::Input => "input",
                 Origin::Parameter(_) => "parameter",
-                Origin::Constant(_) | Origin::Result { .. } => continue,
+                Origin::Constant(_) | Origin::Result => continue,
             };
             writeln!(f, "{kind} {} : {}", self.label(id), self.type_of(id))?;
         }

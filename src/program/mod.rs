@@ -6,13 +6,16 @@
 
 mod attr;
 mod display;
+mod names;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Index;
+use std::sync::Arc;
 
 pub use attr::Attr;
 pub(crate) use attr::FromAttr;
+pub(crate) use names::UniqueNames;
 
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor};
@@ -33,8 +36,8 @@ pub struct ValueId(u32);
 /// A value: a tensor that is defined once.
 #[derive(Debug, Clone)]
 pub struct Value {
-    /// The variable's name in Paddle. A variable that is written several times makes several
-    /// values of one name.
+    /// The variable's name in Paddle; where the file names none, the layer and the op that make
+    /// it. A variable that is written several times makes several values of one name.
     pub name: String,
     /// The element type.
     pub dtype: DType,
@@ -53,13 +56,8 @@ pub enum Origin {
     Parameter(ByteRange),
     /// Known from the program.
     Constant(Tensor),
-    /// The result of an op.
-    Result {
-        /// The op's position.
-        op: usize,
-        /// Which of its results.
-        index: usize,
-    },
+    /// The result of an op, or an argument of a block.
+    Result,
 }
 
 /// A value that a run returns.
@@ -82,8 +80,21 @@ pub struct Op {
     pub results: Vec<ValueId>,
     /// Its attributes, by PHI name.
     pub attrs: BTreeMap<String, Attr>,
+    /// The bodies of control flow. They may read every value that is defined before the op.
+    pub blocks: Vec<Block>,
     /// Where it stands in the file.
     pub source: Source,
+}
+
+/// A body of control flow: `if` has two, `while` one.
+#[derive(Debug, Clone, Default)]
+pub struct Block {
+    /// What is handed in: for `while` the values that it carries from one round to the next.
+    pub arguments: Vec<ValueId>,
+    /// Its ops.
+    pub ops: Vec<Op>,
+    /// What is handed out at the end.
+    pub results: Vec<ValueId>,
 }
 
 /// What an op does.
@@ -128,12 +139,15 @@ impl Operand {
 }
 
 /// Where an op stands in the file that it was read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
-    /// Its position in the main block, counting feed and fetch.
+    /// Its position in the file, counting parameters, feed and fetch.
     pub index: usize,
     /// Its name in the file.
     pub name: String,
+    /// The path of the layer that it belongs to, such as `/VisionTransformer/Block/Attention/`, in
+    /// files that tell it.
+    pub layer: Option<Arc<str>>,
     /// The first variable that it writes.
     pub output: String,
 }
@@ -141,10 +155,12 @@ pub struct Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "op {} `{}`", self.index, self.name)?;
-        if !self.output.is_empty() {
-            write!(f, " (writes `{}`)", self.output)?;
+        match &self.layer {
+            Some(layer) if layer.is_empty() => Ok(()),
+            Some(layer) => write!(f, " in {layer}"),
+            None if self.output.is_empty() => Ok(()),
+            None => write!(f, " (writes `{}`)", self.output),
         }
-        Ok(())
     }
 }
 
@@ -179,6 +195,17 @@ impl Program {
         &self.ops
     }
 
+    /// Every op of the program, those inside of others behind them.
+    pub fn all_ops(&self) -> impl Iterator<Item = &Op> {
+        let mut left: Vec<&Op> = self.ops.iter().rev().collect();
+        std::iter::from_fn(move || {
+            let op = left.pop()?;
+            let inner = op.blocks.iter().flat_map(|block| &block.ops);
+            left.extend(inner.rev());
+            Some(op)
+        })
+    }
+
     /// The inputs, in the order of the file.
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
@@ -201,8 +228,10 @@ impl Program {
     /// For every value, how many operands and outputs read it.
     pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.values.len()];
-        let operands = self.ops.iter().flat_map(|op| &op.operands);
+        let operands = self.all_ops().flat_map(|op| &op.operands);
+        let blocks = self.all_ops().flat_map(|op| &op.blocks);
         let uses = operands.flat_map(Operand::values);
+        let uses = uses.chain(blocks.flat_map(|block| &block.results));
         for id in uses.chain(self.outputs.iter().map(|output| &output.value)) {
             counts[id.index()] += 1;
         }

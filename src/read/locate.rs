@@ -1,12 +1,15 @@
 //! Finding the files of a model.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use super::pir;
 use crate::error::{Error, Result};
 
-/// The extension of a program and of the weights beside it.
+/// The extensions of a program in either format, and of the weights beside it.
 const PROGRAM_EXTENSION: &str = "pdmodel";
+const PIR_EXTENSION: &str = "json";
 const WEIGHTS_EXTENSION: &str = "pdiparams";
 /// What Paddle 1.x called the program, and the combined weights beside it.
 const OLD_PROGRAM: &str = "__model__";
@@ -54,29 +57,24 @@ pub fn locate(path: &Path, weights: Option<&Path>) -> Result<ModelFiles> {
 
 fn program_in_folder(folder: &Path) -> Result<PathBuf> {
     let mut candidates = Vec::new();
-    let mut pir = Vec::new();
     let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, "list the folder", e))?;
     for entry in entries {
         let path = entry
             .map_err(|e| Error::io(folder, "list the folder", e))?
             .path();
-        let is_program = path.extension().is_some_and(|e| e == PROGRAM_EXTENSION)
-            || path.file_name().is_some_and(|name| name == OLD_PROGRAM);
-        if is_program && path.is_file() {
+        if is_program(&path) {
             candidates.push(path);
-        } else if path.extension().is_some_and(|e| e == "json") {
-            pir.push(path);
         }
     }
     candidates.sort();
-    match (candidates.as_slice(), pir.as_slice()) {
-        ([program], _) => Ok(program.clone()),
-        ([], [json, ..]) => Err(pir_program(json)),
-        ([], []) => Err(Error::invalid(format!(
-            "the folder holds no Paddle model: no *.{PROGRAM_EXTENSION} and no {OLD_PROGRAM}"
+    match candidates.as_slice() {
+        [program] => Ok(program.clone()),
+        [] => Err(Error::invalid(format!(
+            "the folder holds no Paddle model: no *.{PROGRAM_EXTENSION}, no {OLD_PROGRAM} and no \
+             program of Paddle 3 in *.{PIR_EXTENSION}"
         ))
         .in_file(folder)),
-        (several, _) => {
+        several => {
             let names: Vec<String> = several.iter().map(|p| p.display().to_string()).collect();
             Err(Error::invalid(format!(
                 "the folder holds {} models; name one of them: {}",
@@ -88,15 +86,44 @@ fn program_in_folder(folder: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Whether a file of a folder is a program. JSON may be anything, so its start is looked at.
+fn is_program(path: &Path) -> bool {
+    let has_extension = |wanted| {
+        path.extension()
+            .is_some_and(|extension| extension == wanted)
+    };
+    let is_candidate = has_extension(PROGRAM_EXTENSION)
+        || path.file_name().is_some_and(|name| name == OLD_PROGRAM)
+        || (has_extension(PIR_EXTENSION) && pir::is_program(&start(path)));
+    is_candidate && path.is_file()
+}
+
+/// The first bytes of a file; none if it can't be read.
+fn start(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut bytes));
+    if read.is_err() {
+        bytes.clear();
+    }
+    bytes
+}
+
 fn refuse_other_files(path: &Path) -> Result<()> {
     let extension = path.extension().and_then(|e| e.to_str());
     match extension {
-        Some("json") => Err(pir_program(path)),
-        Some(WEIGHTS_EXTENSION) => Err(Error::invalid(format!(
-            "these are the weights; name the program instead: {}",
-            path.with_extension(PROGRAM_EXTENSION).display()
-        ))
-        .in_file(path)),
+        Some(WEIGHTS_EXTENSION) => {
+            let json = path.with_extension(PIR_EXTENSION);
+            let program = if json.is_file() {
+                json
+            } else {
+                path.with_extension(PROGRAM_EXTENSION)
+            };
+            Err(Error::invalid(format!(
+                "these are the weights; name the program instead: {}",
+                program.display()
+            ))
+            .in_file(path))
+        }
         Some("pdparams") => Err(Error::invalid(
             "this is a training checkpoint, which holds no program; \
              export an inference model with paddle.jit.save first",
@@ -105,15 +132,6 @@ fn refuse_other_files(path: &Path) -> Result<()> {
         Some("onnx") => Err(Error::invalid("this is an ONNX model already").in_file(path)),
         _ => Ok(()),
     }
-}
-
-/// The answer to a program in Paddle 3's format.
-pub(super) fn pir_program(path: &Path) -> Error {
-    Error::unsupported(
-        "this is a program in Paddle 3's JSON format (PIR), which is not read yet; \
-         export with FLAGS_enable_pir_api=0 to get a .pdmodel",
-    )
-    .in_file(path)
 }
 
 fn chosen_weights(weights: &Path) -> Result<WeightFiles> {

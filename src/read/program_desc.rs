@@ -1,39 +1,18 @@
 //! `.pdmodel` and `__model__`: a protobuf `ProgramDesc`.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use prost::Message;
 
-use super::locate::pir_program;
 use crate::error::{Error, Result};
 use crate::proto::framework::ProgramDesc;
 
-/// No program without its weights comes near this; what does is not one.
-const LARGEST_PROGRAM: u64 = 256 << 20;
-
-/// Reads and decodes a program.
+/// Decodes a program.
 ///
 /// # Errors
-/// When the file can't be read, or is not a `ProgramDesc` with at least one block.
-pub(crate) fn read(path: &Path) -> Result<ProgramDesc> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(LARGEST_PROGRAM + 1).read_to_end(&mut bytes))
-        .map_err(|e| Error::io(path, "read the program", e))?;
-    if u64::try_from(bytes.len()).is_ok_and(|size| size > LARGEST_PROGRAM) {
-        return Err(Error::malformed(format!(
-            "more than {LARGEST_PROGRAM} bytes are too many for a Paddle program; \
-             are these the weights?"
-        ))
-        .in_file(path));
-    }
-    decode(&bytes, path)
-}
-
-fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
-    if let Some(error) = other_format(bytes, path) {
+/// When the bytes are not those of a `ProgramDesc` with at least one op.
+pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
+    if let Some(error) = other_format(bytes) {
         return Err(error.in_file(path));
     }
     let program = ProgramDesc::decode(bytes).map_err(|e| {
@@ -50,12 +29,9 @@ fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
 }
 
 /// Recognises what people pass by mistake, to say what it is.
-fn other_format(bytes: &[u8], path: &Path) -> Option<Error> {
-    let text = bytes.trim_ascii_start();
+fn other_format(bytes: &[u8]) -> Option<Error> {
     if bytes.is_empty() {
         Some(Error::malformed("the file is empty"))
-    } else if text.starts_with(b"{") {
-        Some(pir_program(path))
     } else if bytes.starts_with(b"PK\x03\x04") {
         Some(Error::malformed(
             "this is a zip archive, not a Paddle program; unpack it and name the .pdmodel in it",
@@ -88,9 +64,8 @@ mod tests {
 
     #[test]
     fn other_formats_are_named() {
-        let cases: [(&[u8], ErrorKind, &str); 7] = [
+        let cases: [(&[u8], ErrorKind, &str); 6] = [
             (b"", ErrorKind::Malformed, "empty"),
-            (b" {\"base_code\": 1}", ErrorKind::Unsupported, "PIR"),
             (b"PK\x03\x04rest", ErrorKind::Malformed, "zip"),
             (b"\x1f\x8brest", ErrorKind::Malformed, "gzip"),
             (

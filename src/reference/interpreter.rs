@@ -146,7 +146,7 @@ fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tens
             _ if uses[id.index()] == 0 => None,
             Origin::Constant(tensor) => Some(tensor.clone()),
             Origin::Parameter(range) => Some(load(value, range, &mut maps)?),
-            Origin::Input | Origin::Result { .. } => None,
+            Origin::Input | Origin::Result => None,
         };
         fixed.push(tensor.map(|tensor| tensor.cast(convert.dtype(value.dtype))));
     }

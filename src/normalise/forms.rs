@@ -1,0 +1,163 @@
+//! One op as a file spells it → the operands, attributes and results of its definition.
+
+use std::collections::BTreeMap;
+
+use super::builder::{Builder, Declared, Draft};
+use crate::error::{Error, Result};
+use crate::ops::{Arg, Form, From, OpDef};
+use crate::program::{Attr, OpKind, Operand, ValueId};
+use crate::tensor::Tensor;
+
+pub(super) type Attrs = BTreeMap<String, Attr>;
+
+/// An op as it is spelled, with the tensors that each of its input slots holds.
+pub(super) struct Spelled<'s> {
+    pub slots: &'s dyn Fn(&str) -> Result<Vec<ValueId>>,
+    pub attrs: Attrs,
+    /// Those that the definition computes.
+    pub results: Vec<Declared>,
+}
+
+/// Emits the op that a form describes, and returns its results.
+pub(super) fn emit(
+    builder: &mut Builder,
+    def: &'static OpDef,
+    form: &'static Form,
+    mut spelled: Spelled<'_>,
+) -> Result<Vec<ValueId>> {
+    let mut operands = Vec::with_capacity(form.operands.len());
+    for from in form.operands {
+        operands.push(operand(builder, &mut spelled, *from)?);
+    }
+    let mut attrs = spelled.attrs;
+    for name in form.ignored {
+        attrs.remove(*name);
+    }
+    for (spelled, phi) in form.renamed {
+        if let Some(value) = attrs.remove(*spelled) {
+            attrs.insert((*phi).to_owned(), value);
+        }
+    }
+    let draft = Draft {
+        kind: OpKind::Known(def.name),
+        operands,
+        results: spelled.results,
+        attrs,
+    };
+    match form.rewrite {
+        Some(rewrite) => rewrite(builder, draft),
+        None => Ok(builder.emit(draft)),
+    }
+}
+
+/// Emits an op that is spelled as its definition says, and returns its results.
+pub(super) fn emit_plain(
+    builder: &mut Builder,
+    def: &'static OpDef,
+    mut spelled: Spelled<'_>,
+) -> Result<Vec<ValueId>> {
+    let mut operands = Vec::with_capacity(def.operands.len());
+    for arg in def.operands {
+        let name = arg.name();
+        let given = (spelled.slots)(name)?;
+        operands.push(match arg {
+            Arg::Tensor(_) => one(name, &given)?,
+            Arg::Optional(_) => optional(name, &given)?,
+            Arg::List(_) => Operand::Many(given),
+            Arg::IntArray(_) => int_array(builder, &given, spelled.attrs.remove(name))?,
+            Arg::Scalar(_) => scalar(builder, name, &given, spelled.attrs.remove(name))?,
+        });
+    }
+    Ok(builder.emit(Draft {
+        kind: OpKind::Known(def.name),
+        operands,
+        results: spelled.results,
+        attrs: spelled.attrs,
+    }))
+}
+
+fn operand(builder: &mut Builder, spelled: &mut Spelled<'_>, from: From) -> Result<Operand> {
+    match from {
+        From::Slot(slot) => one(slot, &(spelled.slots)(slot)?),
+        From::Optional(slot) => optional(slot, &(spelled.slots)(slot)?),
+        From::List(slot) => Ok(Operand::Many((spelled.slots)(slot)?)),
+        From::IntArray { attr, slots } => {
+            let (_, given) = first_given(spelled, slots)?;
+            int_array(builder, &given, spelled.attrs.remove(attr))
+        }
+        From::Scalar { attr, slots } => {
+            let (slot, given) = first_given(spelled, slots)?;
+            scalar(builder, slot, &given, spelled.attrs.remove(attr))
+        }
+        From::Rewrite => Ok(Operand::Absent),
+    }
+}
+
+/// The first of `slots` that holds something, and what it holds.
+fn first_given(
+    spelled: &Spelled<'_>,
+    slots: &'static [&'static str],
+) -> Result<(&'static str, Vec<ValueId>)> {
+    for slot in slots {
+        let given = (spelled.slots)(slot)?;
+        if !given.is_empty() {
+            return Ok((slot, given));
+        }
+    }
+    Ok(("", Vec::new()))
+}
+
+fn one(slot: &str, given: &[ValueId]) -> Result<Operand> {
+    match given {
+        [value] => Ok(Operand::One(*value)),
+        other => Err(Error::malformed(format!(
+            "the input `{slot}` holds {} tensors where 1 was expected",
+            other.len()
+        ))),
+    }
+}
+
+fn optional(slot: &str, given: &[ValueId]) -> Result<Operand> {
+    match given {
+        [] => Ok(Operand::Absent),
+        given => one(slot, given),
+    }
+}
+
+fn int_array(builder: &mut Builder, given: &[ValueId], attr: Option<Attr>) -> Result<Operand> {
+    Ok(match given {
+        [] => constant(builder, attr)?,
+        [whole] if builder.rank(*whole) == 1 => Operand::One(*whole),
+        parts => Operand::One(builder.pack(parts)),
+    })
+}
+
+fn scalar(
+    builder: &mut Builder,
+    slot: &str,
+    given: &[ValueId],
+    attr: Option<Attr>,
+) -> Result<Operand> {
+    match given {
+        [] => constant(builder, attr),
+        given => one(slot, given),
+    }
+}
+
+/// An attribute as a constant operand: numbers have rank 0, lists rank 1.
+fn constant(builder: &mut Builder, attr: Option<Attr>) -> Result<Operand> {
+    let tensor = match attr {
+        None => return Ok(Operand::Absent),
+        Some(Attr::Int(value)) => Tensor::scalar(value),
+        Some(Attr::Float(value)) => Tensor::scalar(value),
+        Some(Attr::Bool(value)) => Tensor::scalar(value),
+        Some(Attr::Ints(values)) => Tensor::vector(values),
+        Some(other) => {
+            return Err(Error::malformed(format!(
+                "an attribute is {} ({other}) where a number or a list of integers was expected",
+                other.type_name()
+            )));
+        }
+    };
+    Ok(Operand::One(builder.constant(tensor)))
+}

@@ -1,0 +1,558 @@
+//! PIR → [`Program`].
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::builder::{Builder, Declared, Draft, declared_dim};
+use super::forms::{self, Attrs, Spelled};
+use super::numbers::{Numbered, Numbers};
+use super::weights;
+use crate::error::{Error, Result};
+use crate::ops::{self, PirSpelling};
+use crate::program::{Attr, Block, OpKind, Operand, Output, Program, Source, UniqueNames, ValueId};
+use crate::read::ModelFiles;
+use crate::read::params::Expected;
+use crate::read::pir::{self, Attribute, Op, OpResult, PirProgram, Type};
+
+/// Attributes that say where and how Paddle runs an op, or how it was trained.
+const HINTS: &[&str] = &[
+    "place",
+    "op_callstack",
+    "op_dist_attr",
+    "op_role",
+    "stop_gradient",
+    "persistable",
+];
+
+/// The attribute with the path of the layer that an op belongs to.
+const LAYER: &str = "struct_name";
+
+/// Turns a decoded program into the one form.
+///
+/// # Errors
+/// When the program contradicts itself, the weights don't match it, or an op takes an operand or
+/// an attribute that is not known. Unknown ops are kept.
+pub(super) fn program(pir: &PirProgram<'_>, files: &ModelFiles) -> Result<Program> {
+    let mut reader = Reader {
+        builder: Builder::new(),
+        numbers: Numbers::default(),
+        names: UniqueNames::default(),
+        ops: 0,
+        outputs: Vec::new(),
+    };
+    reader.define_weights(&pir.main.ops, files)?;
+    reader.define_inputs(&pir.main.ops)?;
+    reader.ops(&pir.main.ops)?;
+    reader.name_outputs()?;
+    Ok(reader.builder.program)
+}
+
+/// The dialect of an op, which has a number in most files, and its name.
+fn split_name<'o>(op: &'o Op<'_>) -> (&'o str, &'o str) {
+    let (dialect, name) = op.name.split_once('.').unwrap_or(("builtin", &op.name));
+    let dialect = match dialect {
+        "0" => "builtin",
+        "1" => "pd_op",
+        "2" => "cf",
+        "3" => "custom_op",
+        "4" => "dist",
+        other => other,
+    };
+    (dialect, name)
+}
+
+fn is_weight(op: &Op<'_>) -> bool {
+    match split_name(op) {
+        ("builtin", "p" | "parameter") => true,
+        ("pd_op", "data") => op.is_persistable,
+        _ => false,
+    }
+}
+
+fn is_input(op: &Op<'_>) -> bool {
+    matches!(split_name(op), ("pd_op", "data" | "feed")) && !is_weight(op)
+}
+
+fn source(index: usize, op: &Op<'_>) -> Source {
+    let (dialect, name) = split_name(op);
+    let layer = match op.attribute(LAYER) {
+        Some(Attribute::Text(layer)) => layer,
+        _ => "",
+    };
+    Source {
+        index,
+        name: match dialect {
+            "pd_op" => name.to_owned(),
+            _ => format!("{dialect}.{name}"),
+        },
+        layer: Some(layer.into()),
+        output: format!("{layer}{name}"),
+    }
+}
+
+/// The only result of an op.
+fn only_result<'o, 'a>(op: &'o Op<'a>) -> Result<&'o OpResult<'a>> {
+    match op.results.as_slice() {
+        [result] => Ok(result),
+        other => Err(Error::malformed(format!(
+            "has {} results where 1 was expected",
+            other.len()
+        ))),
+    }
+}
+
+/// The number of the only operand of an op.
+fn only_operand(op: &Op<'_>) -> Result<i64> {
+    match op.operands.as_slice() {
+        [operand] => Ok(operand.number),
+        other => Err(Error::malformed(format!(
+            "has {} operands where 1 was expected",
+            other.len()
+        ))),
+    }
+}
+
+fn text_attribute(op: &Op<'_>, name: &str) -> Result<String> {
+    match op.attribute(name) {
+        Some(Attribute::Text(text)) => Ok(text.clone().into_owned()),
+        _ => Err(Error::malformed(format!("has no string `{name}`"))),
+    }
+}
+
+fn int_attribute(op: &Op<'_>, name: &str) -> Option<i64> {
+    match op.attribute(name) {
+        Some(Attribute::Int(value)) => Some(*value),
+        _ => None,
+    }
+}
+
+fn tensor_type(name: String, ty: &Type<'_>) -> Result<Declared> {
+    match ty {
+        Type::Tensor { dtype, dims } => Ok(Declared {
+            name,
+            dtype: *dtype,
+            shape: dims.iter().copied().map(declared_dim).collect(),
+        }),
+        other => Err(Error::unsupported(format!(
+            "`{name}` is {other}, which is not supported"
+        ))),
+    }
+}
+
+/// The name and type of a weight, and its number.
+fn weight(op: &Op<'_>) -> Result<(Expected, i64)> {
+    let name = match (op.plain_text(), split_name(op)) {
+        (Some(name), _) => name.to_owned(),
+        (None, ("builtin", _)) => text_attribute(op, "parameter_name")?,
+        (None, _) => text_attribute(op, "name")?,
+    };
+    let result = only_result(op)?;
+    let dims = match &result.ty {
+        Type::Tensor { dims, .. } => dims.clone(),
+        _ => Vec::new(),
+    };
+    let Declared { name, dtype, .. } = tensor_type(name, &result.ty)?;
+    let expected = Expected {
+        name,
+        dtype,
+        shape: dims,
+    };
+    Ok((expected, result.number))
+}
+
+/// The column, number and type of an input.
+fn input(op: &Op<'_>) -> Result<(i64, i64, Declared)> {
+    let result = only_result(op)?;
+    let declared = tensor_type(text_attribute(op, "name")?, &result.ty)?;
+    // Translated programs list their inputs in any order, and number them.
+    let column = int_attribute(op, "col").unwrap_or(0);
+    Ok((column, result.number, declared))
+}
+
+/// The attributes that matter.
+fn attributes(op: &Op<'_>) -> Result<Attrs> {
+    let mut attrs = Attrs::new();
+    for (name, value) in op.attributes() {
+        if HINTS.contains(&name) || name == LAYER || *value == Attribute::Undefined {
+            continue;
+        }
+        let attr = attr(value).ok_or_else(|| {
+            Error::unsupported(format!(
+                "the attribute `{name}` is of a type not known here"
+            ))
+        })?;
+        attrs.insert(name.to_owned(), attr);
+    }
+    Ok(attrs)
+}
+
+fn attr(value: &Attribute<'_>) -> Option<Attr> {
+    Some(match value {
+        Attribute::Bool(value) => Attr::Bool(*value),
+        Attribute::Int(value) => Attr::Int(*value),
+        Attribute::Float(value) => Attr::Float(*value),
+        Attribute::Text(text) => Attr::String(text.clone().into_owned()),
+        Attribute::DType(dtype) => Attr::Int(dtype.paddle_code()),
+        Attribute::List(items) => return list(items),
+        Attribute::Undefined | Attribute::Other(_) => return None,
+    })
+}
+
+/// A list of one type; an empty one counts as integers.
+fn list(items: &[Attribute<'_>]) -> Option<Attr> {
+    fn all<T>(
+        items: &[Attribute<'_>],
+        item: impl Fn(&Attribute<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        items.iter().map(item).collect()
+    }
+    let ints = all(items, |item| match item {
+        Attribute::Int(value) => Some(*value),
+        _ => None,
+    });
+    let floats = || {
+        all(items, |item| match item {
+            Attribute::Float(value) => Some(*value),
+            // A whole number may have lost its point on the way.
+            #[allow(clippy::as_conversions, reason = "exact for what stands among reals")]
+            Attribute::Int(value) => Some(*value as f64),
+            _ => None,
+        })
+    };
+    let bools = || {
+        all(items, |item| match item {
+            Attribute::Bool(value) => Some(*value),
+            _ => None,
+        })
+    };
+    let strings = || {
+        all(items, |item| match item {
+            Attribute::Text(text) => Some(text.clone().into_owned()),
+            _ => None,
+        })
+    };
+    ints.map(Attr::Ints)
+        .or_else(|| floats().map(Attr::Floats))
+        .or_else(|| bools().map(Attr::Bools))
+        .or_else(|| strings().map(Attr::Strings))
+}
+
+struct Reader {
+    builder: Builder,
+    numbers: Numbers,
+    /// Those of the results.
+    names: UniqueNames,
+    /// The number of ops that were read.
+    ops: usize,
+    /// What is fetched: column and output.
+    outputs: Vec<(i64, Output)>,
+}
+
+impl Reader {
+    fn define_weights(&mut self, ops: &[Op<'_>], files: &ModelFiles) -> Result<()> {
+        let mut expected = Vec::new();
+        let mut numbers = HashMap::new();
+        for (index, op) in ops.iter().enumerate().filter(|(_, op)| is_weight(op)) {
+            let (weight, number) = weight(op).map_err(|e| e.at_op(source(index, op)))?;
+            if numbers.insert(weight.name.clone(), number).is_some() {
+                return Err(Error::malformed(format!(
+                    "the weight `{}` is declared twice",
+                    weight.name
+                )));
+            }
+            expected.push(weight);
+        }
+        for (name, id) in weights::define(&mut self.builder, expected, &files.weights)? {
+            if let Some(number) = numbers.get(&name) {
+                self.numbers.define(*number, Numbered::One(id))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn define_inputs(&mut self, ops: &[Op<'_>]) -> Result<()> {
+        let mut inputs = Vec::new();
+        let mut names = BTreeSet::new();
+        for (index, op) in ops.iter().enumerate().filter(|(_, op)| is_input(op)) {
+            let input = input(op).map_err(|e| e.at_op(source(index, op)))?;
+            if !names.insert(input.2.name.clone()) {
+                return Err(Error::malformed(format!(
+                    "the program has two inputs `{}`",
+                    input.2.name
+                )));
+            }
+            inputs.push(input);
+        }
+        inputs.sort_by_key(|(column, ..)| *column);
+        let numbers: Vec<i64> = inputs.iter().map(|(_, number, _)| *number).collect();
+        let declared = inputs.into_iter().map(|(.., declared)| declared).collect();
+        let ids = self.builder.define_inputs(declared);
+        for (number, id) in numbers.into_iter().zip(ids) {
+            self.numbers.define(number, Numbered::One(id))?;
+        }
+        Ok(())
+    }
+
+    fn name_outputs(&mut self) -> Result<()> {
+        if self.outputs.is_empty() {
+            return Err(Error::malformed(
+                "the program has no `fetch` op, so it has no outputs; export it for inference",
+            ));
+        }
+        self.outputs.sort_by_key(|(column, _)| *column);
+        let outputs = self.outputs.drain(..).map(|(_, output)| output);
+        self.builder.program.outputs = outputs.collect();
+        Ok(())
+    }
+
+    fn ops(&mut self, ops: &[Op<'_>]) -> Result<()> {
+        for op in ops {
+            let source = source(self.ops, op);
+            self.ops += 1;
+            self.builder.source = source.clone();
+            self.op(op).map_err(|e| e.at_op(source))?;
+        }
+        Ok(())
+    }
+
+    fn op(&mut self, op: &Op<'_>) -> Result<()> {
+        match split_name(op) {
+            _ if is_weight(op) || is_input(op) => Ok(()),
+            ("builtin", "combine") => self.combine(op),
+            ("builtin", "split") => self.split(op),
+            ("builtin", "slice") => self.pick(op),
+            ("builtin", "shadow_output") => self.output(op, "output_name"),
+            ("pd_op", "fetch") => self.output(op, "name"),
+            ("cf", "yield") => self.hand_out(op),
+            ("pd_op", name) => {
+                let plain = name.strip_suffix('_').unwrap_or(name);
+                match ops::find_pir(name).or_else(|| ops::find_pir(plain)) {
+                    Some(spelling) if op.regions.is_empty() => self.convert(op, spelling),
+                    _ => self.keep_unknown(op),
+                }
+            }
+            _ => self.keep_unknown(op),
+        }
+    }
+
+    /// Makes a list of tensors.
+    fn combine(&mut self, op: &Op<'_>) -> Result<()> {
+        let operands = op.operands.iter();
+        let items = operands.map(|operand| self.numbers.read_one(operand.number));
+        let list = Numbered::List(items.collect::<Result<_>>()?);
+        self.numbers.define(only_result(op)?.number, list)
+    }
+
+    /// Takes all items of a list.
+    fn split(&mut self, op: &Op<'_>) -> Result<()> {
+        let items = self.numbers.read(only_operand(op)?)?;
+        if items.len() != op.results.len() {
+            return Err(Error::malformed(format!(
+                "splits a list of {} tensors into {}",
+                items.len(),
+                op.results.len()
+            )));
+        }
+        for (result, item) in op.results.iter().zip(items) {
+            self.numbers.define(result.number, Numbered::One(item))?;
+        }
+        Ok(())
+    }
+
+    /// Takes one item of a list.
+    fn pick(&mut self, op: &Op<'_>) -> Result<()> {
+        let items = self.numbers.read(only_operand(op)?)?;
+        let index = int_attribute(op, "index").and_then(|index| usize::try_from(index).ok());
+        let item = index.and_then(|index| items.get(index)).ok_or_else(|| {
+            Error::malformed(format!(
+                "takes an item that is not there from a list of {} tensors",
+                items.len()
+            ))
+        })?;
+        let result = only_result(op)?;
+        self.numbers.define(result.number, Numbered::One(*item))
+    }
+
+    fn output(&mut self, op: &Op<'_>, name: &str) -> Result<()> {
+        if !self.builder.open_blocks.is_empty() {
+            return Err(Error::malformed("stands inside of another op"));
+        }
+        let column = int_attribute(op, "col").unwrap_or(0);
+        let output = Output {
+            name: text_attribute(op, name)?,
+            value: self.numbers.read_one(only_operand(op)?)?,
+        };
+        self.outputs.push((column, output));
+        Ok(())
+    }
+
+    fn convert(&mut self, op: &Op<'_>, (def, form): PirSpelling) -> Result<()> {
+        let positions: Vec<&str> = match form {
+            Some(form) => form.positions.to_vec(),
+            None => def.operands.iter().map(|arg| arg.name()).collect(),
+        };
+        let mut surplus = op.operands.iter().skip(positions.len());
+        if surplus.any(|operand| operand.number != 0) {
+            return Err(Error::unsupported(format!(
+                "has {} operands where only the first {} are known",
+                op.operands.len(),
+                positions.len()
+            )));
+        }
+        let computed = op.results.get(..def.results.len()).ok_or_else(|| {
+            Error::malformed(format!(
+                "has {} results where {} are due",
+                op.results.len(),
+                def.results.len()
+            ))
+        })?;
+        let results = self.declare(computed)?;
+        let spelled = Spelled {
+            slots: &|slot| {
+                let position = positions.iter().position(|name| *name == slot);
+                let operand = position.and_then(|position| op.operands.get(position));
+                operand.map_or(Ok(Vec::new()), |operand| self.numbers.read(operand.number))
+            },
+            attrs: attributes(op)?,
+            results,
+        };
+        let ids = match form {
+            Some(form) => forms::emit(&mut self.builder, def, form, spelled)?,
+            None => forms::emit_plain(&mut self.builder, def, spelled)?,
+        };
+        if op.name.ends_with('_') {
+            let overwritten = positions.iter().position(|name| *name == "output");
+            let operand = op.operands.get(overwritten.unwrap_or(0));
+            if let (Some(operand), [id]) = (operand, ids.as_slice()) {
+                self.numbers.overwrite(operand.number, *id);
+            }
+        }
+        self.bind(op, def.results.len(), ids)
+    }
+
+    /// Keeps an op that has no definition, with whatever it reads and writes.
+    fn keep_unknown(&mut self, op: &Op<'_>) -> Result<()> {
+        let mut values = Vec::new();
+        for operand in &op.operands {
+            values.extend(self.numbers.peek(operand.number)?);
+        }
+        let source = self.builder.source.clone();
+        let mut blocks = Vec::new();
+        for block in op.regions.iter().flat_map(|region| &region.blocks) {
+            blocks.push(self.block(block)?);
+        }
+        self.builder.source = source;
+        let known = op
+            .results
+            .iter()
+            .filter(|result| tensors(&result.ty).is_some());
+        let results = self.declare(known)?;
+        let attrs = op.attributes().filter_map(|(name, value)| {
+            let is_shown = !HINTS.contains(&name) && name != LAYER;
+            Some((name.to_owned(), attr(value).filter(|_| is_shown)?))
+        });
+        let draft = Draft {
+            kind: OpKind::Unknown(self.builder.source.name.clone()),
+            operands: vec![Operand::Many(values)],
+            results,
+            attrs: attrs.collect(),
+        };
+        let ids = self.builder.emit_with_blocks(draft, blocks);
+        self.bind(op, op.results.len(), ids)
+    }
+
+    /// Reads a body of control flow.
+    fn block(&mut self, block: &pir::Block<'_>) -> Result<Block> {
+        self.numbers.open_scope();
+        let mut arguments = Vec::new();
+        for argument in block.args.iter().chain(&block.kwargs) {
+            let declared = self.declare([argument])?;
+            let ids = self.builder.define_arguments(declared);
+            arguments.extend_from_slice(&ids);
+            self.number(argument, &mut ids.into_iter())?;
+        }
+        self.builder.open_blocks.push(Block {
+            arguments,
+            ..Block::default()
+        });
+        self.ops(&block.ops)?;
+        self.numbers.close_scope();
+        let block = self.builder.open_blocks.pop();
+        block.ok_or_else(|| Error::internal("a block was closed twice"))
+    }
+
+    /// Ends a body of control flow.
+    fn hand_out(&mut self, op: &Op<'_>) -> Result<()> {
+        let mut results = Vec::new();
+        for operand in &op.operands {
+            results.extend(self.numbers.peek(operand.number)?);
+        }
+        match self.builder.open_blocks.last_mut() {
+            Some(block) => block.results = results,
+            None => return Err(Error::malformed("stands outside of any other op")),
+        }
+        Ok(())
+    }
+
+    /// Names and types for results that are tensors or lists of them.
+    fn declare<'r>(
+        &mut self,
+        results: impl IntoIterator<Item = &'r OpResult<'r>>,
+    ) -> Result<Vec<Declared>> {
+        let mut declared = Vec::new();
+        for result in results {
+            let types = match &result.ty {
+                Type::List(items) => items.as_slice(),
+                Type::Absent => &[],
+                one => std::slice::from_ref(one),
+            };
+            for ty in types {
+                // Says which op of which layer makes the value.
+                let name = self.names.claim(&self.builder.source.output);
+                declared.push(tensor_type(name, ty)?);
+            }
+        }
+        Ok(declared)
+    }
+
+    /// Says what the results of an op stand for. Those behind the `computed` ones are not known.
+    fn bind(&mut self, op: &Op<'_>, computed: usize, ids: Vec<ValueId>) -> Result<()> {
+        let mut ids = ids.into_iter();
+        for (position, result) in op.results.iter().enumerate() {
+            if position < computed {
+                self.number(result, &mut ids)?;
+            } else {
+                let source = &self.builder.source;
+                let why = format!("a side output of {source} that is not supported");
+                self.numbers.define(result.number, Numbered::Nothing(why))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what one number stands for, with as many of `ids` as its type has tensors.
+    fn number(
+        &mut self,
+        result: &OpResult<'_>,
+        ids: &mut impl Iterator<Item = ValueId>,
+    ) -> Result<()> {
+        let value = match (&result.ty, tensors(&result.ty)) {
+            (ty, None) => Numbered::Nothing(format!("which is {ty}: not supported")),
+            (Type::List(_), Some(count)) => Numbered::List(ids.take(count).collect()),
+            (_, Some(_)) => match ids.next() {
+                Some(id) => Numbered::One(id),
+                None => Numbered::Nothing("which is absent".to_owned()),
+            },
+        };
+        self.numbers.define(result.number, value)
+    }
+}
+
+/// How many tensors a type holds, if it holds nothing else.
+fn tensors(ty: &Type<'_>) -> Option<usize> {
+    match ty {
+        Type::Tensor { .. } => Some(1),
+        Type::List(items) => items.iter().map(tensors).sum(),
+        Type::Absent => Some(0),
+        Type::Other(_) => None,
+    }
+}

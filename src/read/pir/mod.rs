@@ -1,0 +1,284 @@
+//! `.json`: a program of Paddle 3, in its intermediate representation PIR.
+//!
+//! Keys are short: `#` is what a thing is, `%` a value's number, `I` and `O` the operands and
+//! results of an op, `A` its attributes (`N` name, `AT` value), `TT` the type of a value.
+//! Source: `paddle/fluid/pir/serialize_deserialize` in Paddle.
+
+mod attribute;
+mod tagged;
+mod types;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+pub(crate) use attribute::Attribute;
+pub(crate) use types::Type;
+
+use crate::error::{Error, Result};
+
+/// What `base_code.magic` must be.
+const MAGIC: &str = "pir";
+
+/// The newest version of the format that is known: that of Paddle 3.3.
+pub(crate) const NEWEST_VERSION: u64 = 4;
+
+/// A decoded program. Text is borrowed from the file's bytes.
+#[derive(Debug)]
+pub(crate) struct PirProgram<'a> {
+    pub version: u64,
+    pub main: Block<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Region<'a> {
+    #[serde(borrow)]
+    pub blocks: Vec<Block<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Block<'a> {
+    /// What the block is handed.
+    #[serde(default, borrow)]
+    pub args: Vec<OpResult<'a>>,
+    /// The same, with names that nothing refers to.
+    #[serde(default, borrow)]
+    pub kwargs: Vec<OpResult<'a>>,
+    #[serde(borrow)]
+    pub ops: Vec<Op<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Op<'a> {
+    /// Dialect and name, such as `1.matmul` or `pd_op.matmul`; `p` is a parameter.
+    #[serde(rename = "#", borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(rename = "I", default)]
+    pub operands: Vec<Operand>,
+    #[serde(rename = "O", default, borrow, deserialize_with = "one_or_many")]
+    pub results: Vec<OpResult<'a>>,
+    #[serde(rename = "A", default, borrow)]
+    pub attributes: Vec<AttributeEntry<'a>>,
+    /// Whether the result outlives a run, as a weight does.
+    #[serde(rename = "OA", default, deserialize_with = "any_persistable")]
+    pub is_persistable: bool,
+    #[serde(default, borrow)]
+    pub regions: Vec<Region<'a>>,
+}
+
+impl<'a> Op<'a> {
+    /// The attributes with their names.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &Attribute<'a>)> {
+        self.attributes.iter().filter_map(|entry| match entry {
+            AttributeEntry::Named(name, value) => Some((&**name, value)),
+            AttributeEntry::Text(_) | AttributeEntry::Flag => None,
+        })
+    }
+
+    /// The attribute of this name.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute<'a>> {
+        self.attributes()
+            .find_map(|(other, value)| (other == name).then_some(value))
+    }
+
+    /// The attribute that is plain text: the name of a parameter.
+    pub fn plain_text(&self) -> Option<&str> {
+        self.attributes.iter().find_map(|entry| match entry {
+            AttributeEntry::Text(text) => Some(&**text),
+            AttributeEntry::Named(..) | AttributeEntry::Flag => None,
+        })
+    }
+}
+
+/// The number of the value that is read; 0 where an optional operand is absent.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Operand {
+    #[serde(rename = "%", alias = "#")]
+    pub number: i64,
+}
+
+/// A value that is defined. Results count from 1 (0 is an optional one that is absent), arguments
+/// of blocks from -1 down.
+#[derive(Debug, Deserialize)]
+pub(crate) struct OpResult<'a> {
+    #[serde(rename = "%", alias = "#")]
+    pub number: i64,
+    #[serde(rename = "TT", borrow)]
+    pub ty: Type<'a>,
+}
+
+/// An attribute of an op. A parameter has plain values instead: three flags and its name.
+#[derive(Debug)]
+pub(crate) enum AttributeEntry<'a> {
+    Named(Cow<'a, str>, Attribute<'a>),
+    Text(Cow<'a, str>),
+    Flag,
+}
+
+/// Whether a file holds JSON, and so can't be another format of Paddle's.
+pub(crate) fn is_json(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().starts_with(b"{")
+}
+
+/// Whether the start of a file is that of a program: other tools write JSON as well.
+pub(super) fn is_program(start: &[u8]) -> bool {
+    let holds = |key: &[u8]| start.windows(key.len()).any(|window| window == key);
+    is_json(start) && (holds(b"\"base_code\"") || holds(b"\"regions\""))
+}
+
+/// Decodes a program.
+///
+/// # Errors
+/// When it is not JSON, or not that of a program. The nesting of blocks is limited, as is that of
+/// JSON in general here.
+pub(crate) fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<PirProgram<'a>> {
+    let document: Document<'a> = serde_json::from_slice(bytes).map_err(|e| {
+        let error = Error::malformed(format!("not a program of Paddle 3: {}", without_place(&e)));
+        error.in_file(path).at_byte(offset(bytes, &e))
+    })?;
+    let malformed = |what: String| Error::malformed(what).in_file(path);
+    let BaseCode { magic, version } = document.base_code;
+    if magic != MAGIC {
+        return Err(malformed(format!(
+            "the magic word is {magic:?} where {MAGIC:?} is due: no program of Paddle 3"
+        )));
+    }
+    let mut blocks = document
+        .program
+        .regions
+        .into_iter()
+        .flat_map(|region| region.blocks);
+    match (blocks.next(), blocks.next()) {
+        (Some(main), None) if !main.ops.is_empty() => Ok(PirProgram { version, main }),
+        (Some(_), None) | (None, _) => Err(malformed("the program has no ops".into())),
+        (Some(_), Some(_)) => Err(malformed("the program has several main blocks".into())),
+    }
+}
+
+/// serde_json's message ends with a line and column; one-line files are better served by a byte.
+fn without_place(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    message
+        .strip_suffix(&place)
+        .map_or_else(|| message.clone(), str::to_owned)
+}
+
+fn offset(bytes: &[u8], error: &serde_json::Error) -> u64 {
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let before = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len);
+    let offset = before.sum::<usize>() + error.column().saturating_sub(1);
+    u64::try_from(offset).unwrap_or(u64::MAX)
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    base_code: BaseCode<'a>,
+    #[serde(borrow)]
+    program: Module<'a>,
+}
+
+#[derive(Deserialize)]
+struct BaseCode<'a> {
+    #[serde(borrow)]
+    magic: Cow<'a, str>,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct Module<'a> {
+    #[serde(borrow)]
+    regions: Vec<Region<'a>>,
+}
+
+/// The results of an op: a list, or for a parameter the only one by itself.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct OneOrMany<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a result or a list of results")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Vec<T>, A::Error> {
+            T::deserialize(de::value::MapAccessDeserializer::new(map)).map(|one| vec![one])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(de::value::SeqAccessDeserializer::new(seq))
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMany(PhantomData))
+}
+
+/// The one thing that matters in the attributes of results.
+fn any_persistable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let entries: Vec<AttributeEntry<'de>> = Vec::deserialize(deserializer)?;
+    Ok(entries.iter().any(|entry| match entry {
+        AttributeEntry::Named(name, Attribute::List(flags)) => {
+            name == "persistable" && flags.contains(&Attribute::Bool(true))
+        }
+        _ => false,
+    }))
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for AttributeEntry<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntryVisitor<'a>(PhantomData<&'a ()>);
+
+        #[derive(Deserialize)]
+        struct Named<'a> {
+            #[serde(rename = "N", borrow)]
+            name: Cow<'a, str>,
+            #[serde(rename = "AT", borrow)]
+            value: Attribute<'a>,
+        }
+
+        impl<'de: 'a, 'a> Visitor<'de> for EntryVisitor<'a> {
+            type Value = AttributeEntry<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an attribute")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let named = Named::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(AttributeEntry::Named(named.name, named.value))
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Flag)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Flag)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Flag)
+            }
+        }
+
+        deserializer.deserialize_any(EntryVisitor(PhantomData))
+    }
+}
