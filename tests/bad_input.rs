@@ -13,7 +13,7 @@ use support::command::{Ran, command, copy_of, names_in, run};
 use support::fixture;
 use tempfile::TempDir;
 
-const VIT: &str = "vit/ViT_base_patch16_224";
+const VIT: &str = "paddle-2.6.2/vit/ViT_base_patch16_224";
 
 /// A copy of a small model to damage, and an empty folder for the output.
 struct Workshop {
@@ -158,7 +158,7 @@ fn oversized_weights() {
 #[test]
 fn weights_of_another_model() {
     let shop = Workshop::new();
-    let other = fixture("vit/ViT_large_patch32_384/inference.pdiparams");
+    let other = fixture("paddle-2.6.2/vit/ViT_large_patch32_384/inference.pdiparams");
     fs::copy(other, shop.weights()).unwrap();
     let words = [
         "inference.pdiparams",
@@ -205,7 +205,7 @@ fn missing_weights() {
 #[test]
 fn one_missing_weight_of_many_files() {
     let shop = Workshop::new();
-    let model = copy_of("layouts/separate", shop.folder.path());
+    let model = copy_of("paddle-2.6.2/layouts/separate", shop.folder.path());
     fs::remove_file(model.join("fc_1.b_0")).unwrap();
     shop.refuses(&model, &["fc_1.b_0", "could not open the weights"]);
 }

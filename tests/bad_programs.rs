@@ -1,7 +1,7 @@
 //! Programs that are valid files and say nonsense: each is refused by one sentence that names the
 //! op, and none makes anything panic or allocate without bound.
 //!
-//! The programs are those of `fixtures/ops/` with one thing changed.
+//! The programs are those of `fixtures/paddle-2.6.2/ops/` with one thing changed.
 
 mod support;
 
@@ -179,7 +179,7 @@ fn apply(block: &mut BlockDesc, kind: &str, change: &Change) {
 
 /// What is wrong with how a case is refused; nothing if all is right.
 fn complaint(name: &str, kind: &str, (changes, words): &Case) -> Option<String> {
-    let source = fixture(&format!("ops/{name}.pdmodel"));
+    let source = fixture(&format!("paddle-2.6.2/ops/{name}.pdmodel"));
     let mut program = ProgramDesc::decode(fs::read(&source).unwrap().as_slice()).unwrap();
     for change in *changes {
         apply(&mut program.blocks[0], kind, change);
@@ -354,8 +354,8 @@ const PARTS: &[Group] = &[
 #[rustfmt::skip]
 const OPERANDS: &[Group] = &[
     ("softmax/last", "softmax", &[
-        (&[Read("X", &[])], &["`X`", "0 variables"]),
-        (&[Read("X", &["x", "x"])], &["`X`", "2 variables"]),
+        (&[Read("X", &[])], &["`X`", "0 tensors"]),
+        (&[Read("X", &["x", "x"])], &["`X`", "2 tensors"]),
         (&[Read("X", &["nowhere"])], &["`nowhere`", "before anything writes it"]),
         (&[Read("X", &["softmax.tmp_0"])], &["`softmax.tmp_0`", "before anything"]),
         (&[Read("Mask", &["x"])], &["`Mask`", "not supported"]),
@@ -364,7 +364,7 @@ const OPERANDS: &[Group] = &[
         (&[Write("Out", &["x", "softmax.tmp_0"])], &["writes 2 variables", "1 results"]),
     ]),
     ("matmul/plain", "matmul_v2", &[
-        (&[Read("Y", &[])], &["`Y`", "0 variables"]),
+        (&[Read("Y", &[])], &["`Y`", "0 tensors"]),
     ]),
     ("concat/three", "concat", &[
         (&[Input(&[7, 77])], &["operands of shapes"]),
@@ -456,11 +456,11 @@ fn huge_inputs_cost_nothing() {
         vec![1; 10_000],
         vec![i64::MAX; 3],
     ] {
-        let source = fixture("ops/softmax/last.pdmodel");
+        let source = fixture("paddle-2.6.2/ops/softmax/last.pdmodel");
         let mut program = ProgramDesc::decode(fs::read(source).unwrap().as_slice()).unwrap();
         *dims(input(&mut program.blocks[0])) = extents;
         use_damaged(
-            &fixture("ops/softmax/last.pdmodel"),
+            &fixture("paddle-2.6.2/ops/softmax/last.pdmodel"),
             &program.encode_to_vec(),
         );
     }
@@ -486,8 +486,10 @@ fn use_damaged(source: &Path, bytes: &[u8]) {
 /// Flips bits and replaces bytes of programs, the same ones in every run.
 #[test]
 fn damaged_programs_never_panic() {
-    let mut programs: Vec<PathBuf> = support::programs("ops");
-    programs.push(fixture("vit/ViT_small_patch16_224/inference.pdmodel"));
+    let mut programs: Vec<PathBuf> = support::programs("paddle-2.6.2/ops");
+    programs.push(fixture(
+        "paddle-2.6.2/vit/ViT_small_patch16_224/inference.pdmodel",
+    ));
     let sources: Vec<Vec<u8>> = programs
         .iter()
         .map(|path| fs::read(path).unwrap())

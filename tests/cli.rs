@@ -12,7 +12,7 @@ use support::fixture;
 use tempfile::TempDir;
 
 /// One of PaddleClas' vision transformers, cut small.
-const VIT: &str = "vit/ViT_base_patch16_224";
+const VIT: &str = "paddle-2.6.2/vit/ViT_base_patch16_224";
 
 /// Runs the program; the arguments are separated by spaces, `VIT` stands for the model of that name
 /// and `DIR` for `folder`.
@@ -256,7 +256,7 @@ fn weights_elsewhere_are_not_linked() {
     exit code 2
     --- stdout
     --- stderr
-    error: [DIR]: --weights link needs the output in the folder of the weights ([FIXTURES]/vit/ViT_base_patch16_224/inference.pdiparams), because runtimes open external data only in or below the model's folder; write it there, or use --weights inline
+    error: [DIR]: --weights link needs the output in the folder of the weights ([FIXTURES]/paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdiparams), because runtimes open external data only in or below the model's folder; write it there, or use --weights inline
     ");
     assert_eq!(names_in(folder.path()), [""; 0]);
 }
@@ -288,7 +288,7 @@ fn verify_against_recorded_outputs() {
 /// The small variant, whose attention is scaled by another rule and has no bias.
 #[test]
 fn verify_the_small_variant_against_recorded_outputs() {
-    let small = fixture("vit/ViT_small_patch16_224");
+    let small = fixture("paddle-2.6.2/vit/ViT_small_patch16_224");
     let arrays = ["batch1.npz", "batch3.npz"].map(|name| small.join(name).display().to_string());
     let (small, arrays) = (small.display(), arrays.join(" "));
     let arguments = format!("verify {small} --json --inputs {arrays} --expected {arrays}");
@@ -402,7 +402,7 @@ fn convert_without_parity_says_that_the_file_is_there() {
         &[(folder.path(), "[DIR]"), (&fixture(""), "[FIXTURES]/")],
     );
     let message = said.split("--- stderr\n").nth(1).unwrap();
-    assert_snapshot!(message, @"error: [DIR]/m.onnx was written, but it does not compute what [FIXTURES]/vit/ViT_base_patch16_224/inference.pdmodel computes");
+    assert_snapshot!(message, @"error: [DIR]/m.onnx was written, but it does not compute what [FIXTURES]/paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdmodel computes");
     assert_eq!(names_in(folder.path()), ["m.onnx"]);
 }
 
@@ -483,7 +483,7 @@ fn what_can_not_be_compared_is_exit_code_2() {
 fn older_layouts_convert_and_verify() {
     for layout in ["separate", "folder_combined"] {
         let folder = folder();
-        copy_of(&format!("layouts/{layout}"), folder.path());
+        copy_of(&format!("paddle-2.6.2/layouts/{layout}"), folder.path());
         for model in [format!("DIR/{layout}"), format!("DIR/{layout}/__model__")] {
             let golden = format!("DIR/{layout}/goldens.0.npz DIR/{layout}/goldens.1.npz");
             let options = format!("--verify --inputs {golden} --expected {golden}");
@@ -497,7 +497,10 @@ fn older_layouts_convert_and_verify() {
     assert_snapshot!(
         "inspect_separate",
         shown(
-            &format!("inspect {}", fixture("layouts/separate").display()),
+            &format!(
+                "inspect {}",
+                fixture("paddle-2.6.2/layouts/separate").display()
+            ),
             &folder()
         )
     );

@@ -17,13 +17,13 @@ use support::mutate::Mutator;
 fn truncated_programs() {
     for (source, weights, step) in [
         (
-            "layouts/folder_combined/__model__",
-            "layouts/folder_combined/__params__",
+            "paddle-2.6.2/layouts/folder_combined/__model__",
+            "paddle-2.6.2/layouts/folder_combined/__params__",
             1,
         ),
         (
-            "vit/ViT_base_patch16_224/inference.pdmodel",
-            "vit/ViT_base_patch16_224/inference.pdiparams",
+            "paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdmodel",
+            "paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdiparams",
             131,
         ),
     ] {
@@ -64,9 +64,11 @@ fn truncated_programs() {
 
 /// The programs whose damaged copies must not make anything panic.
 fn sources() -> Vec<PathBuf> {
-    let mut programs = support::programs("ops");
-    programs.push(fixture("layouts/folder_combined/__model__"));
-    programs.push(fixture("vit/ViT_base_patch16_224/inference.pdmodel"));
+    let mut programs = support::programs("paddle-2.6.2/ops");
+    programs.push(fixture("paddle-2.6.2/layouts/folder_combined/__model__"));
+    programs.push(fixture(
+        "paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdmodel",
+    ));
     programs
 }
 

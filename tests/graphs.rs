@@ -13,19 +13,15 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 use paddle2onnx::tensor::DType;
-use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, OPSETS, Weights};
-use prost::Message;
-use proto::attribute_proto::AttributeType;
-use proto::tensor_proto::DataLocation;
-use proto::tensor_shape_proto::dimension::Value;
-use proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use support::fixture;
-
-/// The crate keeps its ONNX types to itself, so the tests compile the same schema once more.
-#[allow(missing_docs, dead_code, reason = "generated code")]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
-}
+use paddle2onnx::{DEFAULT_OPSET, OPSETS, Weights};
+use support::onnx::proto::attribute_proto::AttributeType;
+use support::onnx::proto::tensor_proto::DataLocation;
+use support::onnx::proto::tensor_shape_proto::dimension::Value;
+use support::onnx::proto::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+};
+use support::onnx::{convert, decode};
+use support::{PADDLE_VERSIONS, fixture};
 
 /// Tensors of integers up to this many elements are written out: shapes, axes and bounds.
 const SMALL: usize = 16;
@@ -36,20 +32,6 @@ fn graph(path: &str, opset: u32) -> String {
     let output = folder.path().join("model.onnx");
     convert(&fixture(path), &output, opset, Weights::Auto);
     render(&decode(&output))
-}
-
-fn convert(path: &Path, output: &Path, opset: u32, weights: Weights) {
-    let options = ConvertOptions {
-        opset,
-        weights,
-        ..ConvertOptions::default()
-    };
-    let converted = Model::open(path, None).and_then(|model| model.convert(output, &options));
-    converted.unwrap_or_else(|e| panic!("opset {opset}: {e}"));
-}
-
-fn decode(onnx: &Path) -> ModelProto {
-    ModelProto::decode(fs::read(onnx).unwrap().as_slice()).unwrap()
 }
 
 /// The whole model as text, except the version of this crate.
@@ -184,7 +166,7 @@ fn dtype_name(code: i32) -> &'static str {
     dtype(code).name()
 }
 
-/// Programs of `fixtures/ops/`, each for one decision of a lowering, and the opsets to show.
+/// Programs of `fixtures/paddle-2.6.2/ops/`, each for one decision of a lowering, and the opsets to show.
 const CASES: [(&str, &[u32]); 25] = [
     // Where the result's rank is open to doubt, or the shape is a tensor.
     ("reshape/shape_tensor", &[DEFAULT_OPSET]),
@@ -225,7 +207,7 @@ fn ops() {
     for (case, opsets) in CASES {
         for opset in opsets {
             let name = format!("{}_opset_{opset}", case.replace('/', "_"));
-            let text = graph(&format!("ops/{case}.pdmodel"), *opset);
+            let text = graph(&format!("paddle-2.6.2/ops/{case}.pdmodel"), *opset);
             let compared = catch_unwind(|| assert_snapshot!(name.as_str(), text));
             if compared.is_err() {
                 differing.push(name);
@@ -241,8 +223,9 @@ fn ops() {
 #[test]
 fn vision_transformers() {
     for (name, path) in [
-        ("vit_base", "vit/ViT_base_patch16_224"),
-        ("vit_small", "vit/ViT_small_patch16_224"),
+        ("vit_base", "paddle-2.6.2/vit/ViT_base_patch16_224"),
+        ("vit_small", "paddle-2.6.2/vit/ViT_small_patch16_224"),
+        ("vit_base_pir", "paddle-3.3.1/vit/ViT_base_patch16_224"),
     ] {
         assert_snapshot!(name, graph(path, DEFAULT_OPSET));
     }
@@ -258,7 +241,7 @@ fn the_format_is_as_new_as_the_opset_needs() {
     assert!(versions.iter().map(|(opset, _)| *opset).eq(OPSETS));
     for (opset, ir_version) in versions {
         convert(
-            &fixture("ops/relu/plain.pdmodel"),
+            &fixture("paddle-2.6.2/ops/relu/plain.pdmodel"),
             &output,
             opset,
             Weights::Auto,
@@ -279,9 +262,8 @@ fn the_format_is_as_new_as_the_opset_needs() {
 fn names_are_unique_and_defined_before_use() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
-    let mut programs = support::programs("ops");
-    programs.extend(support::programs("vit"));
-    for program in programs {
+    let versions = PADDLE_VERSIONS.into_iter();
+    for program in versions.flat_map(support::programs) {
         for opset in [*OPSETS.start(), *OPSETS.end()] {
             convert(&program, &output, opset, Weights::Auto);
             let model = decode(&output);
@@ -323,7 +305,7 @@ fn check_names(program: &Path, graph: &GraphProto) {
 #[test]
 fn placement_changes_no_weight() {
     let folder = tempfile::tempdir().unwrap();
-    let model = support::command::copy_of("vit/ViT_base_patch16_224", folder.path());
+    let model = support::command::copy_of("paddle-2.6.2/vit/ViT_base_patch16_224", folder.path());
     let [inline, external, link] = [
         ("inline.onnx", Weights::Inline),
         ("external.onnx", Weights::External),

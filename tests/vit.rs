@@ -6,6 +6,7 @@ use std::fs;
 
 use paddle2onnx::verify::{Inputs, Tolerance, VerifyOptions, verify};
 use paddle2onnx::{ConvertOptions, Model, OPSETS};
+use support::{PADDLE_VERSIONS, fixture};
 
 /// The seven variants of PaddleClas 2.6.0.
 const VARIANTS: [&str; 7] = [
@@ -20,12 +21,14 @@ const VARIANTS: [&str; 7] = [
 
 #[test]
 fn all_variants_are_here() {
-    let folders = fs::read_dir(support::fixture("vit")).unwrap();
-    let mut names: Vec<String> = folders
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    assert_eq!(names, VARIANTS);
+    for version in PADDLE_VERSIONS {
+        let folders = fs::read_dir(fixture(version).join("vit")).unwrap();
+        let mut names: Vec<String> = folders
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, VARIANTS, "{version}");
+    }
 }
 
 /// Batch 1 and 3 against what Paddle recorded, at every opset.
@@ -33,8 +36,11 @@ fn all_variants_are_here() {
 fn every_variant_gives_what_paddle_gives() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
-    for name in VARIANTS {
-        let source = support::fixture("vit").join(name);
+    let versions = PADDLE_VERSIONS.map(|version| fixture(version).join("vit"));
+    for source in versions
+        .iter()
+        .flat_map(|vit| VARIANTS.map(|name| vit.join(name)))
+    {
         let goldens = ["batch1.npz", "batch3.npz"].map(|file| source.join(file));
         let options = VerifyOptions {
             inputs: Inputs::Files(goldens.to_vec()),
@@ -53,7 +59,11 @@ fn every_variant_gives_what_paddle_gives() {
             };
             model.convert(&output, &convert).unwrap();
             let report = verify(&model, &output, &options, &|_| {}).unwrap();
-            assert!(report.parity, "{name} at opset {opset}: {report:#?}");
+            assert!(
+                report.parity,
+                "{} at opset {opset}: {report:#?}",
+                source.display()
+            );
         }
     }
 }
@@ -63,7 +73,7 @@ fn every_variant_gives_what_paddle_gives() {
 fn open_batches_are_open() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
-    let model = Model::open(&support::fixture("vit/ViT_base_patch16_224"), None).unwrap();
+    let model = Model::open(&fixture("paddle-2.6.2/vit/ViT_base_patch16_224"), None).unwrap();
     model.convert(&output, &ConvertOptions::default()).unwrap();
     let options = VerifyOptions {
         inputs: Inputs::Random {

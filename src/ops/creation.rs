@@ -263,6 +263,11 @@ fn lower_filled(
     value: ValueId,
     shape: TensorId,
 ) -> Result<TensorId> {
+    if let Some(constant) = g.constant_value(value) {
+        let scalar = repeated(&constant.cast(dtype), &[])?;
+        let scalar = g.constant(scalar);
+        return Ok(g.node("Expand", &[scalar, shape], []));
+    }
     let mut scalar = g.value(value)?;
     if g.rank(value) > 0 {
         let axes: Vec<i64> = (0..g.rank(value) as i64).collect();

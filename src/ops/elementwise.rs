@@ -157,6 +157,10 @@ fn align(axis: i64, high_rank: usize, low: &[Dim]) -> Result<Alignment> {
 }
 
 impl Alignment {
+    fn is_trivial(&self) -> bool {
+        self.removed == 0 && self.added == 0
+    }
+
     fn apply(&self, low: &[Dim]) -> Vec<Dim> {
         let mut dims = low[..low.len() - self.removed].to_vec();
         dims.resize(dims.len() + self.added, Dim::Known(1));
@@ -182,6 +186,15 @@ impl<K> Binary<K> {
             return Ok(tensor);
         }
         let alignment = align(self.axis, high_rank, g.shape(id))?;
+        if alignment.is_trivial() {
+            return Ok(tensor);
+        }
+        let mut aligned = alignment.apply(g.shape(id));
+        let leading = high_rank.saturating_sub(aligned.len());
+        aligned.splice(..0, vec![Dim::Known(1); leading]);
+        if let Some(reshaped) = g.reshape(tensor, &aligned) {
+            return Ok(reshaped);
+        }
         let kept = rank - alignment.removed;
         let removed: Vec<i64> = (kept..rank).map(|axis| axis as i64).collect();
         let added: Vec<i64> = (kept..kept + alignment.added)

@@ -10,7 +10,7 @@ use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, OpKind, Operand, ValueId};
 use crate::reference::{Real, Values, map, matmul as kernel, with_reals};
-use crate::tensor::{Array, Dim, Tensor, broadcast_dims, display_shape};
+use crate::tensor::{Array, Dim, Tensor, broadcast_dims, display_shape, reshape_dims};
 
 const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 
@@ -257,6 +257,24 @@ fn column_axis(num_col_dims: i64, rank: usize) -> Result<usize> {
         })
 }
 
+/// Emits what makes a matrix of a tensor: the axes from `axis` on are its columns.
+fn lower_matrix(g: &mut Lowering<'_>, id: ValueId, axis: usize) -> Result<TensorId> {
+    let tensor = g.value(id)?;
+    if g.rank(id) == 2 && axis == 1 {
+        return Ok(tensor);
+    }
+    let (rows, columns) = g.shape(id).split_at(axis);
+    let shape = [
+        reshape_dims(rows, &[Dim::Known(-1)])?,
+        reshape_dims(columns, &[Dim::Known(-1)])?,
+    ]
+    .concat();
+    Ok(g.reshape(tensor, &shape).unwrap_or_else(|| {
+        let axis = ("axis", NodeAttr::Int(axis as i64));
+        g.node("Flatten", &[tensor], [axis])
+    }))
+}
+
 impl MatmulWithFlatten {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         Ok(Box::new(Self {
@@ -301,12 +319,12 @@ impl Function for MatmulWithFlatten {
         if x_axis + 1 == x_rank && y_axis == 1 && y_rank == 2 {
             return Ok(g.node("MatMul", &[x, y], []));
         }
-        let flatten = |g: &mut Lowering<'_>, tensor, axis| {
-            g.node("Flatten", &[tensor], [("axis", NodeAttr::Int(axis))])
-        };
-        let rows = flatten(g, x, x_axis as i64);
-        let columns = flatten(g, y, y_axis as i64);
+        let rows = lower_matrix(g, self.x, x_axis)?;
+        let columns = lower_matrix(g, self.y, y_axis)?;
         let product = g.node("MatMul", &[rows, columns], []);
+        if x_axis == 1 && y_axis + 1 == y_rank {
+            return Ok(product);
+        }
         let shape = self.infer(g)?.shape;
         if let Some(result) = g.reshape(product, &shape) {
             return Ok(result);

@@ -163,12 +163,15 @@ impl<'p> Facts<'p> {
         }
     }
 
-    /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps.
+    /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps,
+    /// and nothing more: what Paddle declares is at times what it was before, or wrong.
     pub fn refine(&mut self, id: ValueId, mut inferred: Fact) {
         let declared = &self.facts[id.index()];
         if declared.shape.len() == inferred.shape.len() {
             for (dim, declared) in inferred.shape.iter_mut().zip(&declared.shape) {
-                *dim = dim.or(declared);
+                if *dim == Dim::Unknown {
+                    dim.clone_from(declared);
+                }
             }
         }
         self.facts[id.index()] = inferred;

@@ -127,6 +127,21 @@ fn reshaped(x: &Tensor, shape: &[Dim]) -> Result<Tensor> {
     with_array!(x, x => map::reshape(x, &extents).map(Element::tensor))
 }
 
+/// How many extents are not known before a run.
+fn open_extents(shape: &[Dim]) -> usize {
+    shape.iter().filter(|dim| dim.known().is_none()).count()
+}
+
+/// Emits a reshape, if one is needed, to a shape that the run does not have to compute.
+fn lower_reshaped(g: &mut Lowering<'_>, x: ValueId, shape: &[Dim]) -> Result<Option<TensorId>> {
+    let tensor = g.value(x)?;
+    let old = g.shape(x);
+    if old.len() == shape.len() && old.iter().zip(shape).all(|(a, b)| a.same(b)) {
+        return Ok(Some(tensor));
+    }
+    Ok(g.reshape(tensor, shape))
+}
+
 fn extents(x: &Tensor) -> Vec<Dim> {
     x.shape().iter().map(|extent| Dim::from(*extent)).collect()
 }
@@ -157,19 +172,21 @@ impl Function for Reshape {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let x = g.value(self.x)?;
-        // ONNX reads 0 and -1 as Paddle does.
-        let shape = match g.integers(self.shape) {
-            Some(target) => g.vector(&target),
-            None => {
-                let shape = self.infer(g)?.shape;
-                if let Some(result) = g.reshape(x, &shape) {
-                    return Ok(result);
-                }
-                g.int_array(self.shape)?
+        let shape = self.infer(g)?.shape;
+        let target = match g.integers(self.shape) {
+            Some(target) if open_extents(&shape) > 1 && !shape.contains(&Dim::Known(0)) => {
+                // ONNX reads 0 and -1 as Paddle does.
+                let known = shape.iter().map(Dim::known).zip(target);
+                let extents = known.map(|(known, target)| known.unwrap_or(target));
+                g.vector(&extents.collect::<Vec<i64>>())
             }
+            _ => match lower_reshaped(g, self.x, &shape)? {
+                Some(result) => return Ok(result),
+                None => g.int_array(self.shape)?,
+            },
         };
-        Ok(g.node("Reshape", &[x, shape], []))
+        let x = g.value(self.x)?;
+        Ok(g.node("Reshape", &[x, target], []))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
@@ -238,11 +255,11 @@ impl Function for Flatten {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let x = g.value(self.x)?;
         let shape = self.infer(g)?.shape;
-        if let Some(result) = g.reshape(x, &shape) {
+        if let Some(result) = lower_reshaped(g, self.x, &shape)? {
             return Ok(result);
         }
+        let x = g.value(self.x)?;
         let rank = g.rank(self.x);
         let (start, stop) = self.axes(rank)?;
         let before = g.shape_slice(x, 0, start as i64);

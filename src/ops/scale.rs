@@ -92,11 +92,13 @@ impl Scale {
         let dtype = g.dtype(self.x);
         let scale = match g.constant_value(self.scale) {
             Some(constant) => {
-                let constant = constant.cast(dtype);
-                if constant.to_f64_vec() == [1.0] {
+                let [scale] = constant.cast(dtype).to_f64_vec()[..] else {
+                    return Err(Error::malformed("a scale with several elements"));
+                };
+                if scale == 1.0 {
                     return Ok(x);
                 }
-                g.constant(constant)
+                g.scalar(dtype, scale)
             }
             None => {
                 let mut scale = g.value(self.scale)?;

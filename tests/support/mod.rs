@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod mutate;
+pub mod onnx;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,14 +23,21 @@ pub fn fixture(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// All `.pdmodel` files below a folder of `fixtures/`, sorted.
+/// The versions of Paddle that fixtures come from: the last that writes ProgramDesc, and one that
+/// writes PIR.
+pub const PADDLE_VERSIONS: [&str; 2] = ["paddle-2.6.2", "paddle-3.3.1"];
+
+/// All programs below a folder of `fixtures/`, in either format, sorted.
 pub fn programs(folder: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
-            } else if path.extension().is_some_and(|e| e == "pdmodel") {
+            } else if path
+                .extension()
+                .is_some_and(|e| e == "pdmodel" || e == "json")
+            {
                 found.push(path);
             }
         }

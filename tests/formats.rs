@@ -1,0 +1,122 @@
+//! The same network, whichever format Paddle wrote it in, becomes the same graph.
+
+mod support;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use paddle2onnx::{DEFAULT_OPSET, Weights};
+use support::onnx::proto::{GraphProto, NodeProto};
+use support::onnx::{convert, decode};
+use support::{fixture, programs};
+
+/// Cases that Paddle 3 writes as another program: it flattens the operands of `mul` by reshapes,
+/// and gives the product its shape back, where one product of more axes does.
+const OTHER_PROGRAMS: [&str; 1] = ["matmul/mul_x_two"];
+
+/// The graph of a program, with the names of tensors replaced by their order and without those of
+/// nodes. The names of inputs stay: callers know them.
+fn nameless(program: &Path) -> GraphProto {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("model.onnx");
+    convert(program, &onnx, DEFAULT_OPSET, Weights::Inline);
+    let mut graph = decode(&onnx).graph.unwrap();
+    let mut names: HashMap<String, String> = HashMap::from([(String::new(), String::new())]);
+    for input in &graph.input {
+        names.insert(input.name().to_owned(), input.name().to_owned());
+    }
+    for (position, tensor) in graph.initializer.iter_mut().enumerate() {
+        let name = format!("initializer {position}");
+        names.insert(tensor.name().to_owned(), name.clone());
+        tensor.name = Some(name);
+    }
+    for (position, node) in graph.node.iter_mut().enumerate() {
+        node.name = None;
+        for (number, output) in node.output.iter().enumerate() {
+            names.insert(output.clone(), format!("node {position}, output {number}"));
+        }
+        for name in node.input.iter_mut().chain(&mut node.output) {
+            name.clone_from(&names[name.as_str()]);
+        }
+    }
+    for output in &mut graph.output {
+        output.name = Some(names[output.name()].clone());
+    }
+    graph
+}
+
+/// How two graphs differ, if they do.
+fn difference(a: &GraphProto, b: &GraphProto) -> Option<String> {
+    if a == b {
+        return None;
+    }
+    let mut text = format!("{} nodes, {} nodes", a.node.len(), b.node.len());
+    let mut pairs = a.node.iter().zip(&b.node);
+    if let Some(position) = pairs.position(|(a, b)| a != b) {
+        for graph in [a, b] {
+            let NodeProto { op_type, input, .. } = &graph.node[position];
+            write!(text, "\n      node {position}: {op_type:?} {input:?}").unwrap();
+        }
+    }
+    let mut pairs = a.initializer.iter().zip(&b.initializer);
+    if let Some(position) = pairs.position(|(a, b)| a != b) {
+        for tensor in [&a.initializer[position], &b.initializer[position]] {
+            let (dims, bytes) = (&tensor.dims, tensor.raw_data().len());
+            write!(
+                text,
+                "\n      initializer {position}: {dims:?}, {bytes} bytes"
+            )
+            .unwrap();
+        }
+    }
+    if a.output != b.output {
+        write!(text, "\n      {:?}\n      {:?}", a.output, b.output).unwrap();
+    }
+    Some(text)
+}
+
+#[test]
+fn vision_transformers() {
+    for program in programs("paddle-2.6.2/vit") {
+        let folder = program.parent().unwrap();
+        let name = folder.file_name().unwrap();
+        let expected = nameless(&program);
+        for other in ["paddle-3.3.1/vit", "paddle-3.3.1/vit_pdmodel"] {
+            let graph = nameless(&fixture(other).join(name));
+            if let Some(difference) = difference(&expected, &graph) {
+                panic!("{} in {other}: {difference}", name.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn ops() {
+    let mut differing = Vec::new();
+    let mut compared = 0;
+    for program in programs("paddle-2.6.2/ops") {
+        let case = program.strip_prefix(fixture("paddle-2.6.2/ops")).unwrap();
+        let other = fixture("paddle-3.3.1/ops").join(case.with_extension("json"));
+        if !other.exists() {
+            continue;
+        }
+        compared += 1;
+        let case = case.with_extension("");
+        let is_other = OTHER_PROGRAMS.iter().any(|name| case == Path::new(name));
+        match (difference(&nameless(&program), &nameless(&other)), is_other) {
+            (None, false) | (Some(_), true) => {}
+            (Some(difference), false) => {
+                differing.push(format!("{}: {difference}", case.display()));
+            }
+            (None, true) => differing.push(format!("{} is the same now", case.display())),
+        }
+    }
+    assert!(compared > 300, "only {compared} cases are in both formats");
+    assert!(
+        differing.is_empty(),
+        "{} other graphs:\n  {}",
+        differing.len(),
+        differing.join("\n  ")
+    );
+}
