@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use paddle2onnx::{ConvertOptions, ErrorKind, Model, OPSETS};
 use proptest::prelude::*;
 use support::command::names_in;
-use support::fixture;
-use support::mutate::Mutator;
+use support::{fixture, mutate, mutate_pir};
 
 /// A program that was cut short gives an error, or, where the cut took nothing of importance, the
 /// same model.
@@ -24,6 +23,11 @@ fn truncated_programs() {
         (
             "paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdmodel",
             "paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdiparams",
+            131,
+        ),
+        (
+            "paddle-3.3.1/vit/ViT_base_patch16_224/inference.json",
+            "paddle-3.3.1/vit/ViT_base_patch16_224/inference.pdiparams",
             131,
         ),
     ] {
@@ -64,11 +68,9 @@ fn truncated_programs() {
 
 /// The programs whose damaged copies must not make anything panic.
 fn sources() -> Vec<PathBuf> {
-    let mut programs = support::programs("paddle-2.6.2/ops");
+    let versions = support::PADDLE_VERSIONS.into_iter();
+    let mut programs: Vec<PathBuf> = versions.flat_map(support::programs).collect();
     programs.push(fixture("paddle-2.6.2/layouts/folder_combined/__model__"));
-    programs.push(fixture(
-        "paddle-2.6.2/vit/ViT_base_patch16_224/inference.pdmodel",
-    ));
     programs
 }
 
@@ -106,9 +108,16 @@ fn programs_that_make_no_sense() {
         .into_iter()
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect();
-    for seed in 0..4000_u64 {
+    for seed in 0..8000_u64 {
         let (source, bytes) = &sources[usize::try_from(seed).unwrap() % sources.len()];
-        let mutated = Mutator::new(seed).mutated(bytes);
+        let mutated = if source
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            mutate_pir::mutated(bytes, seed)
+        } else {
+            mutate::mutated(bytes, seed)
+        };
         let result = std::panic::catch_unwind(|| use_damaged(source, &mutated));
         assert!(result.is_ok(), "seed {seed}, {}", source.display());
     }
@@ -117,7 +126,7 @@ fn programs_that_make_no_sense() {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(1000)
+        ..ProptestConfig::with_cases(2000)
     })]
 
     #[test]

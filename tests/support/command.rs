@@ -59,6 +59,25 @@ pub fn run(mut command: Command) -> Ran {
     command.output().unwrap().into()
 }
 
+/// One paragraph on stderr, nothing on stdout, and exit code 2.
+pub fn is_refusal(ran: &Ran, words: &[&str]) {
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert_eq!(ran.stdout, "", "{ran}");
+    let message = ran
+        .stderr
+        .strip_prefix("error: ")
+        .unwrap_or_else(|| panic!("{ran}"));
+    assert!(message.len() > 10, "{ran}");
+    assert_eq!(
+        message.find('\n'),
+        Some(message.len() - 1),
+        "not one paragraph: {ran}"
+    );
+    for word in words {
+        assert!(message.contains(word), "`{word}` is missing: {ran}");
+    }
+}
+
 /// A run as text: `folders` by name, and no times, versions or distances.
 pub fn stable(ran: &Ran, folders: &[(&Path, &str)]) -> String {
     let mut text = ran.to_string();

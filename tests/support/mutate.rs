@@ -36,20 +36,18 @@ const NUMBERS: [i64; 17] = [
 /// Codes of element types, supported and not.
 const TYPES: [i32; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 20, 21, 22, 99];
 
-/// Makes changes that its seed decides.
-pub struct Mutator {
+/// The program in these bytes with one to three changes that the seed decides.
+pub fn mutated(program: &[u8], seed: u64) -> Vec<u8> {
+    let rng = ChaCha8Rng::seed_from_u64(seed);
+    Mutator { rng }.mutated(program)
+}
+
+struct Mutator {
     rng: ChaCha8Rng,
 }
 
 impl Mutator {
-    pub fn new(seed: u64) -> Self {
-        Self {
-            rng: ChaCha8Rng::seed_from_u64(seed),
-        }
-    }
-
-    /// The program in these bytes with one to three changes.
-    pub fn mutated(&mut self, program: &[u8]) -> Vec<u8> {
+    fn mutated(&mut self, program: &[u8]) -> Vec<u8> {
         let mut program = ProgramDesc::decode(program).unwrap();
         for _ in 0..1 + self.below(3) {
             let block = &mut program.blocks[0];
