@@ -1,16 +1,20 @@
 //! How fast conversion and the reference are, as ratios taken in one run: conversion against `cp`
 //! of the same weights, the reference against ONNX Runtime on the same cores.
 //!
-//!     cargo bench --bench speed -- target/zoo/ViT_base_patch16_224 …
+//!     cargo bench --bench speed -- target/zoo/paddle-3.3.1/ViT_base_patch16_224 …
 //!
-//! Without arguments it takes every model in `target/zoo/` (see `fixtures/generate.py zoo`).
+//! Without arguments it takes every model in `target/zoo/paddle-3.3.1/` (see
+//! `fixtures/generate.py zoo`).
 //! Figures are medians of five rounds after a warm-up; in each round the two sides take turns.
+
+mod measure;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use measure::{Measured, median, run};
 use paddle2onnx::reference::{Precision, Reference};
 use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::tensor::Tensor;
@@ -26,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .filter(|arg| !arg.starts_with("--"));
     let mut models: Vec<PathBuf> = given.map(PathBuf::from).collect();
     if models.is_empty() {
-        let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/zoo");
+        let zoo = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/zoo/paddle-3.3.1");
         let entries = fs::read_dir(&zoo).map_err(|e| {
             format!(
                 "{}: {e}; make it with fixtures/generate.py zoo",
@@ -100,32 +104,6 @@ fn conversion(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-struct Measured {
-    seconds: f64,
-    peak_kib: i64,
-}
-
-/// Runs a command to its end, and asks the system for its peak memory.
-fn run(command: &mut Command) -> Result<Measured, Box<dyn std::error::Error>> {
-    let start = Instant::now();
-    let child = command.stdout(std::process::Stdio::null()).spawn()?;
-    let mut status = 0;
-    // SAFETY: both pointers are to live variables, and a zeroed rusage is a valid one.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::wait4(i32::try_from(child.id())?, &mut status, 0, &mut usage);
-        usage
-    };
-    let seconds = start.elapsed().as_secs_f64();
-    if status != 0 {
-        return Err(format!("{command:?} failed").into());
-    }
-    Ok(Measured {
-        seconds,
-        peak_kib: usage.ru_maxrss,
-    })
-}
-
 /// One image through the reference and through ONNX Runtime, in turn.
 fn inference(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = OnnxRuntime::load(None)?;
@@ -163,9 +141,4 @@ fn inference(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         ours / theirs
     );
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
