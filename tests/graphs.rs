@@ -262,8 +262,13 @@ fn the_format_is_as_new_as_the_opset_needs() {
 fn names_are_unique_and_defined_before_use() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
-    let versions = PADDLE_VERSIONS.into_iter();
-    for program in versions.flat_map(support::programs) {
+    let folders =
+        PADDLE_VERSIONS.map(|version| ["ops", "vit"].map(|kind| format!("{version}/{kind}")));
+    for program in folders
+        .iter()
+        .flatten()
+        .flat_map(|folder| support::programs(folder))
+    {
         for opset in [*OPSETS.start(), *OPSETS.end()] {
             convert(&program, &output, opset, Weights::Auto);
             let model = decode(&output);

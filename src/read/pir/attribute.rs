@@ -100,7 +100,8 @@ fn not_finite<'a>(word: &str) -> Option<Attribute<'a>> {
     let value = match word {
         "INF" => f64::INFINITY,
         "-INF" => f64::NEG_INFINITY,
-        "NAN" => f64::NAN,
+        // Paddle 3.3 writes it in mixed case, and reads it in upper case alone.
+        "NAN" | "NaN" => f64::NAN,
         _ => return None,
     };
     Some(Attribute::Float(value))
