@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use paddle2onnx::{DEFAULT_OPSET, Weights};
+use insta::assert_snapshot;
+use paddle2onnx::{DEFAULT_OPSET, Model, Weights};
 use support::onnx::proto::{GraphProto, NodeProto};
 use support::onnx::{convert, decode};
 use support::{fixture, programs};
@@ -119,4 +120,14 @@ fn ops() {
         differing.len(),
         differing.join("\n  ")
     );
+}
+
+/// The bodies of control flow are kept, with what they read from outside and hand out.
+#[test]
+fn control_flow_keeps_its_blocks() {
+    for name in ["if", "while"] {
+        let program = fixture(&format!("paddle-3.3.1/control_flow/{name}.json"));
+        let model = Model::open(&program, None).unwrap();
+        assert_snapshot!(name, model.program());
+    }
 }

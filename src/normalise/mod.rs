@@ -1,9 +1,10 @@
 //! What the file says → one [`Program`].
 //!
-//! Names and slots of legacy ops become those of PHI, variables that are written several times
-//! become several values, and what may be an attribute or a tensor becomes an operand. An op
-//! without a definition is kept as it is, so that a program can be inspected whatever it holds.
-//! Refused are programs that contradict themselves, and weights that don't match.
+//! Each format has a reader of its own ([`legacy`], [`pir`]), which follows the file from op to op.
+//! Both hand every op with its operands to [`forms`], which gives it the names and operands of its
+//! definition: what may be an attribute or a tensor becomes an operand. An op without a definition
+//! is kept as it is, so that a program can be inspected whatever it holds. Refused are programs
+//! that contradict themselves, and weights that don't match.
 
 #![cfg_attr(
     not(test),
@@ -15,13 +16,10 @@
     )
 )]
 
-mod attrs;
 mod builder;
 mod forms;
 mod legacy;
-mod numbers;
 mod pir;
-mod variables;
 mod weights;
 
 pub(crate) use builder::{Builder, Draft};

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::{Op, Operand, Origin, Program, ValueId};
+use super::{Block, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{Tensor, display_shape};
 
 /// Constants longer than this are shown by their type alone.
@@ -21,7 +21,7 @@ impl fmt::Display for Program {
             writeln!(f, "{kind} {} : {}", self.label(id), self.type_of(id))?;
         }
         for op in &self.ops {
-            self.fmt_op(op, f)?;
+            self.fmt_op(op, 0, f)?;
         }
         for output in &self.outputs {
             writeln!(f, "output {} = {}", output.name, self.label(output.value))?;
@@ -31,7 +31,8 @@ impl fmt::Display for Program {
 }
 
 impl Program {
-    fn fmt_op(&self, op: &Op, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_op(&self, op: &Op, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:width$}", "", width = 4 * depth)?;
         let results: Vec<String> = op.results.iter().map(|id| self.label(*id)).collect();
         let operands: Vec<String> = op
             .operands
@@ -49,7 +50,24 @@ impl Program {
             write!(f, " {name}={attr}")?;
         }
         let types: Vec<String> = op.results.iter().map(|id| self.type_of(*id)).collect();
-        writeln!(f, " : {}", types.join(", "))
+        writeln!(f, " : {}", types.join(", "))?;
+        for block in &op.blocks {
+            self.fmt_block(block, depth + 1, f)?;
+        }
+        Ok(())
+    }
+
+    fn fmt_block(&self, block: &Block, depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels = |ids: &[ValueId]| {
+            let labels: Vec<String> = ids.iter().map(|id| self.label(*id)).collect();
+            labels.join(", ")
+        };
+        let width = 4 * depth;
+        writeln!(f, "{:width$}block({})", "", labels(&block.arguments))?;
+        for op in &block.ops {
+            self.fmt_op(op, depth + 1, f)?;
+        }
+        writeln!(f, "{:width$}yield {}", "", labels(&block.results))
     }
 
     fn operand(&self, operand: &Operand) -> String {

@@ -1,11 +1,15 @@
 //! `ProgramDesc` → [`Program`].
 
+mod attrs;
+mod variables;
+
 use std::collections::HashMap;
+
+use variables::Variables;
 
 use super::builder::{Builder, Declared, Draft};
 use super::forms::{self, Spelled};
-use super::variables::Variables;
-use super::{attrs, weights};
+use super::weights;
 use crate::error::{Error, Result};
 use crate::ops::{self, Form, From, OpDef};
 use crate::program::{Attr, OpKind, Operand, Output, Program, Source, ValueId};

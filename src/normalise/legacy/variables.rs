@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::builder::{Declared, declared_dim};
 use crate::error::{Error, Result};
+use crate::normalise::builder::{Declared, declared_dim};
 use crate::proto::framework::{BlockDesc, TensorDesc, VarDesc};
 use crate::read::params::Expected;
 use crate::tensor::DType;

@@ -1,30 +1,21 @@
 //! PIR → [`Program`].
 
+mod attrs;
+mod numbers;
+
 use std::collections::{BTreeSet, HashMap};
 
+use numbers::{Numbered, Numbers};
+
 use super::builder::{Builder, Declared, Draft, declared_dim};
-use super::forms::{self, Attrs, Spelled};
-use super::numbers::{Numbered, Numbers};
+use super::forms::{self, Spelled};
 use super::weights;
 use crate::error::{Error, Result};
 use crate::ops::{self, PirSpelling};
-use crate::program::{Attr, Block, OpKind, Operand, Output, Program, Source, UniqueNames, ValueId};
+use crate::program::{Block, OpKind, Operand, Output, Program, Source, UniqueNames, ValueId};
 use crate::read::ModelFiles;
 use crate::read::params::Expected;
 use crate::read::pir::{self, Attribute, Op, OpResult, PirProgram, Type};
-
-/// Attributes that say where and how Paddle runs an op, or how it was trained.
-const HINTS: &[&str] = &[
-    "place",
-    "op_callstack",
-    "op_dist_attr",
-    "op_role",
-    "stop_gradient",
-    "persistable",
-];
-
-/// The attribute with the path of the layer that an op belongs to.
-const LAYER: &str = "struct_name";
 
 /// Turns a decoded program into the one form.
 ///
@@ -74,7 +65,7 @@ fn is_input(op: &Op<'_>) -> bool {
 
 fn source(index: usize, op: &Op<'_>) -> Source {
     let (dialect, name) = split_name(op);
-    let layer = match op.attribute(LAYER) {
+    let layer = match op.attribute(attrs::LAYER) {
         Some(Attribute::Text(layer)) => layer,
         _ => "",
     };
@@ -166,74 +157,6 @@ fn input(op: &Op<'_>) -> Result<(i64, i64, Declared)> {
     // Translated programs list their inputs in any order, and number them.
     let column = int_attribute(op, "col").unwrap_or(0);
     Ok((column, result.number, declared))
-}
-
-/// The attributes that matter.
-fn attributes(op: &Op<'_>) -> Result<Attrs> {
-    let mut attrs = Attrs::new();
-    for (name, value) in op.attributes() {
-        if HINTS.contains(&name) || name == LAYER || *value == Attribute::Undefined {
-            continue;
-        }
-        let attr = attr(value).ok_or_else(|| {
-            Error::unsupported(format!(
-                "the attribute `{name}` is of a type not known here"
-            ))
-        })?;
-        attrs.insert(name.to_owned(), attr);
-    }
-    Ok(attrs)
-}
-
-fn attr(value: &Attribute<'_>) -> Option<Attr> {
-    Some(match value {
-        Attribute::Bool(value) => Attr::Bool(*value),
-        Attribute::Int(value) => Attr::Int(*value),
-        Attribute::Float(value) => Attr::Float(*value),
-        Attribute::Text(text) => Attr::String(text.clone().into_owned()),
-        Attribute::DType(dtype) => Attr::Int(dtype.paddle_code()),
-        Attribute::List(items) => return list(items),
-        Attribute::Undefined | Attribute::Other(_) => return None,
-    })
-}
-
-/// A list of one type; an empty one counts as integers.
-fn list(items: &[Attribute<'_>]) -> Option<Attr> {
-    fn all<T>(
-        items: &[Attribute<'_>],
-        item: impl Fn(&Attribute<'_>) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        items.iter().map(item).collect()
-    }
-    let ints = all(items, |item| match item {
-        Attribute::Int(value) => Some(*value),
-        _ => None,
-    });
-    let floats = || {
-        all(items, |item| match item {
-            Attribute::Float(value) => Some(*value),
-            // A whole number may have lost its point on the way.
-            #[allow(clippy::as_conversions, reason = "exact for what stands among reals")]
-            Attribute::Int(value) => Some(*value as f64),
-            _ => None,
-        })
-    };
-    let bools = || {
-        all(items, |item| match item {
-            Attribute::Bool(value) => Some(*value),
-            _ => None,
-        })
-    };
-    let strings = || {
-        all(items, |item| match item {
-            Attribute::Text(text) => Some(text.clone().into_owned()),
-            _ => None,
-        })
-    };
-    ints.map(Attr::Ints)
-        .or_else(|| floats().map(Attr::Floats))
-        .or_else(|| bools().map(Attr::Bools))
-        .or_else(|| strings().map(Attr::Strings))
 }
 
 struct Reader {
@@ -412,7 +335,7 @@ impl Reader {
                 let operand = position.and_then(|position| op.operands.get(position));
                 operand.map_or(Ok(Vec::new()), |operand| self.numbers.read(operand.number))
             },
-            attrs: attributes(op)?,
+            attrs: attrs::decode(op)?,
             results,
         };
         let ids = match form {
@@ -446,15 +369,11 @@ impl Reader {
             .iter()
             .filter(|result| tensors(&result.ty).is_some());
         let results = self.declare(known)?;
-        let attrs = op.attributes().filter_map(|(name, value)| {
-            let is_shown = !HINTS.contains(&name) && name != LAYER;
-            Some((name.to_owned(), attr(value).filter(|_| is_shown)?))
-        });
         let draft = Draft {
             kind: OpKind::Unknown(self.builder.source.name.clone()),
             operands: vec![Operand::Many(values)],
             results,
-            attrs: attrs.collect(),
+            attrs: attrs::decode_known(op),
         };
         let ids = self.builder.emit_with_blocks(draft, blocks);
         self.bind(op, op.results.len(), ids)
