@@ -9,6 +9,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={schema}");
     }
     let descriptors = protox::compile(SCHEMAS, ["proto"])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    // Weights are taken from a mapped file without copying them.
+    prost_build::Config::new()
+        .bytes(["onnx.TensorProto.raw_data"])
+        .compile_fds(descriptors)?;
     Ok(())
 }

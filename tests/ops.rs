@@ -41,7 +41,7 @@ fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
     let options = VerifyOptions {
         inputs: Inputs::Files(goldens.clone()),
         expected: goldens,
-        tolerance: tolerance(program),
+        tolerance: Some(tolerance(program)),
         ort_lib: Some(support::onnx_runtime().to_path_buf()),
     };
     let output = folder.join("model.onnx");

@@ -45,10 +45,10 @@ fn every_variant_gives_what_paddle_gives() {
         let options = VerifyOptions {
             inputs: Inputs::Files(goldens.to_vec()),
             expected: goldens.to_vec(),
-            tolerance: Tolerance {
+            tolerance: Some(Tolerance {
                 atol: 1e-6,
                 rtol: 1e-5,
-            },
+            }),
             ort_lib: Some(support::onnx_runtime().to_path_buf()),
         };
         let model = Model::open(&source, None).unwrap();

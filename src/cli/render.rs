@@ -7,7 +7,9 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::DecimalBytes;
 use paddle2onnx::tensor::display_shape;
-use paddle2onnx::verify::{Comparison, OutputReport, Report, Run, Side};
+use paddle2onnx::verify::{
+    Comparison, NOISE_MULTIPLE, Noise, OutputReport, Report, Run, Side, Tolerance,
+};
 
 /// Errors, and answers that are no.
 pub const BAD: Style = AnsiColor::Red.on_default();
@@ -129,6 +131,20 @@ fn short(side: Side) -> &'static str {
 
 /// What the numbers of a table leave open.
 fn remarks(text: &mut String, output: &OutputReport) {
+    if let Some(Noise { floor, multiple }) = output.noise {
+        let largest = |side: Side| {
+            let mut comparisons = output.comparisons.iter().filter(|c| c.side == side);
+            comparisons.find_map(|c| Some(c.metrics.as_ref()?.max_abs))
+        };
+        if let Some(distance) = largest(Side::OnnxRuntime) {
+            let ratio = distance / floor.max(f64::MIN_POSITIVE);
+            let _ = writeln!(
+                text,
+                "rounding noise of the original {floor:.2e}; the runtime's error is {ratio:.1} × \
+                 that (limit {multiple})"
+            );
+        }
+    }
     for comparison in &output.comparisons {
         let Some(metrics) = &comparison.metrics else {
             continue;
@@ -168,11 +184,13 @@ fn verdict(text: &mut String, report: &Report) {
         (BAD, "No parity")
     };
     let style = style.bold();
+    let criterion = match report.tolerance {
+        Some(Tolerance { atol, rtol }) => format!("atol {atol:e}, rtol {rtol:e}"),
+        None => format!("within {NOISE_MULTIPLE} × the rounding noise"),
+    };
     let _ = writeln!(
         text,
-        "{style}{word}{style:#} (atol {:e}, rtol {:e}; paddle2onnx-rs {}, ONNX Runtime {})",
-        report.tolerance.atol,
-        report.tolerance.rtol,
+        "{style}{word}{style:#} ({criterion}; paddle2onnx-rs {}, ONNX Runtime {})",
         env!("CARGO_PKG_VERSION"),
         report.onnx_runtime
     );

@@ -109,13 +109,19 @@ pub struct Comparing {
     #[arg(long, value_name = "FILE.npz", num_args = 1.., requires = "inputs")]
     expected: Vec<PathBuf>,
 
-    /// The absolute tolerance: numbers agree if |a - b| ≤ atol + rtol · |b| [default: 1e-5]
+    /// Judge by a tolerance instead of the rounding noise: two numbers agree if
+    /// |a - b| ≤ atol + rtol · |b| [default with --rtol: 1e-5]
     #[arg(long, value_name = "X", value_parser = tolerance)]
     atol: Option<f64>,
 
-    /// The relative tolerance [default: 1e-3]
+    /// The relative part of the tolerance [default with --atol: 1e-3]
     #[arg(long, value_name = "X", value_parser = tolerance)]
     rtol: Option<f64>,
+
+    /// Compare every op as well, each on the operands that the reference has, and show where errors
+    /// grow. Without it, the op to blame is looked for if an output disagrees
+    #[arg(long)]
+    per_op: bool,
 
     /// ONNX Runtime's library, or its folder [default: $ORT_DYLIB_PATH, else beside this program,
     /// in the system's folders and in Python's packages]
@@ -137,16 +143,22 @@ impl Comparing {
     }
 
     fn options(&self) -> VerifyOptions {
-        let default = Tolerance::default();
         VerifyOptions {
             inputs: self.inputs(),
             expected: self.expected.clone(),
-            tolerance: Tolerance {
-                atol: self.atol.unwrap_or(default.atol),
-                rtol: self.rtol.unwrap_or(default.rtol),
-            },
+            tolerance: self.tolerance(),
+            per_op: self.per_op,
             ort_lib: self.ort_lib.clone(),
         }
+    }
+
+    /// None if neither part is given.
+    fn tolerance(&self) -> Option<Tolerance> {
+        let default = Tolerance::default();
+        (self.atol.is_some() || self.rtol.is_some()).then(|| Tolerance {
+            atol: self.atol.unwrap_or(default.atol),
+            rtol: self.rtol.unwrap_or(default.rtol),
+        })
     }
 
     fn inputs(&self) -> Inputs {

@@ -1,6 +1,6 @@
 //! The end of a lowering: drops what nothing needs, and names what is left.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::context::Lowering;
 use super::graph::{Graph, Kind, Node, NodeAttr, TensorId};
@@ -22,6 +22,9 @@ pub struct OnnxModel {
     /// Everything but the initializers.
     pub(crate) proto: ModelProto,
     pub(crate) initializers: Vec<Initializer>,
+    /// The names of the tensors that hold the program's values, as far as nodes or inputs give
+    /// them.
+    pub(crate) tensors: HashMap<ValueId, String>,
 }
 
 /// A constant of the graph.
@@ -63,8 +66,8 @@ pub(super) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let mut names = Names::new(facts, &graph, &outputs);
     let mut values: Vec<(ValueId, TensorId)> = tensors.into_iter().collect();
     values.sort_unstable();
-    for (value, tensor) in values {
-        names.prefer(tensor, &facts.program()[value].name);
+    for (value, tensor) in &values {
+        names.prefer(*tensor, &facts.program()[*value].name);
     }
     let nodes = graph.nodes.iter().map(|node| names.node(node)).collect();
     let program = facts.program();
@@ -91,9 +94,15 @@ pub(super) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         }),
     };
     let initializers = initializers(facts, &graph, &mut names)?;
+    let is_given =
+        |tensor: &TensorId| matches!(graph.tensors[tensor.index()], Kind::Node | Kind::Input(_));
+    let given = values.iter().filter(|(_, tensor)| is_given(tensor));
+    let tensors = given.map(|(value, tensor)| (*value, names.tensor(*tensor, "")));
+    let tensors = tensors.collect();
     Ok(OnnxModel {
         proto,
         initializers,
+        tensors,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use memmap2::Mmap;
 use super::values::{Precision, Values};
 use crate::error::{Error, Result};
 use crate::ops::{self, Operator};
-use crate::program::{Operand, Origin, Program, Value, ValueId};
+use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
 use crate::tensor::{Dim, Tensor, display_shape, refuse_too_large};
 
@@ -45,6 +46,16 @@ impl<'p> Reference<'p> {
     /// # Errors
     /// When an input is missing or of another type or shape, or an op can't be computed.
     pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
+        let outputs = self.run_by_op(inputs, &mut |_| Ok(ControlFlow::Continue(())))?;
+        outputs.ok_or_else(|| Error::internal("a run ended early"))
+    }
+
+    /// The same, with a look at each op when its results are there. None if `visit` ends it early.
+    pub(crate) fn run_by_op(
+        &self,
+        inputs: &[(String, Tensor)],
+        visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<Option<Vec<Tensor>>> {
         let mut tensors = self.fixed.clone();
         for id in self.program.inputs() {
             let value = &self.program[*id];
@@ -53,28 +64,30 @@ impl<'p> Reference<'p> {
             tensors[id.index()] = Some(tensor.cast(dtype));
         }
         self.refuse_too_large(&tensors)?;
-        for ((op, operator), dead) in self
-            .program
-            .ops()
-            .iter()
-            .zip(&self.operators)
-            .zip(&self.dead_after)
-        {
-            let results = operator
+        for (position, op) in self.program.ops().iter().enumerate() {
+            let results = self.operators[position]
                 .evaluate(&self.values(&tensors))
                 .map_err(|e| e.at_op(&op.source))?;
             for (id, tensor) in op.results.iter().zip(results) {
                 tensors[id.index()] = Some(tensor);
             }
-            for id in dead {
+            let step = Step {
+                op,
+                operator: &*self.operators[position],
+                tensors: &tensors,
+                dead: &self.dead_after[position],
+            };
+            if visit(step)?.is_break() {
+                return Ok(None);
+            }
+            for id in &self.dead_after[position] {
                 tensors[id.index()] = None;
             }
         }
         let values = self.values(&tensors);
         let outputs = self.program.outputs().iter();
-        outputs
-            .map(|output| values.get(output.value).cloned())
-            .collect()
+        let outputs = outputs.map(|output| values.get(output.value).cloned());
+        outputs.collect::<Result<_>>().map(Some)
     }
 
     /// Finds contradictions between shapes, and results that memory does not hold, before a kernel
@@ -104,6 +117,37 @@ impl<'p> Reference<'p> {
             tensors,
             precision: self.precision,
         }
+    }
+}
+
+/// An op of a run, with the values that are alive after it.
+pub(crate) struct Step<'s> {
+    pub op: &'s Op,
+    operator: &'s dyn Operator,
+    tensors: &'s [Option<Tensor>],
+    /// The values that nothing reads any more.
+    pub dead: &'s [ValueId],
+}
+
+impl Step<'_> {
+    /// The tensor of an operand or a result.
+    pub fn tensor(&self, id: ValueId) -> Option<&Tensor> {
+        self.tensors.get(id.index())?.as_ref()
+    }
+
+    /// The results of the op in float64, from the operands as they are.
+    pub fn exact_results(&self) -> Result<Vec<Tensor>> {
+        let mut tensors = vec![None; self.tensors.len()];
+        let mut values = Values {
+            tensors: &[],
+            precision: Precision::Double,
+        };
+        for id in self.op.operands.iter().flat_map(Operand::values) {
+            let tensor = self.tensor(*id);
+            tensors[id.index()] = tensor.map(|tensor| tensor.cast(values.dtype(tensor.dtype())));
+        }
+        values.tensors = &tensors;
+        self.operator.evaluate(&values)
     }
 }
 

@@ -13,6 +13,7 @@ mod real;
 mod values;
 
 pub use interpreter::Reference;
+pub(crate) use interpreter::Step;
 pub(crate) use real::{Real, with_real, with_reals};
 pub use values::Precision;
 pub(crate) use values::Values;

@@ -77,6 +77,11 @@ impl OnnxRuntime {
     pub fn open(&self, model: &Path) -> Result<Session> {
         Session::open(&self.environment, model)
     }
+
+    /// Opens a model that is in memory, weights and all.
+    pub(crate) fn open_bytes(&self, model: &[u8]) -> Result<Session> {
+        Session::open_bytes(&self.environment, model)
+    }
 }
 
 /// The version in a library's name such as `libonnxruntime.so.1.32.0`, or in a build description

@@ -24,6 +24,14 @@ impl Session {
         Ok(Self { session })
     }
 
+    /// Opens a model that is in memory, with its weights.
+    pub(super) fn open_bytes(environment: &Environment, model: &[u8]) -> Result<Self> {
+        let session = ort::session::Session::builder(environment)
+            .and_then(|mut builder| builder.commit_from_memory(model))
+            .map_err(|e| Error::invalid(format!("ONNX Runtime refuses the model: {e}")))?;
+        Ok(Self { session })
+    }
+
     /// Computes all outputs, in the model's order, from the inputs by name.
     ///
     /// # Errors

@@ -1,26 +1,37 @@
 //! Does the ONNX model compute what the Paddle program computes?
 //!
 //! Both run on the same inputs: the program in the [reference interpreter](crate::reference), the
-//! ONNX model in ONNX Runtime. Recorded outputs, where given, take part as a third side. Every
-//! output of every run is compared, pair by pair of sides, against a stated tolerance.
+//! ONNX model in ONNX Runtime. Recorded outputs, where given, take part as a third side.
+//!
+//! Two orders of summation round differently, so float32 results never agree to the bit. By
+//! default the program is therefore run in float64 as well, which gives the exact result as far as
+//! float32 can tell, and the [rounding noise](Noise) of the original: each side may be a stated
+//! multiple of it away from the exact result. With a stated [`Tolerance`] the sides are compared
+//! pair by pair instead.
 
 mod inputs;
+mod judge;
 mod metrics;
 mod npz;
+mod per_op;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
+pub use judge::{NOISE_MULTIPLE, Noise};
 pub use metrics::{Argmax, Metrics, Tolerance};
 pub use npz::read as read_npz;
+pub use per_op::{Culprit, OpReport, OwnError, PerOp, Statistics, Worst};
 
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::reference::{Precision, Reference};
-use crate::runtime::OnnxRuntime;
+use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
+use judge::Sides;
+use per_op::Search;
 
 /// The batch sizes of random inputs, where none are asked for: one, and one that is not.
 pub const DEFAULT_BATCHES: [usize; 2] = [1, 3];
@@ -35,8 +46,10 @@ pub struct VerifyOptions {
     pub inputs: Inputs,
     /// Recorded outputs, one `.npz` per run; empty for none.
     pub expected: Vec<PathBuf>,
-    /// When two sides agree.
-    pub tolerance: Tolerance,
+    /// When two sides agree; if not stated, the rounding noise of the program decides.
+    pub tolerance: Option<Tolerance>,
+    /// Whether to compare every op as well, on the inputs of the first run.
+    pub per_op: bool,
     /// Where ONNX Runtime is, if it is not to be looked for.
     pub ort_lib: Option<PathBuf>,
 }
@@ -63,7 +76,8 @@ impl Default for VerifyOptions {
                 seed: DEFAULT_SEED,
             },
             expected: Vec::new(),
-            tolerance: Tolerance::default(),
+            tolerance: None,
+            per_op: false,
             ort_lib: None,
         }
     }
@@ -74,12 +88,17 @@ impl Default for VerifyOptions {
 pub struct Report {
     /// Whether all sides agree on all outputs of all runs.
     pub parity: bool,
-    /// What agreeing means.
-    pub tolerance: Tolerance,
+    /// What agreeing means; None if the rounding noise decided.
+    pub tolerance: Option<Tolerance>,
     /// The version of ONNX Runtime.
     pub onnx_runtime: String,
     /// The runs.
     pub runs: Vec<Run>,
+    /// The comparison op by op, if it was asked for, or the search for the culprit, if an output
+    /// disagrees.
+    pub per_op: Option<PerOp>,
+    /// Why there is no search for a culprit although an output disagrees.
+    pub per_op_failure: Option<String>,
 }
 
 /// All outputs for one set of inputs.
@@ -95,6 +114,14 @@ pub struct Run {
     pub outputs: Vec<OutputReport>,
 }
 
+impl Run {
+    /// Whether all sides agree on all outputs.
+    pub fn agrees(&self) -> bool {
+        let mut comparisons = self.outputs.iter().flat_map(|output| &output.comparisons);
+        comparisons.all(|comparison| comparison.agrees)
+    }
+}
+
 /// One output of one run.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputReport {
@@ -102,6 +129,8 @@ pub struct OutputReport {
     pub name: String,
     /// Its extents in this run.
     pub shape: Vec<usize>,
+    /// The rounding noise, if that decided.
+    pub noise: Option<Noise>,
     /// Each pair of sides.
     pub comparisons: Vec<Comparison>,
 }
@@ -125,6 +154,8 @@ pub struct Comparison {
 pub enum Side {
     /// The Paddle program in the reference interpreter.
     Reference,
+    /// The same in float64: the truth, as far as float32 can tell.
+    Exact,
     /// The ONNX model in ONNX Runtime.
     OnnxRuntime,
     /// Recorded, as a rule from Paddle itself.
@@ -136,6 +167,7 @@ impl Side {
     pub fn label(self) -> &'static str {
         match self {
             Side::Reference => "reference",
+            Side::Exact => "exact",
             Side::OnnxRuntime => "ONNX Runtime",
             Side::Expected => "expected",
         }
@@ -163,90 +195,110 @@ pub fn verify(
         )));
     }
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
-    progress("opening the ONNX model");
-    let mut session = runtime.open(onnx)?;
-    progress("loading the weights");
-    let in_program = |e: Error| e.in_file(&model.files().program);
-    let reference = Reference::new(model.program(), Precision::Single).map_err(in_program)?;
     let names: Vec<&str> = model
         .program()
         .outputs()
         .iter()
         .map(|o| o.name.as_str())
         .collect();
-    let mut runs = Vec::with_capacity(sets.len());
-    for (position, set) in sets.iter().enumerate() {
-        progress(&format!("{}: running the reference", set.label));
-        let start = Instant::now();
-        let reference = reference.run(&set.tensors).map_err(in_program)?;
-        let reference_seconds = start.elapsed().as_secs_f64();
-        progress(&format!("{}: running ONNX Runtime", set.label));
-        let start = Instant::now();
-        let onnx = session.run(&set.tensors).map_err(|e| e.in_file(onnx))?;
-        let onnx_runtime_seconds = start.elapsed().as_secs_f64();
-        let expected = options.expected.get(position);
-        let expected = expected.map(|path| npz::read(path, &names)).transpose()?;
-        let sides = Sides {
-            reference,
-            onnx: onnx.into_iter().map(|(_, tensor)| tensor).collect(),
-            expected,
-        };
-        runs.push(Run {
+    let expected = options.expected.iter().map(|path| npz::read(path, &names));
+    let expected = expected.collect::<Result<Vec<_>>>()?;
+    // One side after the other, so that only one holds its weights.
+    progress("opening the ONNX model");
+    let session = runtime.open(onnx)?;
+    let in_onnx = run_onnx(session, &sets, progress).map_err(|e| e.in_file(onnx))?;
+    let run_reference = |precision| {
+        let results = run_reference(model, precision, &sets, progress);
+        results.map_err(|e| e.in_file(&model.files().program))
+    };
+    let reference = run_reference(Precision::Single)?;
+    let exact = match options.tolerance {
+        None => Some(run_reference(Precision::Double)?),
+        Some(_) => None,
+    };
+    let sides = Sides {
+        reference: &reference,
+        exact: exact.as_deref(),
+        onnx: &in_onnx,
+        expected: &expected,
+    };
+    let outputs = sides.compare(&names, options.tolerance)?;
+    let results = sets.iter().zip(reference.iter().zip(&in_onnx)).zip(outputs);
+    let runs: Vec<Run> = results
+        .map(|((set, (reference, in_onnx)), outputs)| Run {
             inputs: set.label.clone(),
-            reference_seconds,
-            onnx_runtime_seconds,
-            outputs: sides.compare(&names, &options.tolerance)?,
-        });
-    }
-    let comparisons = runs.iter().flat_map(|run| &run.outputs);
-    Ok(Report {
-        parity: comparisons.flat_map(|o| &o.comparisons).all(|c| c.agrees),
+            reference_seconds: reference.seconds,
+            onnx_runtime_seconds: in_onnx.seconds,
+            outputs,
+        })
+        .collect();
+    let mut report = Report {
+        parity: runs.iter().all(Run::agrees),
         tolerance: options.tolerance,
         onnx_runtime: runtime.version().to_owned(),
         runs,
-    })
-}
-
-/// The outputs of one run, by side.
-struct Sides {
-    reference: Vec<Tensor>,
-    onnx: Vec<Tensor>,
-    expected: Option<Vec<Tensor>>,
-}
-
-impl Sides {
-    fn compare(&self, names: &[&str], tolerance: &Tolerance) -> Result<Vec<OutputReport>> {
-        if self.onnx.len() != names.len() {
-            return Err(Error::invalid(format!(
-                "the ONNX model has {} outputs, the program {}",
-                self.onnx.len(),
-                names.len()
-            )));
+        per_op: None,
+        per_op_failure: None,
+    };
+    if options.per_op {
+        let search = Search::Everything;
+        let found = per_op::compare(model, onnx, &runtime, &sets[0], search, progress)?;
+        report.parity &= found.culprit.is_none();
+        report.per_op = Some(found);
+    } else if let Some(failed) = report.runs.iter().position(|run| !run.agrees()) {
+        let search = Search::Culprit;
+        match per_op::compare(model, onnx, &runtime, &sets[failed], search, progress) {
+            Ok(found) => report.per_op = Some(found),
+            // What was asked for is there: the outputs disagree.
+            Err(e) => report.per_op_failure = Some(e.to_string()),
         }
-        let outputs = names.iter().zip(self.reference.iter().zip(&self.onnx));
-        let reports = outputs
-            .enumerate()
-            .map(|(position, (name, (reference, onnx)))| {
-                let mut pairs = vec![(Side::OnnxRuntime, onnx, Side::Reference, reference)];
-                if let Some(expected) = self.expected.as_ref().and_then(|e| e.get(position)) {
-                    pairs.push((Side::Reference, reference, Side::Expected, expected));
-                    pairs.push((Side::OnnxRuntime, onnx, Side::Expected, expected));
-                }
-                let comparisons = pairs.into_iter().map(|(side, a, against, b)| {
-                    let metrics = Metrics::of(a, b, tolerance);
-                    Comparison {
-                        side,
-                        against,
-                        agrees: metrics.as_ref().is_some_and(Metrics::agrees),
-                        metrics,
-                    }
-                });
-                OutputReport {
-                    name: (*name).to_owned(),
-                    shape: reference.shape().to_vec(),
-                    comparisons: comparisons.collect(),
-                }
-            });
-        Ok(reports.collect())
     }
+    Ok(report)
+}
+
+/// What one side computed in one run.
+struct Results {
+    outputs: Vec<Tensor>,
+    seconds: f64,
+}
+
+fn run_onnx(
+    mut session: Session,
+    sets: &[inputs::Set],
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Results>> {
+    let runs = sets.iter().map(|set| {
+        progress(&format!("{}: running ONNX Runtime", set.label));
+        let start = Instant::now();
+        let outputs = session.run(&set.tensors)?;
+        Ok(Results {
+            seconds: start.elapsed().as_secs_f64(),
+            outputs: outputs.into_iter().map(|(_, tensor)| tensor).collect(),
+        })
+    });
+    runs.collect()
+}
+
+fn run_reference(
+    model: &Model,
+    precision: Precision,
+    sets: &[inputs::Set],
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Results>> {
+    let kind = match precision {
+        Precision::Single => "reference",
+        Precision::Double => "reference in float64",
+    };
+    progress(&format!("loading the weights for the {kind}"));
+    let reference = Reference::new(model.program(), precision)?;
+    let runs = sets.iter().map(|set| {
+        progress(&format!("{}: running the {kind}", set.label));
+        let start = Instant::now();
+        let outputs = reference.run(&set.tensors)?;
+        Ok(Results {
+            seconds: start.elapsed().as_secs_f64(),
+            outputs,
+        })
+    });
+    runs.collect()
 }

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod mutate;
+pub mod mutate_onnx;
 pub mod mutate_pir;
 pub mod onnx;
 

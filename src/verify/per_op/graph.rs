@@ -1,0 +1,239 @@
+//! An ONNX file, and the parts of it that single ops have become.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use prost::Message;
+use prost::bytes::Bytes;
+
+use crate::error::{Error, Result};
+use crate::proto::onnx::tensor_proto::DataLocation;
+use crate::proto::onnx::{
+    GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
+};
+use crate::tensor::DType;
+
+/// A decoded ONNX file. Its weights stay where they are until a part needs them.
+pub(super) struct OnnxGraph {
+    path: PathBuf,
+    model: ModelProto,
+    /// The node that gives each tensor.
+    producers: HashMap<String, usize>,
+    /// The position of each initializer.
+    initializers: HashMap<String, usize>,
+    inputs: BTreeSet<String>,
+    maps: HashMap<PathBuf, Bytes>,
+}
+
+/// The nodes that make some tensors from others, as a model of its own.
+pub(super) struct Part {
+    /// The encoded model, with its weights.
+    pub model: Vec<u8>,
+    /// The tensors that it needs.
+    pub inputs: Vec<String>,
+}
+
+/// What stands between known tensors and some results.
+struct Trace {
+    nodes: Vec<NodeProto>,
+    inputs: Vec<String>,
+    /// The positions of initializers.
+    constants: Vec<usize>,
+}
+
+impl OnnxGraph {
+    /// Reads a model.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no ONNX model.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = map(path)?;
+        let mut model = ModelProto::decode(bytes).map_err(|e| {
+            Error::malformed(format!("not an ONNX model, or a damaged one: {e}")).in_file(path)
+        })?;
+        let graph = model.graph.get_or_insert_default();
+        let outputs = graph.node.iter().enumerate();
+        let producers = outputs.flat_map(|(position, node)| {
+            let outputs = node.output.iter();
+            outputs.map(move |output| (output.clone(), position))
+        });
+        let initializers = graph.initializer.iter().enumerate();
+        let initializers = initializers.map(|(position, tensor)| (tensor.name().into(), position));
+        let inputs = graph.input.iter().map(|input| input.name().to_owned());
+        Ok(Self {
+            path: path.to_path_buf(),
+            producers: producers.collect(),
+            initializers: initializers.collect(),
+            inputs: inputs.collect(),
+            model,
+            maps: HashMap::new(),
+        })
+    }
+
+    /// The version of ONNX's own operator set that the model uses.
+    pub fn opset(&self) -> Option<u32> {
+        let mut imports = self.model.opset_import.iter();
+        let own = imports.find(|import| matches!(import.domain(), "" | "ai.onnx"))?;
+        u32::try_from(own.version()).ok()
+    }
+
+    /// Whether a node or the caller gives a tensor of this name.
+    pub fn gives(&self, name: &str) -> bool {
+        self.producers.contains_key(name) || self.inputs.contains(name)
+    }
+
+    fn graph(&self) -> Result<&GraphProto> {
+        let graph = self.model.graph.as_ref();
+        graph.ok_or_else(|| Error::internal("a model without a graph"))
+    }
+
+    /// The nodes between the tensors that `known` gives a type, and `results`. None if there are
+    /// none: one of the results is itself such a tensor, or a constant.
+    ///
+    /// # Errors
+    /// When the results need a tensor that nothing gives, or weights that can't be read.
+    pub fn part(
+        &mut self,
+        results: &[(&str, DType)],
+        known: &dyn Fn(&str) -> Option<DType>,
+    ) -> Result<Option<Part>> {
+        let Some(trace) = self.trace(results, known)? else {
+            return Ok(None);
+        };
+        let constants = trace.constants.into_iter();
+        let constants = constants.map(|position| self.constant(position));
+        let inputs = trace.inputs.iter();
+        let part = GraphProto {
+            node: trace.nodes,
+            name: Some("part".into()),
+            initializer: constants.collect::<Result<_>>()?,
+            input: inputs.map(|name| value_info(name, known(name))).collect(),
+            output: results
+                .iter()
+                .map(|(name, dtype)| value_info(name, Some(*dtype)))
+                .collect(),
+        };
+        let model = ModelProto {
+            graph: Some(part),
+            ..without_graph(&self.model)
+        };
+        Ok(Some(Part {
+            model: model.encode_to_vec(),
+            inputs: trace.inputs,
+        }))
+    }
+
+    /// Goes from the results back to tensors that are known.
+    fn trace(
+        &self,
+        results: &[(&str, DType)],
+        known: &dyn Fn(&str) -> Option<DType>,
+    ) -> Result<Option<Trace>> {
+        let graph = self.graph()?;
+        let mut nodes = BTreeSet::new();
+        let (mut inputs, mut constants) = (BTreeSet::new(), BTreeSet::new());
+        let mut left: Vec<&str> = results.iter().map(|(name, _)| *name).collect();
+        while let Some(name) = left.pop() {
+            let is_result = results.iter().any(|(result, _)| *result == name);
+            if !is_result && known(name).is_some() {
+                inputs.insert(name);
+            } else if let Some(position) = self.producers.get(name) {
+                if nodes.insert(*position) {
+                    let operands = graph.node[*position].input.iter().map(String::as_str);
+                    left.extend(operands.filter(|operand| !operand.is_empty()));
+                }
+            } else if let Some(position) = self.initializers.get(name) {
+                constants.insert(*position);
+            } else if self.inputs.contains(name) {
+                return Ok(None);
+            } else {
+                let error = Error::malformed(format!("nothing gives the tensor `{name}`"));
+                return Err(error.in_file(&self.path));
+            }
+        }
+        let nodes = nodes.into_iter();
+        let trace = Trace {
+            nodes: nodes.map(|node| graph.node[node].clone()).collect(),
+            inputs: inputs.into_iter().map(str::to_owned).collect(),
+            constants: constants.into_iter().collect(),
+        };
+        Ok(Some(trace).filter(|trace| !trace.nodes.is_empty()))
+    }
+
+    /// An initializer with its data in it.
+    fn constant(&mut self, position: usize) -> Result<TensorProto> {
+        let mut tensor = self.graph()?.initializer[position].clone();
+        if tensor.data_location() == DataLocation::External {
+            tensor.raw_data = Some(self.external(&tensor)?);
+            tensor.data_location = None;
+            tensor.external_data.clear();
+        } else if tensor.raw_data.is_none() && !tensor.dims.contains(&0) {
+            return Err(Error::unsupported(format!(
+                "the initializer `{}` is not stored as raw data",
+                tensor.name()
+            ))
+            .in_file(&self.path));
+        }
+        Ok(tensor)
+    }
+
+    fn external(&mut self, tensor: &TensorProto) -> Result<Bytes> {
+        let entry = |key: &str| {
+            let mut entries = tensor.external_data.iter();
+            entries.find(|entry| entry.key() == key).map(|e| e.value())
+        };
+        let number = |key: &str| entry(key).map(str::parse::<usize>).transpose().ok();
+        let place = (entry("location"), number("offset"), number("length"));
+        let (Some(location), Some(offset), Some(Some(length))) = place else {
+            return Err(Error::malformed(format!(
+                "the initializer `{}` has no place in another file",
+                tensor.name()
+            ))
+            .in_file(&self.path));
+        };
+        let path = self.path.with_file_name(location);
+        if !self.maps.contains_key(&path) {
+            self.maps.insert(path.clone(), map(&path)?);
+        }
+        let offset = offset.unwrap_or(0);
+        let range = offset..offset.saturating_add(length);
+        let bytes = self.maps.get(&path);
+        let inside = bytes.filter(|bytes| range.end <= bytes.len());
+        inside.map(|bytes| bytes.slice(range)).ok_or_else(|| {
+            Error::malformed(format!("the file ends inside of `{}`", tensor.name())).in_file(&path)
+        })
+    }
+}
+
+fn map(path: &Path) -> Result<Bytes> {
+    let fail = |e| Error::io(path, "map the ONNX model", e);
+    let file = File::open(path).map_err(fail)?;
+    // SAFETY: the map is read only, and of a model that is being verified: who changes it meanwhile
+    // gets a wrong answer, or SIGBUS if it becomes shorter.
+    let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
+    Ok(Bytes::from_owner(map))
+}
+
+fn without_graph(model: &ModelProto) -> ModelProto {
+    ModelProto {
+        ir_version: model.ir_version,
+        opset_import: model.opset_import.clone(),
+        ..ModelProto::default()
+    }
+}
+
+/// A tensor whose shape is left to ONNX Runtime.
+fn value_info(name: &str, dtype: Option<DType>) -> ValueInfoProto {
+    let tensor_type = dtype.map(|dtype| type_proto::Tensor {
+        elem_type: Some(dtype.onnx_code()),
+        shape: None,
+    });
+    ValueInfoProto {
+        name: Some(name.to_owned()),
+        r#type: tensor_type.map(|tensor| TypeProto {
+            tensor_type: Some(tensor),
+        }),
+    }
+}

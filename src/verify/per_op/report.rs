@@ -1,0 +1,188 @@
+//! What a comparison op by op has found.
+
+use serde::Serialize;
+
+use crate::tensor::Tensor;
+use crate::verify::{Metrics, Noise};
+
+/// A comparison op by op, for one set of inputs.
+#[derive(Debug, Clone, Serialize)]
+pub struct PerOp {
+    /// What the inputs are: a batch size or a file.
+    pub inputs: String,
+    /// The ops that have become nodes, in the program's order. If only the culprit was looked for:
+    /// none.
+    pub ops: Vec<OpReport>,
+    /// How many ops have become nodes and were compared.
+    pub compared: usize,
+    /// How many ops have become no node, since their results are known or nothing but an operand.
+    pub without_nodes: usize,
+    /// The first op whose nodes compute something else from the same operands.
+    pub culprit: Option<Culprit>,
+}
+
+/// One op, and the nodes that it has become.
+#[derive(Debug, Clone, Serialize)]
+pub struct OpReport {
+    /// The op's position in the program's file.
+    pub index: usize,
+    /// Its name.
+    pub op: String,
+    /// Its layer, or the variable that it writes.
+    pub place: String,
+    /// The ONNX tensor that holds its (first) result.
+    pub tensor: String,
+    /// The extents of that.
+    pub shape: Vec<usize>,
+    /// The error that the op itself makes, on the operands of the reference.
+    pub own: OwnError,
+    /// The distance from the reference after all ops so far, each on the results of the nodes
+    /// before. None if it was not asked for.
+    pub accumulated: Option<Metrics>,
+}
+
+/// How far the nodes of one op are from what the op computes exactly from the same operands.
+#[derive(Debug, Clone, Serialize)]
+pub struct OwnError {
+    /// Whether that is within what rounding explains.
+    pub agrees: bool,
+    /// The distance; None if the shapes or element types differ, or the nodes did not run.
+    pub metrics: Option<Metrics>,
+    /// The rounding noise of the op; None if its type has none.
+    pub noise: Option<Noise>,
+    /// Why the nodes did not run.
+    pub failure: Option<String>,
+}
+
+/// An op whose nodes compute something else, in detail.
+#[derive(Debug, Clone, Serialize)]
+pub struct Culprit {
+    /// The op and its error.
+    #[serde(flatten)]
+    pub report: OpReport,
+    /// Its attributes, by name.
+    pub attributes: Vec<(String, String)>,
+    /// Its operands.
+    pub operands: Vec<Statistics>,
+    /// The result of the reference.
+    pub expected: Statistics,
+    /// The result of the nodes, if they ran.
+    pub found: Option<Statistics>,
+    /// The element that is furthest off, if there are as many of them.
+    pub worst: Option<Worst>,
+}
+
+/// What a tensor holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Statistics {
+    /// The value's name.
+    pub name: String,
+    /// The element type.
+    pub dtype: &'static str,
+    /// The extents.
+    pub shape: Vec<usize>,
+    /// The smallest finite element.
+    pub min: f64,
+    /// The largest finite element.
+    pub max: f64,
+    /// The mean of the finite elements.
+    pub mean: f64,
+    /// How many elements are infinite or NaN.
+    pub not_finite: usize,
+}
+
+impl Statistics {
+    pub(super) fn of(name: &str, tensor: &Tensor) -> Self {
+        let elements = tensor.to_f64_vec();
+        let finite: Vec<f64> = elements.iter().copied().filter(|e| e.is_finite()).collect();
+        let count = finite.len().max(1) as f64;
+        let bound = |start: f64, pick: fn(f64, f64) -> f64| {
+            let bound = finite.iter().copied().fold(start, pick);
+            if bound.is_finite() { bound } else { 0.0 }
+        };
+        Self {
+            name: name.to_owned(),
+            dtype: tensor.dtype().name(),
+            shape: tensor.shape().to_vec(),
+            min: bound(f64::INFINITY, f64::min),
+            max: bound(f64::NEG_INFINITY, f64::max),
+            mean: finite.iter().sum::<f64>() / count,
+            not_finite: elements.len() - finite.len(),
+        }
+    }
+}
+
+/// The element of a result that is furthest from the exact one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Worst {
+    /// Its position along each axis.
+    pub index: Vec<usize>,
+    /// What the nodes computed.
+    pub found: f64,
+    /// The exact value.
+    pub exact: f64,
+}
+
+impl Worst {
+    pub(super) fn of(found: &Tensor, exact: &Tensor) -> Option<Self> {
+        if found.shape() != exact.shape() {
+            return None;
+        }
+        let pairs = found.to_f64_vec().into_iter().zip(exact.to_f64_vec());
+        let (mut position, (found, exact_value)) = pairs
+            .enumerate()
+            .max_by(|(_, (a, b)), (_, (c, d))| distance(*a, *b).total_cmp(&distance(*c, *d)))?;
+        let mut index = Vec::new();
+        for extent in exact.shape().iter().rev() {
+            index.push(position % extent);
+            position /= extent;
+        }
+        index.reverse();
+        Some(Self {
+            index,
+            found,
+            exact: exact_value,
+        })
+    }
+}
+
+/// NaN on one side alone is as far away as can be.
+fn distance(a: f64, b: f64) -> f64 {
+    if a == b || (a.is_nan() && b.is_nan()) {
+        return 0.0;
+    }
+    let distance = (a - b).abs();
+    if distance.is_nan() {
+        f64::INFINITY
+    } else {
+        distance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_element_is_found_by_its_index() {
+        let tensor = |elements: Vec<f64>| Tensor::from_elements(&[2, 3], elements).unwrap();
+        let exact = tensor(vec![1.0, 2.0, 3.0, f64::NAN, 5.0, 6.0]);
+        let found = tensor(vec![1.5, 2.0, 3.0, f64::NAN, 4.0, 6.0]);
+        let worst = Worst::of(&found, &exact).unwrap();
+        assert_eq!(
+            (worst.index, worst.found, worst.exact),
+            (vec![1, 1], 4.0, 5.0)
+        );
+        let found = tensor(vec![1.0, 2.0, f64::NAN, f64::NAN, 0.0, 6.0]);
+        assert_eq!(Worst::of(&found, &exact).unwrap().index, [0, 2]);
+    }
+
+    #[test]
+    fn statistics_leave_out_what_is_not_finite() {
+        let tensor = Tensor::vector(vec![1.0_f64, f64::INFINITY, -3.0]);
+        let s = Statistics::of("x", &tensor);
+        assert_eq!((s.min, s.max, s.mean, s.not_finite), (-3.0, 1.0, -1.0, 1));
+        let s = Statistics::of("x", &Tensor::vector(Vec::<f64>::new()));
+        assert_eq!((s.min, s.max, s.mean, s.not_finite), (0.0, 0.0, 0.0, 0));
+    }
+}
