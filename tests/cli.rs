@@ -300,7 +300,7 @@ fn verify_the_small_variant_against_recorded_outputs() {
     for (run, batch) in runs.iter().zip([1, 3]) {
         let output = &run["outputs"][0];
         assert_eq!(output["shape"], serde_json::json!([batch, 11]));
-        // Each of the two sides against Paddle, and against each other.
+        // Each side, Paddle among them, against the exact result.
         let comparisons = output["comparisons"].as_array().unwrap();
         let mut sides: Vec<&str> = Vec::new();
         for comparison in comparisons {
@@ -310,7 +310,7 @@ fn verify_the_small_variant_against_recorded_outputs() {
         }
         sides.sort_unstable();
         sides.dedup();
-        assert_eq!(sides, ["expected", "onnx_runtime", "reference"]);
+        assert_eq!(sides, ["exact", "expected", "onnx_runtime", "reference"]);
     }
     assert_eq!(runs.len(), 2);
 }
@@ -380,9 +380,24 @@ fn no_parity_is_exit_code_1() {
     assert!(text.starts_with("exit code 1\n"), "{text}");
     assert!(text.contains("differs\n"), "{text}");
     assert!(
-        text.contains("1 of 1 comparisons differ.\nNo parity (atol 1e-5, "),
+        text.contains("1 of 2 comparisons differ.\nNo parity (within 10 × the rounding noise)"),
         "{text}"
     );
+    // The damaged weight is the class token, which `expand` repeats for each image.
+    for words in [
+        "The op to blame: op 10 `expand`",
+        "Worst ",
+        "Right ",
+        "Found ",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    for line in text.lines().filter(|line| !line.contains("Tensor ")) {
+        assert!(
+            line.chars().count() <= 80,
+            "too wide for a terminal: {line}"
+        );
+    }
     let ran = paddle2onnx("verify VIT --onnx DIR/m.onnx --json", folder.path());
     assert_eq!(
         (ran.code, &json(&ran)["parity"]),
@@ -583,4 +598,54 @@ fn a_pipe_is_not_replaced() {
     assert_eq!(ran.code, Some(2), "{ran}");
     assert!(ran.stderr.contains("device or pipe"), "{ran}");
     assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn verify_op_by_op() {
+    let text = shown("verify VIT --per-op --batch 1", &folder());
+    assert!(
+        text.contains("batch 1: op by op (63 ops have become nodes, "),
+        "{text}"
+    );
+    assert!(text.contains("No op alone is to blame"), "{text}");
+    for line in text.lines() {
+        assert!(
+            line.chars().count() <= 80,
+            "too wide for a terminal: {line}"
+        );
+    }
+    let ran = paddle2onnx("verify VIT --per-op --batch 1 --json", Path::new(""));
+    let ops = json(&ran)["per_op"]["ops"].as_array().unwrap().len();
+    assert_eq!((ran.code, ops), (Some(0), 63), "{ran}");
+}
+
+/// A tolerance that is stated decides instead of the noise, between all pairs of sides.
+#[test]
+fn verify_by_a_stated_tolerance() {
+    let text = shown("verify VIT --batch 1 --atol 1e-5", &folder());
+    assert!(text.contains("runtime / reference"), "{text}");
+    assert!(text.contains("Parity (atol 1e-5, rtol 1e-3)"), "{text}");
+    assert!(!text.contains("noise"), "{text}");
+}
+
+/// Without the names that this program gives to tensors, nothing can be told of single ops.
+#[test]
+fn other_models_are_not_compared_op_by_op() {
+    let folder = folder();
+    let program = fixture("paddle-2.6.2/ops/relu/plain.pdmodel");
+    let other = fixture("paddle-3.3.1/ops/tanh/plain.json");
+    let (program, other) = (program.display(), other.display());
+    let ran = paddle2onnx(&format!("convert {other} -o DIR/m.onnx"), folder.path());
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let arrays = fixture("paddle-2.6.2/ops/relu/plain.0.npz");
+    let verify = format!(
+        "verify {program} --onnx DIR/m.onnx --inputs {}",
+        arrays.display()
+    );
+    let ran = paddle2onnx(&verify, folder.path());
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert!(ran.stdout.contains("could not be looked for"), "{ran}");
+    let ran = paddle2onnx(&format!("{verify} --per-op"), folder.path());
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(ran.stderr.contains("none of the program's values"), "{ran}");
 }

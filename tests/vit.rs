@@ -49,6 +49,7 @@ fn every_variant_gives_what_paddle_gives() {
                 atol: 1e-6,
                 rtol: 1e-5,
             }),
+            per_op: false,
             ort_lib: Some(support::onnx_runtime().to_path_buf()),
         };
         let model = Model::open(&source, None).unwrap();

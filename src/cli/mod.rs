@@ -6,6 +6,7 @@
 mod convert;
 mod inspect;
 mod interrupt;
+mod per_op;
 mod progress;
 mod render;
 mod verify;

@@ -11,15 +11,18 @@ use paddle2onnx::verify::{
     Comparison, NOISE_MULTIPLE, Noise, OutputReport, Report, Run, Side, Tolerance,
 };
 
+use super::per_op;
+
 /// Errors, and answers that are no.
 pub const BAD: Style = AnsiColor::Red.on_default();
 pub const WARNING: Style = AnsiColor::Yellow.on_default();
 /// Answers that are yes.
 const GOOD: Style = AnsiColor::Green.on_default();
-const HEADING: Style = Style::new().bold();
+/// What stands above a table.
+pub const HEADING: Style = Style::new().bold();
 
 /// The width of the labels of [`fields`].
-const LABEL: usize = 11;
+pub const LABEL: usize = 11;
 
 /// One line per field, the values below each other.
 pub fn fields(fields: &[(&str, String)]) -> String {
@@ -62,6 +65,13 @@ pub fn report(report: &Report) -> String {
             output_table(&mut text, run, output);
             text.push('\n');
         }
+    }
+    if let Some(found) = &report.per_op {
+        text.push_str(&per_op::text(found));
+        text.push('\n');
+    }
+    if let Some(failure) = &report.per_op_failure {
+        let _ = writeln!(text, "The op to blame could not be looked for: {failure}\n");
     }
     verdict(&mut text, report);
     text
@@ -140,8 +150,7 @@ fn remarks(text: &mut String, output: &OutputReport) {
             let ratio = distance / floor.max(f64::MIN_POSITIVE);
             let _ = writeln!(
                 text,
-                "rounding noise of the original {floor:.2e}; the runtime's error is {ratio:.1} × \
-                 that (limit {multiple})"
+                "Rounding noise {floor:.2e}: the runtime's error is {ratio:.1} × that (limit {multiple} ×)"
             );
         }
     }
@@ -190,7 +199,7 @@ fn verdict(text: &mut String, report: &Report) {
     };
     let _ = writeln!(
         text,
-        "{style}{word}{style:#} ({criterion}; paddle2onnx-rs {}, ONNX Runtime {})",
+        "{style}{word}{style:#} ({criterion})\npaddle2onnx-rs {}, ONNX Runtime {}",
         env!("CARGO_PKG_VERSION"),
         report.onnx_runtime
     );

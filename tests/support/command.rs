@@ -95,6 +95,9 @@ fn stable_line(line: &str) -> String {
     if line.starts_with("Time ") {
         return "Time        [TIME]".into();
     }
+    if line.starts_with("Rounding noise ") {
+        return "Rounding noise [NOISE]".into();
+    }
     let mut stable = String::new();
     let mut after = "";
     for word in line.split_inclusive(' ') {
