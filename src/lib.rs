@@ -16,6 +16,7 @@
 //! ```
 
 mod error;
+mod html;
 mod lower;
 mod model;
 mod normalise;
@@ -28,6 +29,7 @@ pub mod runtime;
 pub mod tensor;
 pub mod verify;
 mod write;
+pub mod zoo;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use lower::{DEFAULT_OPSET, OPSETS};

@@ -1,0 +1,144 @@
+//! What is worse than in an earlier run.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{ModelResult, Report, Status};
+use super::settings::BaselineLimits;
+use crate::error::{Error, Result};
+
+/// Something that is worse than it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Regression {
+    /// The model's name in the manifest.
+    pub name: String,
+    /// The opset.
+    pub opset: u32,
+    /// What has become worse.
+    pub kind: RegressionKind,
+    /// From what to what, for people.
+    pub message: String,
+}
+
+/// What can become worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegressionKind {
+    /// It passed, and does so no longer.
+    Parity,
+    /// The distance of two sides.
+    Error,
+    /// The number of nodes.
+    Nodes,
+    /// The time.
+    Time,
+}
+
+/// What every version of a report has.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+impl Report {
+    /// Reads a report that was written as JSON.
+    ///
+    /// # Errors
+    /// When it is none, or of another version of the format.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let not_a_report = |e| Error::malformed(format!("not a report of `zoo run --json`: {e}"));
+        let Versioned { version } = serde_json::from_str(text).map_err(not_a_report)?;
+        if version != Self::VERSION {
+            return Err(Error::unsupported(format!(
+                "a report of version {version}, while this program reads version {}; make it anew",
+                Self::VERSION
+            )));
+        }
+        serde_json::from_str(text).map_err(not_a_report)
+    }
+
+    /// Compares this run with an earlier one: adds what is worse and what is missing. `selected`
+    /// tells which models of the earlier run were to take part in this one.
+    pub fn compare(
+        &mut self,
+        baseline: &Report,
+        limits: &BaselineLimits,
+        selected: &dyn Fn(&str) -> bool,
+    ) {
+        let mut earlier: BTreeMap<(&str, u32), &ModelResult> = BTreeMap::new();
+        for result in &baseline.results {
+            earlier.insert((&result.name, result.opset), result);
+        }
+        for result in &self.results {
+            if let Some(then) = earlier.remove(&(result.name.as_str(), result.opset)) {
+                self.regressions.extend(regressions(then, result, limits));
+            }
+        }
+        let missing = earlier
+            .into_values()
+            .filter(|result| selected(&result.name));
+        self.missing.extend(missing.map(ModelResult::title));
+        self.passed &= self.regressions.is_empty();
+    }
+}
+
+/// What is worse now than it was then. Nothing can be, of what did not pass.
+fn regressions(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -> Vec<Regression> {
+    if then.status != Status::Passed {
+        return Vec::new();
+    }
+    let mut regressions = Vec::new();
+    let mut add = |kind, message| {
+        regressions.push(Regression {
+            name: now.name.clone(),
+            opset: now.opset,
+            kind,
+            message,
+        });
+    };
+    if now.status != Status::Passed {
+        add(
+            RegressionKind::Parity,
+            format!("passed before, {} now", now.status.label()),
+        );
+        return regressions;
+    }
+    if let Some(message) = grown_error(then, now, limits) {
+        add(RegressionKind::Error, message);
+    }
+    if let (Some(before), Some(nodes)) = (then.nodes, now.nodes)
+        && nodes > before
+    {
+        add(
+            RegressionKind::Nodes,
+            format!("{before} nodes before, {nodes} now"),
+        );
+    }
+    let (before, seconds) = (then.seconds, now.seconds);
+    if seconds > before * limits.time_factor && seconds - before > limits.time_floor {
+        add(
+            RegressionKind::Time,
+            format!("{before:.1} s before, {seconds:.1} s now"),
+        );
+    }
+    regressions
+}
+
+/// The pair of sides whose largest absolute error has grown the most, if that is too much.
+fn grown_error(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -> Option<String> {
+    let same_pair = |pair: &&super::Pair, other: &super::Pair| {
+        pair.side == other.side && pair.against == other.against
+    };
+    let grown = now.pairs.iter().filter_map(|pair| {
+        let before = then.pairs.iter().find(|other| same_pair(other, pair))?;
+        let (before, error) = (before.agreement.max_abs?, pair.agreement.max_abs?);
+        let is_worse = error > limits.error_floor && error > before * limits.error_factor;
+        is_worse.then_some((pair, before, error))
+    });
+    let (pair, before, error) = grown.max_by(|a, b| a.2.total_cmp(&b.2))?;
+    Some(format!(
+        "{}: max abs {before:.1e} before, {error:.1e} now",
+        pair.title()
+    ))
+}

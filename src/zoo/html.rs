@@ -1,0 +1,264 @@
+//! A report as a page.
+
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::report::{Agreement, ModelResult, Report, Status};
+use crate::html::{escape, page};
+
+/// The report as a page that needs no network. `made` is when the run was.
+pub fn html(report: &Report, made: SystemTime) -> String {
+    let mut body = String::new();
+    summary(&mut body, report);
+    regressions(&mut body, report);
+    results(&mut body, report);
+    details(&mut body, report);
+    environment(&mut body, report, made);
+    page("Model zoo: converted and verified", &body)
+}
+
+/// Writing to a string can't fail.
+macro_rules! put {
+    ($body:expr, $($rest:tt)*) => {
+        let _ = writeln!($body, $($rest)*);
+    };
+}
+
+fn class(status: Status) -> &'static str {
+    match status {
+        Status::Passed => "good",
+        Status::ExpectedFailure => "neutral",
+        _ => "bad",
+    }
+}
+
+fn summary(body: &mut String, report: &Report) {
+    let (class, word) = if report.passed {
+        ("good", "All as expected")
+    } else {
+        ("bad", "Not as expected")
+    };
+    put!(body, "<p><span class=\"badge {class}\">{word}</span></p>");
+    let counts = Status::ALL
+        .iter()
+        .filter_map(|status| match report.count(*status) {
+            0 => None,
+            count => Some(format!("{count} {}", status.label())),
+        });
+    let counts: Vec<String> = counts.collect();
+    put!(
+        body,
+        "<p>{} results in {:.1} s: {}.</p>",
+        report.results.len(),
+        report.seconds,
+        counts.join(", ")
+    );
+}
+
+fn regressions(body: &mut String, report: &Report) {
+    if !report.regressions.is_empty() {
+        put!(body, "<h2>Worse than the baseline</h2>\n<ul>");
+        for regression in &report.regressions {
+            let name = escape(&regression.name);
+            let message = escape(&regression.message);
+            put!(
+                body,
+                "<li class=\"bad\">{name} at opset {}: {message}</li>",
+                regression.opset
+            );
+        }
+        put!(body, "</ul>");
+    }
+    if !report.missing.is_empty() {
+        put!(body, "<h2>Only in the baseline</h2>\n<ul>");
+        for title in &report.missing {
+            put!(body, "<li class=\"neutral\">{}</li>", escape(title));
+        }
+        put!(body, "</ul>");
+    }
+}
+
+fn results(body: &mut String, report: &Report) {
+    put!(
+        body,
+        "<h2>Results</h2>\n<div class=\"scroll\"><table class=\"numbers cards\">\n<thead><tr>\
+         <th>model</th><th>opset</th><th>nodes</th><th>max abs</th><th>max rel</th>\
+         <th>argmax</th><th>time</th><th>result</th></tr></thead>\n<tbody>"
+    );
+    for (number, result) in report.results.iter().enumerate() {
+        let worst = result.worst();
+        let cells = [
+            ("opset", result.opset.to_string()),
+            (
+                "nodes",
+                result
+                    .nodes
+                    .map_or_else(|| "–".into(), |nodes| nodes.to_string()),
+            ),
+            ("max abs", error(worst.map(|worst| worst.max_abs))),
+            ("max rel", error(worst.map(|worst| worst.max_rel))),
+            ("argmax", worst.map_or_else(|| "–".into(), argmax)),
+            ("time", format!("{:.1} s", result.seconds)),
+        ];
+        let name = escape(&result.name);
+        let _ = write!(
+            body,
+            "<tr><td class=\"name\"><a href=\"#r{number}\">{name}</a></td>"
+        );
+        for (label, text) in cells {
+            let _ = write!(body, "<td data-label=\"{label}\">{text}</td>");
+        }
+        put!(
+            body,
+            "<td class=\"status\">{}</td></tr>",
+            badge(result.status)
+        );
+    }
+    put!(body, "</tbody>\n</table></div>");
+}
+
+fn badge(status: Status) -> String {
+    format!(
+        "<span class=\"badge {}\">{}</span>",
+        class(status),
+        status.label()
+    )
+}
+
+/// Nothing was compared, or the error is infinite, or it is a number.
+fn error(error: Option<Option<f64>>) -> String {
+    match error {
+        None => "–".into(),
+        Some(None) => "∞".into(),
+        Some(Some(error)) => format!("{error:.1e}"),
+    }
+}
+
+fn argmax(agreement: Agreement) -> String {
+    format!("{}/{}", agreement.argmax_same, agreement.argmax_rows)
+}
+
+fn details(body: &mut String, report: &Report) {
+    put!(body, "<h2>Details</h2>");
+    for (number, result) in report.results.iter().enumerate() {
+        // What needs attention is open.
+        let open = if result.status.is_good() { "" } else { " open" };
+        put!(
+            body,
+            "<details id=\"r{number}\"{open}>\n<summary>{} {}</summary>",
+            escape(&result.title()),
+            badge(result.status)
+        );
+        detail(body, result);
+        put!(body, "</details>");
+    }
+}
+
+fn detail(body: &mut String, result: &ModelResult) {
+    if !result.message.is_empty() {
+        let class = class(result.status);
+        put!(body, "<p class=\"{class}\">{}</p>", escape(&result.message));
+    }
+    if !result.stderr.is_empty() {
+        put!(body, "<pre>{}</pre>", escape(&result.stderr));
+    }
+    let path = result.path.display().to_string();
+    put!(body, "<dl><dt>model</dt><dd>{}</dd>", escape(&path));
+    if let Some(conversion) = result.conversion_seconds {
+        let rest = (result.seconds - conversion).max(0.0);
+        put!(body, "<dt>conversion</dt><dd>{conversion:.2} s</dd>");
+        if !result.pairs.is_empty() {
+            put!(body, "<dt>verification</dt><dd>{rest:.2} s</dd>");
+        }
+    }
+    put!(body, "</dl>");
+    if result.pairs.is_empty() {
+        return;
+    }
+    put!(
+        body,
+        "<div class=\"scroll\"><table class=\"numbers\">\n<thead><tr><th>sides</th>\
+         <th>max abs</th><th>max rel</th><th>argmax</th></tr></thead>\n<tbody>"
+    );
+    for pair in &result.pairs {
+        put!(
+            body,
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(&pair.title()),
+            error(Some(pair.agreement.max_abs)),
+            error(Some(pair.agreement.max_rel)),
+            argmax(pair.agreement)
+        );
+    }
+    put!(body, "</tbody>\n</table></div>");
+}
+
+fn environment(body: &mut String, report: &Report, made: SystemTime) {
+    put!(body, "<h2>Environment</h2>\n<dl>");
+    let memory = report
+        .machine
+        .memory
+        .map(|bytes| format!("{:.1} GB", bytes as f64 / 1e9));
+    let fields = [
+        ("date", Some(date(made))),
+        ("paddle2onnx-rs", Some(report.program.clone())),
+        ("ONNX Runtime", report.onnx_runtime.clone()),
+        ("system", Some(report.machine.system.clone())),
+        ("cores", Some(report.machine.cores.to_string())),
+        ("memory", memory),
+    ];
+    for (label, text) in fields {
+        let text = text.as_deref().unwrap_or("–");
+        put!(body, "<dt>{label}</dt><dd>{}</dd>", escape(text));
+    }
+    put!(body, "</dl>");
+}
+
+/// The day and minute in UTC, as in `2026-11-24 11:30 UTC`. Times before 1970 are that.
+fn date(time: SystemTime) -> String {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
+    // Days are counted from 1 March of year 0, so that leap days come last in a year; eras are
+    // the 400 years after which the calendar repeats.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 {
+        (era * 400 + year, month + 3)
+    } else {
+        (era * 400 + year + 1, month - 9)
+    };
+    format!(
+        "{year}-{month:02}-{day:02} {:02}:{:02} UTC",
+        minutes / 60,
+        minutes % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_782_400, "2000-02-29 00:00 UTC"),
+            (1_709_251_199, "2024-02-29 23:59 UTC"),
+            (1_767_225_599, "2025-12-31 23:59 UTC"),
+            (1_795_519_800, "2026-11-24 11:30 UTC"),
+            (4_107_542_400, "2100-03-01 00:00 UTC"),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(date(time), expected, "{seconds}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! How much memory there is, and how much a model takes.
+
+use std::fs;
+use std::path::Path;
+
+use crate::read::{WeightFiles, locate};
+
+/// What a worker holds at its peak, as a multiple of its weights: the file that the reference has
+/// mapped, a copy laid out for its kernels, ONNX Runtime's file and its copy, and activations.
+const PER_WEIGHT_BYTE: u64 = 6;
+
+/// What a worker holds whatever the model.
+const PER_WORKER: u64 = 1 << 30;
+
+/// The bytes that new processes can have, where the system tells that.
+pub fn available() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    in_meminfo(&text)
+}
+
+fn in_meminfo(text: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// What the conversion and verification of a model may take.
+pub(super) fn needed(model: &Path, params: Option<&Path>) -> u64 {
+    // A model that can't be found fails soon enough.
+    let weights = locate(model, params).map_or(0, |files| match files.weights {
+        WeightFiles::Combined(path) => size(&path),
+        WeightFiles::Separate(folder) => sizes(&folder),
+        WeightFiles::Missing(_) => 0,
+    });
+    weights
+        .saturating_mul(PER_WEIGHT_BYTE)
+        .saturating_add(PER_WORKER)
+}
+
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+fn sizes(folder: &Path) -> u64 {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    entries.map(|entry| size(&entry.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read() {
+        let text = "MemTotal:       24614220 kB\nMemFree:  1 kB\nMemAvailable:   23000 kB\n";
+        assert_eq!(in_meminfo(text), Some(23_552_000));
+        assert_eq!(in_meminfo("MemTotal: 1 kB\n"), None);
+        assert_eq!(in_meminfo("MemAvailable: many\n"), None);
+    }
+}

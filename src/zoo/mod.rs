@@ -1,0 +1,30 @@
+//! Many models at once: a manifest → each converted and verified in a process of its own → a
+//! report.
+//!
+//! [`Manifest::read`] turns a TOML file into [`Task`]s, one per model and opset. [`run`] gives each
+//! to a process of its own, so that a crash, a lack of memory or an endless loop fails that model
+//! alone, and judges what comes back. A [`Report`] serialises as JSON, which is also what
+//! [`Report::compare`] reads as a baseline, and is shown as [`junit`] XML and as a page in
+//! [`html`](fn@html).
+//!
+//! Workers are started by the path of the program, which must understand the `convert` subcommand.
+
+mod baseline;
+mod html;
+mod judge;
+mod junit;
+mod manifest;
+mod memory;
+mod report;
+mod run;
+mod settings;
+mod worker;
+
+pub use baseline::{Regression, RegressionKind};
+pub use html::html;
+pub use junit::junit;
+pub use manifest::{Expectation, Manifest, Source, Task};
+pub use memory::available as available_memory;
+pub use report::{Agreement, Machine, ModelResult, Pair, Report, Status};
+pub use run::{Options, Progress, run};
+pub use settings::{BaselineLimits, Limits};

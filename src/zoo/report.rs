@@ -1,0 +1,196 @@
+//! What came of a run, as values that serialise.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::baseline::Regression;
+
+/// The results of all tasks of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// The version of this format.
+    pub version: u32,
+    /// The version of this program.
+    pub program: String,
+    /// The version of ONNX Runtime, if anything was verified.
+    pub onnx_runtime: Option<String>,
+    /// Where it ran.
+    pub machine: Machine,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether all is as the manifest expects, and nothing is worse than in the baseline.
+    pub passed: bool,
+    /// One per model and opset, in the order of the manifest.
+    pub results: Vec<ModelResult>,
+    /// What is worse than in the baseline.
+    #[serde(default)]
+    pub regressions: Vec<Regression>,
+    /// The models that the baseline has, and this run has not.
+    #[serde(default)]
+    pub missing: Vec<String>,
+}
+
+/// What times depend on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Machine {
+    /// The system and the processor's architecture, as in `linux x86_64`.
+    pub system: String,
+    /// How many threads run at once.
+    pub cores: usize,
+    /// The bytes of memory that were available, where that is known.
+    pub memory: Option<u64>,
+}
+
+/// What came of one task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelResult {
+    /// The model's name in the manifest.
+    pub name: String,
+    /// The opset.
+    pub opset: u32,
+    /// The model.
+    pub path: PathBuf,
+    /// What happened.
+    pub status: Status,
+    /// What there is to say about that; empty if it passed.
+    #[serde(default)]
+    pub message: String,
+    /// The last lines of what the worker said, if it crashed or was ended.
+    #[serde(default)]
+    pub stderr: String,
+    /// How long the worker took.
+    pub seconds: f64,
+    /// How long the conversion took, if it was done.
+    pub conversion_seconds: Option<f64>,
+    /// The number of ONNX nodes, if it was converted.
+    pub nodes: Option<u64>,
+    /// How far the sides are from each other, over all runs and outputs.
+    #[serde(default)]
+    pub pairs: Vec<Pair>,
+}
+
+/// What happened to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Converted, verified, and within all limits.
+    Passed,
+    /// Not converted, no parity, or out of limits.
+    Failed,
+    /// Refused, as the manifest expects.
+    ExpectedFailure,
+    /// Converted, which the manifest doesn't expect.
+    UnexpectedPass,
+    /// The worker ended in a way that it should not.
+    Crashed,
+    /// The worker took too long and was ended.
+    TimedOut,
+}
+
+/// The worst of all comparisons between two sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// What is judged: `reference`, `onnx_runtime` or `expected`.
+    pub side: String,
+    /// What it is held against.
+    pub against: String,
+    /// How far they are from each other.
+    #[serde(flatten)]
+    pub agreement: Agreement,
+}
+
+/// How far two sides are from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The largest absolute error; None if it is infinite, or shapes or types differ.
+    pub max_abs: Option<f64>,
+    /// The largest relative error; likewise.
+    pub max_rel: Option<f64>,
+    /// In how many rows the largest value is in the same place.
+    pub argmax_same: u64,
+    /// Of how many rows.
+    pub argmax_rows: u64,
+}
+
+impl Report {
+    /// The version of the format that this version of the program reads and writes.
+    pub const VERSION: u32 = 1;
+
+    /// How many tasks ended like this.
+    pub fn count(&self, status: Status) -> usize {
+        self.results
+            .iter()
+            .filter(|result| result.status == status)
+            .count()
+    }
+}
+
+impl ModelResult {
+    /// The model and its opset, for people.
+    pub fn title(&self) -> String {
+        format!("{} at opset {}", self.name, self.opset)
+    }
+
+    /// The worst of all pairs of sides, if any were compared.
+    pub fn worst(&self) -> Option<Agreement> {
+        let agreements = self.pairs.iter().map(|pair| pair.agreement);
+        agreements.reduce(Agreement::worse)
+    }
+}
+
+impl Status {
+    /// Every status, the good ones first.
+    pub const ALL: [Status; 6] = [
+        Status::Passed,
+        Status::ExpectedFailure,
+        Status::Failed,
+        Status::UnexpectedPass,
+        Status::Crashed,
+        Status::TimedOut,
+    ];
+
+    /// Whether this is what the manifest asks for.
+    pub fn is_good(self) -> bool {
+        matches!(self, Status::Passed | Status::ExpectedFailure)
+    }
+
+    /// The status for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Status::Passed => "passed",
+            Status::Failed => "failed",
+            Status::ExpectedFailure => "failed as expected",
+            Status::UnexpectedPass => "passed unexpectedly",
+            Status::Crashed => "crashed",
+            Status::TimedOut => "timed out",
+        }
+    }
+}
+
+impl Agreement {
+    /// The worse of both in each respect.
+    pub(super) fn worse(self, other: Self) -> Self {
+        let worse = |a: Option<f64>, b: Option<f64>| Some(a?.max(b?));
+        Self {
+            max_abs: worse(self.max_abs, other.max_abs),
+            max_rel: worse(self.max_rel, other.max_rel),
+            argmax_same: self.argmax_same.saturating_add(other.argmax_same),
+            argmax_rows: self.argmax_rows.saturating_add(other.argmax_rows),
+        }
+    }
+}
+
+impl Pair {
+    /// Both sides, for people.
+    pub fn title(&self) -> String {
+        format!("{} / {}", side_label(&self.side), side_label(&self.against))
+    }
+}
+
+fn side_label(side: &str) -> &str {
+    match side {
+        "onnx_runtime" => "ONNX Runtime",
+        other => other,
+    }
+}

@@ -1,0 +1,291 @@
+//! The scheduler: as many workers at once as jobs and memory allow.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::judge::{Judged, judge, not_started};
+use super::manifest::{Expectation, Source, Task};
+use super::memory;
+use super::report::{Machine, ModelResult, Report, Status};
+use super::worker::{Ended, Worker};
+use crate::error::{Error, Result};
+
+/// How often the workers are looked after: a delay that nobody notices.
+const PERIOD: Duration = Duration::from_millis(20);
+
+/// The time that a model may take where nobody says.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How to run the tasks of a manifest.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// The program that workers run.
+    pub program: &'a Path,
+    /// How many of them run at once at most.
+    pub jobs: usize,
+    /// The bytes that they may take together by estimate; a model that is larger runs alone.
+    pub memory: Option<u64>,
+    /// How long each may take, whatever the manifest says.
+    pub timeout: Option<Duration>,
+    /// ONNX Runtime's library.
+    pub ort_lib: Option<&'a Path>,
+    /// An empty folder for what is written.
+    pub scratch: &'a Path,
+    /// Where the ONNX models stay, as `NAME-opsetN.onnx`; on the same disk as `scratch`.
+    pub keep: Option<&'a Path>,
+}
+
+/// How far a run is.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// How many tasks are done.
+    pub done: usize,
+    /// How many there are.
+    pub total: usize,
+    /// The names of the models that are being worked on.
+    pub running: Vec<&'a str>,
+}
+
+/// Runs the tasks, and tells `observe` several times a second how far it is, which can stop it.
+///
+/// # Errors
+/// When it was stopped, for which all workers are ended, or can't write what it keeps. What
+/// happens to a worker is never an error but a result.
+pub fn run(
+    tasks: &[Task],
+    options: &Options<'_>,
+    observe: &dyn Fn(&Progress<'_>) -> ControlFlow<()>,
+) -> Result<Report> {
+    let start = Instant::now();
+    let mut runner = Runner {
+        tasks,
+        options,
+        waiting: (0..tasks.len()).collect(),
+        running: Vec::new(),
+        results: tasks.iter().map(|_| None).collect(),
+        onnx_runtime: None,
+    };
+    while !runner.is_done() {
+        runner.fill();
+        if observe(&runner.progress()).is_break() {
+            return Err(Error::interrupted());
+        }
+        runner.collect()?;
+        thread::sleep(PERIOD);
+    }
+    let results: Vec<ModelResult> = runner.results.into_iter().flatten().collect();
+    Ok(Report {
+        version: Report::VERSION,
+        program: env!("CARGO_PKG_VERSION").into(),
+        onnx_runtime: runner.onnx_runtime,
+        machine: Machine {
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            memory: options.memory,
+        },
+        seconds: start.elapsed().as_secs_f64(),
+        passed: results.iter().all(|result| result.status.is_good()),
+        results,
+        regressions: Vec::new(),
+        missing: Vec::new(),
+    })
+}
+
+struct Runner<'a> {
+    tasks: &'a [Task],
+    options: &'a Options<'a>,
+    /// The positions of tasks that nobody works on.
+    waiting: VecDeque<usize>,
+    running: Vec<Running>,
+    results: Vec<Option<ModelResult>>,
+    onnx_runtime: Option<String>,
+}
+
+struct Running {
+    /// The task's position.
+    position: usize,
+    worker: Worker,
+    memory: u64,
+    folder: PathBuf,
+}
+
+impl<'a> Runner<'a> {
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
+    fn progress(&self) -> Progress<'a> {
+        let names = self
+            .running
+            .iter()
+            .filter_map(|running| self.tasks.get(running.position));
+        Progress {
+            done: self.tasks.len() - self.waiting.len() - self.running.len(),
+            total: self.tasks.len(),
+            running: names.map(|task| task.name.as_str()).collect(),
+        }
+    }
+
+    /// Starts workers in the order of the tasks while there is room for them.
+    fn fill(&mut self) {
+        while self.running.len() < self.options.jobs.max(1) {
+            let Some(position) = self.waiting.pop_front() else {
+                return;
+            };
+            let Some(task) = self.tasks.get(position) else {
+                continue;
+            };
+            let memory = memory::needed(&task.model, task.params.as_deref());
+            let taken: u64 = self.running.iter().map(|running| running.memory).sum();
+            let fits = self
+                .options
+                .memory
+                .is_none_or(|all| taken.saturating_add(memory) <= all);
+            if !fits && !self.running.is_empty() {
+                self.waiting.push_front(position);
+                return;
+            }
+            let folder = self.options.scratch.join(position.to_string());
+            match self.start(task, &folder) {
+                Ok(worker) => self.running.push(Running {
+                    position,
+                    worker,
+                    memory,
+                    folder,
+                }),
+                Err(e) => {
+                    let why = format!("the worker could not be started: {e}");
+                    self.finish(position, not_started(task, &why));
+                }
+            }
+        }
+    }
+
+    fn start(&self, task: &Task, folder: &Path) -> io::Result<Worker> {
+        fs::create_dir(folder)?;
+        let timeout = self.options.timeout.or(task.timeout);
+        let command = command(task, self.options, &folder.join(file_name(task)));
+        Worker::start(command, timeout.unwrap_or(DEFAULT_TIMEOUT))
+    }
+
+    /// Takes what workers that have ended left behind.
+    fn collect(&mut self) -> Result<()> {
+        for running in std::mem::take(&mut self.running) {
+            self.look_after(running)?;
+        }
+        Ok(())
+    }
+
+    fn look_after(&mut self, mut running: Running) -> Result<()> {
+        let Some(task) = self.tasks.get(running.position) else {
+            return Ok(());
+        };
+        let position = running.position;
+        match running.worker.poll() {
+            Ok(None) => self.running.push(running),
+            Ok(Some(ended)) => {
+                let Judged {
+                    result,
+                    onnx_runtime,
+                } = self.keep(task, &ended, &running.folder)?;
+                self.onnx_runtime = self.onnx_runtime.take().or(onnx_runtime);
+                self.finish(position, result);
+            }
+            Err(e) => {
+                let why = format!("the worker could not be waited for: {e}");
+                self.finish(position, not_started(task, &why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a task, and removes or keeps what its worker wrote.
+    fn keep(&self, task: &Task, ended: &Ended, folder: &Path) -> Result<Judged> {
+        let judged = judge(task, ended);
+        let was_written = !matches!(judged.result.status, Status::Crashed | Status::TimedOut);
+        if let Some(keep) = self.options.keep.filter(|_| was_written) {
+            move_files(folder, &keep.join(&task.name))
+                .map_err(|e| Error::io(keep, "keep the ONNX model", e))?;
+        }
+        // What can't be removed now is removed with the scratch folder.
+        let _ = fs::remove_dir_all(folder);
+        Ok(judged)
+    }
+
+    fn finish(&mut self, position: usize, result: ModelResult) {
+        if let Some(place) = self.results.get_mut(position) {
+            *place = Some(result);
+        }
+    }
+}
+
+/// `NAME-opsetN.onnx`, without the folders that the name has.
+fn file_name(task: &Task) -> String {
+    let name = Path::new(&task.name).file_name().unwrap_or_default();
+    format!("{}-opset{}.onnx", name.to_string_lossy(), task.opset)
+}
+
+/// Moves all files of a folder beside `name`, whose folders are created.
+fn move_files(folder: &Path, name: &Path) -> io::Result<()> {
+    let target = name.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(target)?;
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        fs::rename(entry.path(), target.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// The command of a worker. It is a subcommand of the same program, so that whoever wants to see
+/// a failure again can do it by hand.
+fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
+    let mut command = Command::new(options.program);
+    // Colours have no place in messages that are read here.
+    command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
+    command
+        .arg("convert")
+        .arg("--json")
+        .arg("--output")
+        .arg(output);
+    command.arg("--opset").arg(task.opset.to_string());
+    if let Some(params) = &task.params {
+        command.arg("--params").arg(params);
+    }
+    if let Expectation::Parity {
+        source, tolerance, ..
+    } = &task.expectation
+    {
+        command.arg("--verify");
+        command.arg("--atol").arg(tolerance.atol.to_string());
+        command.arg("--rtol").arg(tolerance.rtol.to_string());
+        if let Some(library) = options.ort_lib {
+            command.arg("--ort-lib").arg(library);
+        }
+        runs(&mut command, source);
+    }
+    // After lists of files that have no end of their own.
+    command.arg("--").arg(&task.model);
+    command
+}
+
+fn runs(command: &mut Command, source: &Source) {
+    match source {
+        Source::Random { batches, seed } => {
+            let batches: Vec<String> = batches.iter().map(usize::to_string).collect();
+            command.arg("--batch").arg(batches.join(","));
+            command.arg("--seed").arg(seed.to_string());
+        }
+        Source::Files { inputs, expected } => {
+            command.arg("--inputs").args(inputs);
+            if !expected.is_empty() {
+                command.arg("--expected").args(expected);
+            }
+        }
+    }
+}
