@@ -89,7 +89,18 @@ pub fn while_writing<T>(work: impl FnOnce() -> T) -> T {
 
 /// Does `work` with a folder that is removed at its end, however that comes.
 pub fn with_scratch<T>(work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let folder = tempfile::Builder::new().prefix("paddle2onnx-").tempdir();
+    with_scratch_in(None, work)
+}
+
+/// The same in a folder that is not the system's for temporary files.
+pub fn with_scratch_in<T>(
+    parent: Option<&Path>,
+    work: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
+    let folder = tempfile::Builder::new()
+        .prefix("paddle2onnx-")
+        .tempdir_in(parent);
     let folder =
         folder.map_err(|e| Failure::new(format!("could not create a temporary folder: {e}")))?;
     let path = folder.path().to_path_buf();

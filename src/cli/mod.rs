@@ -1,15 +1,17 @@
 //! Arguments → the library's work → text or JSON.
 //!
 //! One file per subcommand. Data goes to stdout, messages and progress to stderr. The exit code
-//! answers: 0 done or yes, 1 no parity, 2 could not be done, 130 interrupted.
+//! answers: 0 done or yes, 1 no parity or not as expected, 2 could not be done, 130 interrupted.
 
 mod convert;
 mod inspect;
 mod interrupt;
+mod output;
 mod per_op;
 mod progress;
 mod render;
 mod verify;
+mod zoo;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -42,7 +44,7 @@ Examples:
 
 Exit codes:
   0    done; with verify: both compute the same
-  1    verified, and they do not compute the same
+  1    verified, and they do not compute the same; with zoo: not as expected
   2    could not be done; the message on stderr says why
   130  interrupted";
 
@@ -51,6 +53,7 @@ enum Command {
     Convert(convert::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Zoo(zoo::Args),
 }
 
 /// What a subcommand that did its work has found.
@@ -58,6 +61,7 @@ enum Command {
 enum Outcome {
     Success,
     NoParity,
+    NotAsExpected,
 }
 
 /// Why a subcommand could not do its work, as a sentence.
@@ -105,10 +109,11 @@ pub fn main() -> ExitCode {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Zoo(args) => zoo::run(&args),
     };
     match result {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
-        Ok(Outcome::NoParity) => ExitCode::from(1),
+        Ok(Outcome::NoParity | Outcome::NotAsExpected) => ExitCode::from(1),
         Err(failure) => {
             complain(&failure.message);
             ExitCode::from(if failure.interrupted {

@@ -17,8 +17,8 @@ use super::per_op;
 pub const BAD: Style = AnsiColor::Red.on_default();
 pub const WARNING: Style = AnsiColor::Yellow.on_default();
 /// Answers that are yes.
-const GOOD: Style = AnsiColor::Green.on_default();
-/// What stands above a table.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// Names of what follows.
 pub const HEADING: Style = Style::new().bold();
 
 /// The width of the labels of [`fields`].

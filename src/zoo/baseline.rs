@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Manifest;
 use super::report::{ModelResult, Report, Status};
 use super::settings::BaselineLimits;
 use crate::error::{Error, Result};
@@ -58,26 +59,22 @@ impl Report {
         serde_json::from_str(text).map_err(not_a_report)
     }
 
-    /// Compares this run with an earlier one: adds what is worse and what is missing. `selected`
-    /// tells which models of the earlier run were to take part in this one.
-    pub fn compare(
-        &mut self,
-        baseline: &Report,
-        limits: &BaselineLimits,
-        selected: &dyn Fn(&str) -> bool,
-    ) {
+    /// Compares this run of a manifest with an earlier one: adds what is worse, and what is missing
+    /// without having been left out.
+    pub fn compare(&mut self, baseline: &Report, manifest: &Manifest) {
         let mut earlier: BTreeMap<(&str, u32), &ModelResult> = BTreeMap::new();
         for result in &baseline.results {
             earlier.insert((&result.name, result.opset), result);
         }
         for result in &self.results {
             if let Some(then) = earlier.remove(&(result.name.as_str(), result.opset)) {
-                self.regressions.extend(regressions(then, result, limits));
+                self.regressions
+                    .extend(regressions(then, result, &manifest.baseline));
             }
         }
         let missing = earlier
             .into_values()
-            .filter(|result| selected(&result.name));
+            .filter(|result| manifest.is_selected(&result.name));
         self.missing.extend(missing.map(ModelResult::title));
         self.passed &= self.regressions.is_empty();
     }

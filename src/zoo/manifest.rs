@@ -23,6 +23,8 @@ pub struct Manifest {
     pub tasks: Vec<Task>,
     /// When a result is worse than that of an earlier run.
     pub baseline: BaselineLimits,
+    /// The names that were chosen; empty for all.
+    selection: Vec<Pattern>,
 }
 
 /// One conversion, and what is to come of it.
@@ -105,7 +107,6 @@ impl Manifest {
     /// # Errors
     /// When a pattern is none, or matches nothing.
     pub fn select(&mut self, patterns: &[String]) -> Result<()> {
-        let mut compiled = Vec::with_capacity(patterns.len());
         for pattern in patterns {
             let glob = Pattern::new(pattern).map_err(|e| {
                 Error::invalid(format!("`{pattern}` is not a pattern of names: {e}"))
@@ -115,13 +116,17 @@ impl Manifest {
                     "no model of the manifest is called `{pattern}`"
                 )));
             }
-            compiled.push(glob);
+            self.selection.push(glob);
         }
-        if !compiled.is_empty() {
-            let chosen = |task: &Task| compiled.iter().any(|glob| glob.matches(&task.name));
-            self.tasks.retain(chosen);
-        }
+        let mut tasks = std::mem::take(&mut self.tasks);
+        tasks.retain(|task| self.is_selected(&task.name));
+        self.tasks = tasks;
         Ok(())
+    }
+
+    /// Whether a model of this name is, or would be, among the tasks that were kept.
+    pub(super) fn is_selected(&self, name: &str) -> bool {
+        self.selection.is_empty() || self.selection.iter().any(|glob| glob.matches(name))
     }
 }
 
@@ -187,6 +192,7 @@ fn expand(file: &File, folder: &Path, place: &Placed<'_>) -> Result<Manifest> {
     Ok(Manifest {
         tasks,
         baseline: file.baseline.clone(),
+        selection: Vec::new(),
     })
 }
 

@@ -1,0 +1,149 @@
+//! A report as text, at most 80 columns wide but for messages.
+
+use std::fmt::Write;
+
+use anstyle::Style;
+use paddle2onnx::zoo::{ModelResult, Report, Status};
+
+use super::super::render::{BAD, GOOD, HEADING, WARNING};
+
+/// What 80 columns leave for names beside the other columns.
+const NAME: usize = 27;
+
+/// The report: a table, what needs attention, and the verdict.
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    rows(&mut text, report);
+    problems(&mut text, report);
+    baseline(&mut text, report);
+    verdict(&mut text, report);
+    text
+}
+
+fn rows(text: &mut String, report: &Report) {
+    let names = report
+        .results
+        .iter()
+        .map(|result| result.name.chars().count());
+    let width = names.max().unwrap_or(0).clamp("model".len(), NAME);
+    let _ = writeln!(
+        text,
+        "{HEADING}{:width$}  opset  nodes  max abs  max rel     time  result{HEADING:#}",
+        "model"
+    );
+    for result in &report.results {
+        let worst = result.worst();
+        let (style, word) = word(result.status);
+        let _ = writeln!(
+            text,
+            "{:width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>7}  {style}{word}{style:#}",
+            shortened(&result.name, width),
+            result.opset,
+            result
+                .nodes
+                .map_or_else(|| "-".to_owned(), |nodes| nodes.to_string()),
+            error(worst.map(|worst| worst.max_abs)),
+            error(worst.map(|worst| worst.max_rel)),
+            format!("{:.1} s", result.seconds),
+        );
+    }
+}
+
+/// A name's end, which is what tells it from others.
+fn shortened(name: &str, width: usize) -> String {
+    let excess = name.chars().count().saturating_sub(width);
+    if excess == 0 {
+        return name.to_owned();
+    }
+    let end = name.chars().skip(excess + 1);
+    std::iter::once('…').chain(end).collect()
+}
+
+/// Nothing was compared, or the error is infinite, or it is a number.
+fn error(error: Option<Option<f64>>) -> String {
+    match error {
+        None => "-".into(),
+        Some(None) => "inf".into(),
+        Some(Some(error)) => format!("{error:.1e}"),
+    }
+}
+
+/// A status in a word that leaves room for others.
+fn word(status: Status) -> (Style, &'static str) {
+    match status {
+        Status::ExpectedFailure => (WARNING, "expected"),
+        Status::UnexpectedPass => (BAD, "unexpected"),
+        Status::Passed => (GOOD, status.label()),
+        other => (BAD, other.label()),
+    }
+}
+
+fn problems(text: &mut String, report: &Report) {
+    for result in report
+        .results
+        .iter()
+        .filter(|result| !result.status.is_good())
+    {
+        let ModelResult {
+            status,
+            message,
+            stderr,
+            ..
+        } = result;
+        let (title, label) = (result.title(), status.label());
+        let _ = writeln!(text, "\n{BAD}{title} {label}:{BAD:#} {message}");
+        for line in stderr.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
+}
+
+fn baseline(text: &mut String, report: &Report) {
+    if !report.regressions.is_empty() {
+        let _ = writeln!(text, "\n{BAD}Worse than the baseline:{BAD:#}");
+        for regression in &report.regressions {
+            let (name, opset) = (&regression.name, regression.opset);
+            let _ = writeln!(text, "{name} at opset {opset}: {}", regression.message);
+        }
+    }
+    if !report.missing.is_empty() {
+        let _ = writeln!(text, "\n{WARNING}Only in the baseline:{WARNING:#}");
+        for title in &report.missing {
+            let _ = writeln!(text, "{title}");
+        }
+    }
+}
+
+fn verdict(text: &mut String, report: &Report) {
+    let counts = Status::ALL
+        .iter()
+        .filter_map(|status| match report.count(*status) {
+            0 => None,
+            count => Some(format!("{count} {}", status.label())),
+        });
+    let counts: Vec<String> = counts.collect();
+    let (style, word) = if report.passed {
+        (GOOD, "All as expected")
+    } else {
+        (BAD, "Not as expected")
+    };
+    let style = style.bold();
+    let _ = writeln!(
+        text,
+        "\n{} results in {:.1} s: {}\n{style}{word}{style:#}",
+        report.results.len(),
+        report.seconds,
+        counts.join(", ")
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_ends() {
+        assert_eq!(shortened("short", 5), "short");
+        assert_eq!(shortened("vit/großer_name", 8), "…er_name");
+    }
+}
