@@ -8,7 +8,7 @@ use paddle2onnx::zoo::{ModelResult, Report, Status};
 use super::super::render::{BAD, GOOD, HEADING, WARNING};
 
 /// What 80 columns leave for names beside the other columns.
-const NAME: usize = 27;
+const NAME: usize = 29;
 
 /// The report: a table, what needs attention, and the verdict.
 pub fn text(report: &Report) -> String {
@@ -28,7 +28,7 @@ fn rows(text: &mut String, report: &Report) {
     let width = names.max().unwrap_or(0).clamp("model".len(), NAME);
     let _ = writeln!(
         text,
-        "{HEADING}{:width$}  opset  nodes  max abs  max rel     time  result{HEADING:#}",
+        "{HEADING}{:width$}  opset  nodes  max abs  max rel    time  result{HEADING:#}",
         "model"
     );
     for result in &report.results {
@@ -36,7 +36,7 @@ fn rows(text: &mut String, report: &Report) {
         let (style, word) = word(result.status);
         let _ = writeln!(
             text,
-            "{:width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>7}  {style}{word}{style:#}",
+            "{:width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  {style}{word}{style:#}",
             shortened(&result.name, width),
             result.opset,
             result
@@ -44,7 +44,7 @@ fn rows(text: &mut String, report: &Report) {
                 .map_or_else(|| "-".to_owned(), |nodes| nodes.to_string()),
             error(worst.map(|worst| worst.max_abs)),
             error(worst.map(|worst| worst.max_rel)),
-            format!("{:.1} s", result.seconds),
+            seconds(result.seconds),
         );
     }
 }
@@ -68,11 +68,20 @@ fn error(error: Option<Option<f64>>) -> String {
     }
 }
 
+/// As exactly as six columns allow.
+fn seconds(seconds: f64) -> String {
+    if seconds < 99.95 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{seconds:.0} s")
+    }
+}
+
 /// A status in a word that leaves room for others.
 fn word(status: Status) -> (Style, &'static str) {
     match status {
         Status::ExpectedFailure => (WARNING, "expected"),
-        Status::UnexpectedPass => (BAD, "unexpected"),
+        Status::UnexpectedPass => (BAD, "converts"),
         Status::Passed => (GOOD, status.label()),
         other => (BAD, other.label()),
     }
@@ -140,6 +149,13 @@ fn verdict(text: &mut String, report: &Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_have_six_columns() {
+        for (time, expected) in [(0.0, "0.0 s"), (99.94, "99.9 s"), (99.96, "100 s")] {
+            assert_eq!(seconds(time), expected);
+        }
+    }
 
     #[test]
     fn names_keep_their_ends() {
