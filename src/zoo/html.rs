@@ -10,6 +10,7 @@ use crate::html::{escape, page};
 pub fn html(report: &Report, made: SystemTime) -> String {
     let mut body = String::new();
     summary(&mut body, report);
+    problems(&mut body, report);
     regressions(&mut body, report);
     results(&mut body, report);
     details(&mut body, report);
@@ -55,6 +56,22 @@ fn summary(body: &mut String, report: &Report) {
     );
 }
 
+/// What is not as expected, before all that is.
+fn problems(body: &mut String, report: &Report) {
+    for (number, result) in report.results.iter().enumerate() {
+        if result.status.is_good() {
+            continue;
+        }
+        put!(
+            body,
+            "<p>{} <a href=\"#r{number}\">{}</a>: {}</p>",
+            badge(result.status),
+            escape(&result.title()),
+            escape(&result.message)
+        );
+    }
+}
+
 fn regressions(body: &mut String, report: &Report) {
     if !report.regressions.is_empty() {
         put!(body, "<h2>Worse than the baseline</h2>\n<ul>");
@@ -98,7 +115,7 @@ fn results(body: &mut String, report: &Report) {
             ("max abs", error(worst.map(|worst| worst.max_abs))),
             ("max rel", error(worst.map(|worst| worst.max_rel))),
             ("argmax", worst.map_or_else(|| "–".into(), argmax)),
-            ("time", format!("{:.1} s", result.seconds)),
+            ("time", format!("{:.2} s", result.seconds)),
         ];
         let name = escape(&result.name);
         let _ = write!(
@@ -139,18 +156,17 @@ fn argmax(agreement: Agreement) -> String {
 }
 
 fn details(body: &mut String, report: &Report) {
+    // Browsers open what a link leads into, so the names are within.
     put!(body, "<h2>Details</h2>");
     for (number, result) in report.results.iter().enumerate() {
-        // What needs attention is open.
-        let open = if result.status.is_good() { "" } else { " open" };
         put!(
             body,
-            "<details id=\"r{number}\"{open}>\n<summary>{} {}</summary>",
+            "<details>\n<summary>{} {}</summary>\n<div id=\"r{number}\">",
             escape(&result.title()),
             badge(result.status)
         );
         detail(body, result);
-        put!(body, "</details>");
+        put!(body, "</div>\n</details>");
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod command;
+pub mod large;
 pub mod mutate;
 pub mod mutate_onnx;
 pub mod mutate_pir;
