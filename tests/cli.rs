@@ -649,3 +649,40 @@ fn other_models_are_not_compared_op_by_op() {
     assert_eq!(ran.code, Some(2), "{ran}");
     assert!(ran.stderr.contains("none of the program's values"), "{ran}");
 }
+
+/// One page that loads nothing from anywhere.
+#[test]
+fn verify_writes_a_page() {
+    let folder = folder();
+    let ran = paddle2onnx("verify VIT --batch 2 --html DIR/report.html", folder.path());
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(names_in(folder.path()), ["report.html"]);
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    for part in [
+        "<!DOCTYPE html>",
+        "<span class=\"badge good\">Parity</span>",
+        "ProgramDesc (Paddle 1.x and 2.x)",
+        "<h2>batch 2: save_infer_model/scale_0.tmp_0 [2, 11]</h2>",
+        "<h2>Error by layer</h2>",
+        "All 63 ops",
+    ] {
+        assert!(page.contains(part), "{part} is missing: {page}");
+    }
+    for part in ["http:", "https:", "src=", "@import", "url("] {
+        assert!(!page.contains(part), "{part} in {page}");
+    }
+    for tag in ["svg", "table", "div", "tr", "td", "dl", "p"] {
+        let (opened, closed) = (format!("<{tag}"), format!("</{tag}>"));
+        let opened = page
+            .split(&opened)
+            .skip(1)
+            .filter(|rest| rest.starts_with([' ', '>']));
+        assert_eq!(opened.count(), page.matches(&closed).count(), "{tag}");
+    }
+    damaged_onnx(folder.path());
+    let verify = "verify VIT --onnx DIR/m.onnx --batch 1 --html DIR/report.html";
+    let ran = paddle2onnx(verify, folder.path());
+    assert_eq!(ran.code, Some(1), "{ran}");
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("The op to blame: op 10 expand"), "{page}");
+}

@@ -167,7 +167,7 @@ pub fn write(model: &Model, output: &Path, opset: u32, weights: Weights) -> Resu
 }
 
 fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
-    let report = verify::compare(model, output, &args.comparing);
+    let report = verify::compare(model, output, &args.comparing, false);
     report.map_err(|e| {
         e.after(&format!(
             "{} was written but not verified",

@@ -3,14 +3,16 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::verify::{
-    DEFAULT_BATCHES, DEFAULT_SEED, Inputs, Report, Tolerance, VerifyOptions,
+    About, DEFAULT_BATCHES, DEFAULT_SEED, Inputs, Report, Tolerance, VerifyOptions, html,
 };
 use paddle2onnx::{DEFAULT_OPSET, Model, OPSETS, Weights};
 use serde::Serialize;
 
+use super::output::Pending;
 use super::progress::Line;
 use super::{Outcome, Result, convert, interrupt, open, print, print_json, render};
 
@@ -41,6 +43,11 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
+    /// Write a report with charts as well, as a page that needs no network. Compares every op, as
+    /// with --per-op
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
     #[command(flatten)]
     comparing: Comparing,
 }
@@ -52,6 +59,9 @@ Examples:
 
   Judge a given ONNX model, at batch size 16:
       paddle2onnx-rs verify model --onnx vit.onnx --batch 16
+
+  See where errors come from, op by op, and write a page about it:
+      paddle2onnx-rs verify model --per-op --html report.html
 
   Compare with what Paddle computed (one .npz per run, arrays named as the model's inputs and
   outputs):
@@ -190,16 +200,26 @@ struct Verified<'a> {
 /// Verifies the given ONNX model, or one that is converted for the purpose.
 pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
+    let page = args.html.as_deref().map(Pending::create).transpose()?;
     let model = open(&args.model, args.params.as_deref())?;
     args.comparing.require_runtime()?;
     let report = match &args.onnx {
-        Some(onnx) => compare(&model, onnx, &args.comparing)?,
+        Some(onnx) => compare(&model, onnx, &args.comparing, args.html.is_some())?,
         None => interrupt::with_scratch(|folder| {
             let onnx = folder.join("model.onnx");
             convert::write(&model, &onnx, args.opset.number(), Weights::Auto)?;
-            compare(&model, &onnx, &args.comparing)
+            compare(&model, &onnx, &args.comparing, args.html.is_some())
         })?,
     };
+    if let Some(page) = page {
+        let about = About {
+            model: args.model.display().to_string(),
+            format: model.format().to_string(),
+            onnx: args.onnx.as_ref().map(|onnx| onnx.display().to_string()),
+            made: SystemTime::now(),
+        };
+        page.finish(&html(&report, &about))?;
+    }
     if args.json {
         print_json(&Verified {
             model: &args.model,
@@ -217,15 +237,18 @@ pub fn run(args: &Args) -> Result<Outcome> {
     })
 }
 
-/// Runs and compares both models, with progress.
-pub fn compare(model: &Model, onnx: &Path, comparing: &Comparing) -> Result<Report> {
+/// Runs and compares both models, with progress; op by op if that is asked for here or there.
+pub fn compare(model: &Model, onnx: &Path, comparing: &Comparing, per_op: bool) -> Result<Report> {
     interrupt::check()?;
     let line = Line::stages();
     let say = |stage: &str| line.say(stage.to_owned());
     Ok(paddle2onnx::verify::verify(
         model,
         onnx,
-        &comparing.options(),
+        &VerifyOptions {
+            per_op: per_op || comparing.per_op,
+            ..comparing.options()
+        },
         &say,
     )?)
 }

@@ -1,5 +1,7 @@
 //! How far apart two tensors are.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::tensor::Tensor;
@@ -50,6 +52,8 @@ pub struct Metrics {
     pub elements: usize,
     /// Where the largest value of each row is; for floating-point tensors with rows.
     pub argmax: Option<Argmax>,
+    /// How many elements are off by 10ⁿ to 10ⁿ⁺¹, by n. Those that are not off at all are left out.
+    pub decades: BTreeMap<i32, usize>,
 }
 
 /// Whether rows, along the last axis, have their largest value in the same place.
@@ -93,6 +97,7 @@ impl Metrics {
             disagreeing: 0,
             elements: a.len(),
             argmax: None,
+            decades: BTreeMap::new(),
         };
         let (mut dot, mut a_squares, mut b_squares) = (0.0, 0.0, 0.0);
         for (&a, &b) in a.iter().zip(b) {
@@ -102,6 +107,9 @@ impl Metrics {
             let error = if error.is_nan() { f64::INFINITY } else { error };
             metrics.max_abs = metrics.max_abs.max(error);
             metrics.mean_abs += error;
+            if error > 0.0 {
+                *metrics.decades.entry(decade(error)).or_default() += 1;
+            }
             if b.abs() > SMALLEST_RELATIVE && error > 0.0 {
                 metrics.max_rel = metrics.max_rel.max(error / b.abs());
             }
@@ -150,6 +158,12 @@ impl Argmax {
         }
         argmax
     }
+}
+
+/// The power of ten at or below a positive number.
+fn decade(number: f64) -> i32 {
+    // Saturates at infinity.
+    number.log10().floor() as i32
 }
 
 /// The first position of the largest value; NaN counts as the largest, as in NumPy.
@@ -223,6 +237,12 @@ mod tests {
         assert!(swapped.agrees());
         let m = metrics(&[2.0, 1.0], &[1.0, 2.0]);
         assert_eq!(m.argmax.map(|a| a.same + a.tied), Some(0));
+    }
+
+    #[test]
+    fn errors_are_counted_by_decade() {
+        let m = metrics(&[1.0, 1.5, 2.03, 2.01, 4.0], &[1.0, 1.0, 2.0, 2.0, 2.0]);
+        assert_eq!(m.decades, BTreeMap::from([(-2, 2), (-1, 1), (0, 1)]));
     }
 
     #[test]

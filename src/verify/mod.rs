@@ -9,6 +9,7 @@
 //! multiple of it away from the exact result. With a stated [`Tolerance`] the sides are compared
 //! pair by pair instead.
 
+mod html;
 mod inputs;
 mod judge;
 mod metrics;
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+pub use html::{About, html};
 pub use judge::{NOISE_MULTIPLE, Noise};
 pub use metrics::{Argmax, Metrics, Tolerance};
 pub use npz::read as read_npz;
