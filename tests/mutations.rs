@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use paddle2onnx::verify::{DEFAULT_BATCHES, Inputs, Report, Run, VerifyOptions, verify};
+use paddle2onnx::verify::{Inputs, RandomInputs, Report, Run, VerifyOptions, verify};
 use paddle2onnx::{DEFAULT_OPSET, Model, Weights};
 use prost::Message;
 use support::fixture;
@@ -77,10 +77,10 @@ fn a_hundred_seeds_raise_no_alarm() {
         let model = Model::open(&program, None).unwrap();
         for seed in 0..100 {
             let options = VerifyOptions {
-                inputs: Inputs::Random {
-                    batches: DEFAULT_BATCHES.to_vec(),
+                inputs: Inputs::Random(RandomInputs {
                     seed,
-                },
+                    ..RandomInputs::default()
+                }),
                 per_op: seed % 10 == 0,
                 ort_lib: Some(support::onnx_runtime().to_path_buf()),
                 ..VerifyOptions::default()

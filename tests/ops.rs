@@ -42,8 +42,8 @@ fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
         inputs: Inputs::Files(goldens.clone()),
         expected: goldens,
         tolerance: Some(tolerance(program)),
-        per_op: false,
         ort_lib: Some(support::onnx_runtime().to_path_buf()),
+        ..VerifyOptions::default()
     };
     let output = folder.join("model.onnx");
     let convert = ConvertOptions {

@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use paddle2onnx::verify::{Inputs, Tolerance, VerifyOptions, verify};
+use paddle2onnx::verify::{Inputs, RandomInputs, Tolerance, VerifyOptions, verify};
 use paddle2onnx::{ConvertOptions, Model, OPSETS};
 use support::{PADDLE_VERSIONS, fixture};
 
@@ -49,8 +49,8 @@ fn every_variant_gives_what_paddle_gives() {
                 atol: 1e-6,
                 rtol: 1e-5,
             }),
-            per_op: false,
             ort_lib: Some(support::onnx_runtime().to_path_buf()),
+            ..VerifyOptions::default()
         };
         let model = Model::open(&source, None).unwrap();
         for opset in OPSETS {
@@ -77,10 +77,11 @@ fn open_batches_are_open() {
     let model = Model::open(&fixture("paddle-2.6.2/vit/ViT_base_patch16_224"), None).unwrap();
     model.convert(&output, &ConvertOptions::default()).unwrap();
     let options = VerifyOptions {
-        inputs: Inputs::Random {
+        inputs: Inputs::Random(RandomInputs {
             batches: vec![2, 5],
             seed: 7,
-        },
+            ..RandomInputs::default()
+        }),
         ort_lib: Some(support::onnx_runtime().to_path_buf()),
         ..VerifyOptions::default()
     };

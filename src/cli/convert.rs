@@ -8,8 +8,9 @@ use paddle2onnx::verify::Report;
 use paddle2onnx::{Conversion, ConvertOptions, Model, Weights};
 use serde::Serialize;
 
+use super::comparing::Comparing;
 use super::progress::Line;
-use super::verify::{self, Comparing, Opset};
+use super::verify::{self, Opset};
 use super::{Outcome, Result, complain, interrupt, open, print, print_json, render};
 
 /// Converts a Paddle model to ONNX.
@@ -18,7 +19,12 @@ use super::{Outcome, Result, complain, interrupt, open, print, print_json, rende
 /// a folder with one in it.
 /// The output appears when it is complete: nothing is left of a conversion that fails.
 #[derive(clap::Args)]
-#[command(after_long_help = EXAMPLES, mut_group("Comparing", |group| group.requires("verify")))]
+#[command(
+    after_long_help = EXAMPLES,
+    mut_group("Comparing", |group| group.requires("verify")),
+    mut_group("Random", |group| group.requires("verify")),
+    mut_group("Pictures", |group| group.requires("verify")),
+)]
 pub struct Args {
     /// The program, or the folder with it
     model: PathBuf,

@@ -3,6 +3,7 @@
 //! One file per subcommand. Data goes to stdout, messages and progress to stderr. The exit code
 //! answers: 0 done or yes, 1 no parity or not as expected, 2 could not be done, 130 interrupted.
 
+mod comparing;
 mod convert;
 mod inspect;
 mod interrupt;
@@ -10,6 +11,7 @@ mod output;
 mod per_op;
 mod progress;
 mod render;
+mod top5;
 mod verify;
 mod zoo;
 

@@ -11,7 +11,7 @@ use paddle2onnx::verify::{
     Comparison, NOISE_MULTIPLE, Noise, OutputReport, Report, Run, Side, Tolerance,
 };
 
-use super::per_op;
+use super::{per_op, top5};
 
 /// Errors, and answers that are no.
 pub const BAD: Style = AnsiColor::Red.on_default();
@@ -63,6 +63,10 @@ pub fn report(report: &Report) -> String {
     for run in &report.runs {
         for output in &run.outputs {
             output_table(&mut text, run, output);
+            text.push('\n');
+        }
+        if !run.top.is_empty() {
+            top5::tables(&mut text, &run.top);
             text.push('\n');
         }
     }
@@ -203,6 +207,9 @@ fn verdict(text: &mut String, report: &Report) {
         env!("CARGO_PKG_VERSION"),
         report.onnx_runtime
     );
+    if let Some(paddle) = &report.paddle {
+        let _ = writeln!(text, "Paddle {paddle} took part.");
+    }
 }
 
 #[cfg(test)]

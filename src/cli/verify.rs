@@ -1,17 +1,14 @@
 //! `verify`: does the ONNX model compute what the Paddle program computes?
 
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use paddle2onnx::runtime::OnnxRuntime;
-use paddle2onnx::verify::{
-    About, DEFAULT_BATCHES, DEFAULT_SEED, Inputs, Report, Tolerance, VerifyOptions, html,
-};
+use paddle2onnx::verify::{About, Report, VerifyOptions, html};
 use paddle2onnx::{DEFAULT_OPSET, Model, OPSETS, Weights};
 use serde::Serialize;
 
+use super::comparing::Comparing;
 use super::output::Pending;
 use super::progress::Line;
 use super::{Outcome, Result, convert, interrupt, open, print, print_json, render};
@@ -19,8 +16,9 @@ use super::{Outcome, Result, convert, interrupt, open, print, print_json, render
 /// Runs a Paddle model and its ONNX model on the same inputs, and compares every output.
 ///
 /// The Paddle program runs in a reference interpreter that knows nothing of the conversion, the
-/// ONNX model in ONNX Runtime. Recorded outputs, where given, are a third side. The exit code is 0
-/// if all agree, 1 if they don't, and 2 if they could not be compared.
+/// ONNX model in ONNX Runtime. Recorded outputs, where given, are a third side, and so is Paddle
+/// itself on request. The exit code is 0 if all agree, 1 if they don't, and 2 if they could not be
+/// compared.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
@@ -65,7 +63,13 @@ Examples:
 
   Compare with what Paddle computed (one .npz per run, arrays named as the model's inputs and
   outputs):
-      paddle2onnx-rs verify model --inputs in.npz --expected out.npz";
+      paddle2onnx-rs verify model --inputs in.npz --expected out.npz
+
+  Show both models a photograph, and what they take it for:
+      paddle2onnx-rs verify model --image cat.jpg --labels imagenet1k_label_list.txt
+
+  Compare with Paddle, which is installed in a virtual environment:
+      paddle2onnx-rs verify model --reference paddle --python venv/bin/python";
 
 /// The version of ONNX's operator set.
 #[derive(clap::Args)]
@@ -92,97 +96,6 @@ impl Opset {
     /// The version.
     pub fn number(&self) -> u32 {
         self.number.unwrap_or(DEFAULT_OPSET)
-    }
-}
-
-/// What to compare, and how closely.
-#[derive(clap::Args)]
-pub struct Comparing {
-    /// The batch sizes of runs on random inputs [default: 1,3]
-    #[arg(
-        long,
-        value_name = "N",
-        value_delimiter = ',',
-        conflicts_with = "inputs"
-    )]
-    batch: Vec<NonZeroUsize>,
-
-    /// The seed of the random inputs [default: 0]
-    #[arg(long, value_name = "N", conflicts_with = "inputs")]
-    seed: Option<u64>,
-
-    /// Inputs instead of random ones: one .npz per run, with one array per input
-    #[arg(long, value_name = "FILE.npz", num_args = 1..)]
-    inputs: Vec<PathBuf>,
-
-    /// Recorded outputs to compare with: one .npz per run, with one array per output
-    #[arg(long, value_name = "FILE.npz", num_args = 1.., requires = "inputs")]
-    expected: Vec<PathBuf>,
-
-    /// Judge by a tolerance instead of the rounding noise: two numbers agree if
-    /// |a - b| ≤ atol + rtol · |b| [default with --rtol: 1e-5]
-    #[arg(long, value_name = "X", value_parser = tolerance)]
-    atol: Option<f64>,
-
-    /// The relative part of the tolerance [default with --atol: 1e-3]
-    #[arg(long, value_name = "X", value_parser = tolerance)]
-    rtol: Option<f64>,
-
-    /// Compare every op as well, each on the operands that the reference has, and show where errors
-    /// grow. Without it, the op to blame is looked for if an output disagrees
-    #[arg(long)]
-    per_op: bool,
-
-    /// ONNX Runtime's library, or its folder [default: $ORT_DYLIB_PATH, else beside this program,
-    /// in the system's folders and in Python's packages]
-    #[arg(long, value_name = "FILE")]
-    ort_lib: Option<PathBuf>,
-}
-
-fn tolerance(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(value) if value >= 0.0 && f64::is_finite(value) => Ok(value),
-        _ => Err("a number of 0 or more is needed".into()),
-    }
-}
-
-impl Comparing {
-    /// Finds ONNX Runtime, without which there is nothing to compare.
-    pub fn require_runtime(&self) -> Result<OnnxRuntime> {
-        Ok(OnnxRuntime::load(self.ort_lib.as_deref())?)
-    }
-
-    fn options(&self) -> VerifyOptions {
-        VerifyOptions {
-            inputs: self.inputs(),
-            expected: self.expected.clone(),
-            tolerance: self.tolerance(),
-            per_op: self.per_op,
-            ort_lib: self.ort_lib.clone(),
-        }
-    }
-
-    /// None if neither part is given.
-    fn tolerance(&self) -> Option<Tolerance> {
-        let default = Tolerance::default();
-        (self.atol.is_some() || self.rtol.is_some()).then(|| Tolerance {
-            atol: self.atol.unwrap_or(default.atol),
-            rtol: self.rtol.unwrap_or(default.rtol),
-        })
-    }
-
-    fn inputs(&self) -> Inputs {
-        if !self.inputs.is_empty() {
-            return Inputs::Files(self.inputs.clone());
-        }
-        let batches = match self.batch.as_slice() {
-            [] => DEFAULT_BATCHES.to_vec(),
-            given => given.iter().map(|batch| batch.get()).collect(),
-        };
-        Inputs::Random {
-            batches,
-            seed: self.seed.unwrap_or(DEFAULT_SEED),
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::metrics::{Metrics, Tolerance};
-use super::{Comparison, OutputReport, Results, Side};
+use super::sides::Sides;
+use super::{Comparison, OutputReport, Side};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -62,22 +63,10 @@ fn unit_roundoff(dtype: DType) -> Option<f64> {
     }
 }
 
-/// What each side computed, by run.
-pub(super) struct Sides<'r> {
-    pub reference: &'r [Results],
-    pub exact: Option<&'r [Results]>,
-    pub onnx: &'r [Results],
-    /// One list of outputs per run, or none at all.
-    pub expected: &'r [Vec<Tensor>],
-}
-
-impl Sides<'_> {
+impl Sides {
     /// Compares all outputs, and returns those of each run.
-    pub fn compare(
-        &self,
-        names: &[&str],
-        tolerance: Option<Tolerance>,
-    ) -> Result<Vec<Vec<OutputReport>>> {
+    pub fn compare(&self, tolerance: Option<Tolerance>) -> Result<Vec<Vec<OutputReport>>> {
+        let names = &self.names;
         if let Some(run) = self
             .onnx
             .iter()
@@ -95,7 +84,7 @@ impl Sides<'_> {
             let noise = self.noise(position);
             for (run, reports) in reports.iter_mut().enumerate() {
                 reports.push(OutputReport {
-                    name: (*name).to_owned(),
+                    name: name.clone(),
                     shape: self.reference[run].outputs[position].shape().to_vec(),
                     noise,
                     comparisons: match noise {
@@ -110,13 +99,17 @@ impl Sides<'_> {
 
     fn noise(&self, position: usize) -> Option<Noise> {
         let rounded = self.reference.iter().map(|run| &run.outputs[position]);
-        let exact = self.exact?.iter().map(|run| &run.outputs[position]);
+        let exact = self
+            .exact
+            .as_ref()?
+            .iter()
+            .map(|run| &run.outputs[position]);
         Noise::of(rounded.zip(exact))
     }
 
     /// The distance of every side from the exact result.
     fn against_exact(&self, run: usize, position: usize, noise: Noise) -> Vec<Comparison> {
-        let Some(exact) = self.exact else {
+        let Some(exact) = &self.exact else {
             return Vec::new();
         };
         let exact = &exact[run].outputs[position];
@@ -125,9 +118,7 @@ impl Sides<'_> {
             (Side::OnnxRuntime, &self.onnx[run].outputs[position]),
             (Side::Reference, reference),
         ];
-        if let Some(expected) = self.expected.get(run).and_then(|e| e.get(position)) {
-            sides.push((Side::Expected, expected));
-        }
+        sides.extend(self.witnesses(run, position));
         let comparisons = sides.into_iter().map(|(side, tensor)| {
             // Of the same type as the program's, or else wrong.
             let tensor = if tensor.dtype() == reference.dtype() {
@@ -140,15 +131,19 @@ impl Sides<'_> {
         comparisons.collect()
     }
 
+    fn witnesses(&self, run: usize, position: usize) -> impl Iterator<Item = (Side, &Tensor)> {
+        let witnesses = self.witnesses.iter();
+        witnesses.filter_map(move |(side, runs)| Some((*side, runs.get(run)?.get(position)?)))
+    }
+
     /// The distance of every side from every other.
     fn pairwise(&self, run: usize, position: usize, tolerance: &Tolerance) -> Vec<Comparison> {
         let reference = (Side::Reference, &self.reference[run].outputs[position]);
         let onnx = (Side::OnnxRuntime, &self.onnx[run].outputs[position]);
         let mut comparisons = vec![compare(onnx, reference, tolerance)];
-        if let Some(expected) = self.expected.get(run).and_then(|e| e.get(position)) {
-            let expected = (Side::Expected, expected);
-            comparisons.push(compare(reference, expected, tolerance));
-            comparisons.push(compare(onnx, expected, tolerance));
+        for witness in self.witnesses(run, position) {
+            comparisons.push(compare(reference, witness, tolerance));
+            comparisons.push(compare(onnx, witness, tolerance));
         }
         comparisons
     }

@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn errors_are_counted_by_decade() {
-        let m = metrics(&[1.0, 1.5, 2.03, 2.01, 4.0], &[1.0, 1.0, 2.0, 2.0, 2.0]);
+        let m = metrics(&[1.0, 1.5, 2.03, 2.02, 4.0], &[1.0, 1.0, 2.0, 2.0, 2.0]);
         assert_eq!(m.decades, BTreeMap::from([(-2, 2), (-1, 1), (0, 1)]));
     }
 

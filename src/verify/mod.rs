@@ -1,7 +1,8 @@
 //! Does the ONNX model compute what the Paddle program computes?
 //!
 //! Both run on the same inputs: the program in the [reference interpreter](crate::reference), the
-//! ONNX model in ONNX Runtime. Recorded outputs, where given, take part as a third side.
+//! ONNX model in ONNX Runtime. Recorded outputs, where given, take part as a third side, and so
+//! does Paddle itself, where it is installed.
 //!
 //! Two orders of summation round differently, so float32 results never agree to the bit. By
 //! default the program is therefore run in float64 as well, which gives the exact result as far as
@@ -10,30 +11,33 @@
 //! pair by pair instead.
 
 mod html;
-mod inputs;
+pub(crate) mod inputs;
 mod judge;
 mod metrics;
 mod npz;
+mod paddle;
 mod per_op;
+mod sides;
+mod top;
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde::Serialize;
 
 pub use html::{About, html};
+pub use inputs::{Distribution, ImageInputs, Inputs, RandomInputs, Range};
 pub use judge::{NOISE_MULTIPLE, Noise};
 pub use metrics::{Argmax, Metrics, Tolerance};
 pub use npz::read as read_npz;
 pub use per_op::{Culprit, OpReport, OwnError, PerOp, Statistics, Worst};
+use top::Labels;
+pub use top::{Class, SideTop, Top};
 
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::reference::{Precision, Reference};
-use crate::runtime::{OnnxRuntime, Session};
-use crate::tensor::Tensor;
-use judge::Sides;
+use crate::runtime::OnnxRuntime;
 use per_op::Search;
+use sides::Sides;
 
 /// The batch sizes of random inputs, where none are asked for: one, and one that is not.
 pub const DEFAULT_BATCHES: [usize; 2] = [1, 3];
@@ -48,6 +52,8 @@ pub struct VerifyOptions {
     pub inputs: Inputs,
     /// Recorded outputs, one `.npz` per run; empty for none.
     pub expected: Vec<PathBuf>,
+    /// A Python with Paddle, to run the program in that, too.
+    pub paddle: Option<PathBuf>,
     /// When two sides agree; if not stated, the rounding noise of the program decides.
     pub tolerance: Option<Tolerance>,
     /// Whether to compare every op as well, on the inputs of the first run.
@@ -56,28 +62,12 @@ pub struct VerifyOptions {
     pub ort_lib: Option<PathBuf>,
 }
 
-/// Where inputs come from.
-#[derive(Debug, Clone)]
-pub enum Inputs {
-    /// Drawn at random, one run per batch size.
-    Random {
-        /// The batch sizes.
-        batches: Vec<usize>,
-        /// The same seed gives the same inputs on every machine.
-        seed: u64,
-    },
-    /// Read from `.npz` files with one array per input, one run per file.
-    Files(Vec<PathBuf>),
-}
-
 impl Default for VerifyOptions {
     fn default() -> Self {
         Self {
-            inputs: Inputs::Random {
-                batches: DEFAULT_BATCHES.to_vec(),
-                seed: DEFAULT_SEED,
-            },
+            inputs: Inputs::Random(RandomInputs::default()),
             expected: Vec::new(),
+            paddle: None,
             tolerance: None,
             per_op: false,
             ort_lib: None,
@@ -94,6 +84,9 @@ pub struct Report {
     pub tolerance: Option<Tolerance>,
     /// The version of ONNX Runtime.
     pub onnx_runtime: String,
+    /// The version of Paddle, if that took part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paddle: Option<String>,
     /// The runs.
     pub runs: Vec<Run>,
     /// The comparison op by op, if it was asked for, or the search for the culprit, if an output
@@ -106,7 +99,7 @@ pub struct Report {
 /// All outputs for one set of inputs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
-    /// What the inputs are: a batch size or a file.
+    /// What the inputs are: a batch size, shapes or a file.
     pub inputs: String,
     /// Seconds that the reference took.
     pub reference_seconds: f64,
@@ -114,6 +107,9 @@ pub struct Run {
     pub onnx_runtime_seconds: f64,
     /// The comparisons of every output.
     pub outputs: Vec<OutputReport>,
+    /// The top classes, where the input is a picture.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<Top>,
 }
 
 impl Run {
@@ -162,6 +158,8 @@ pub enum Side {
     OnnxRuntime,
     /// Recorded, as a rule from Paddle itself.
     Expected,
+    /// The Paddle program in Paddle Inference.
+    Paddle,
 }
 
 impl Side {
@@ -172,6 +170,7 @@ impl Side {
             Side::Exact => "exact",
             Side::OnnxRuntime => "ONNX Runtime",
             Side::Expected => "expected",
+            Side::Paddle => "Paddle",
         }
     }
 }
@@ -196,111 +195,61 @@ pub fn verify(
             sets.len()
         )));
     }
+    let labels = Labels::of(&options.inputs)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
-    let names: Vec<&str> = model
-        .program()
-        .outputs()
-        .iter()
-        .map(|o| o.name.as_str())
-        .collect();
-    let expected = options.expected.iter().map(|path| npz::read(path, &names));
-    let expected = expected.collect::<Result<Vec<_>>>()?;
-    // One side after the other, so that only one holds its weights.
-    progress("opening the ONNX model");
-    let session = runtime.open(onnx)?;
-    let in_onnx = run_onnx(session, &sets, progress).map_err(|e| e.in_file(onnx))?;
-    let run_reference = |precision| {
-        let results = run_reference(model, precision, &sets, progress);
-        results.map_err(|e| e.in_file(&model.files().program))
-    };
-    let reference = run_reference(Precision::Single)?;
-    let exact = match options.tolerance {
-        None => Some(run_reference(Precision::Double)?),
-        Some(_) => None,
-    };
-    let sides = Sides {
-        reference: &reference,
-        exact: exact.as_deref(),
-        onnx: &in_onnx,
-        expected: &expected,
-    };
-    let outputs = sides.compare(&names, options.tolerance)?;
-    let results = sets.iter().zip(reference.iter().zip(&in_onnx)).zip(outputs);
-    let runs: Vec<Run> = results
-        .map(|((set, (reference, in_onnx)), outputs)| Run {
+    let sides = Sides::run(model, onnx, options, &sets, &runtime, progress)?;
+    let outputs = sides.compare(options.tolerance)?;
+    let mut runs = Vec::with_capacity(sets.len());
+    for (position, (set, outputs)) in sets.iter().zip(outputs).enumerate() {
+        let top = labels.as_ref().map(|labels| {
+            let names: Vec<&str> = sides.names.iter().map(String::as_str).collect();
+            top::classes(&names, &sides.of_run(position), labels)
+        });
+        runs.push(Run {
             inputs: set.label.clone(),
-            reference_seconds: reference.seconds,
-            onnx_runtime_seconds: in_onnx.seconds,
+            reference_seconds: sides.reference[position].seconds,
+            onnx_runtime_seconds: sides.onnx[position].seconds,
             outputs,
-        })
-        .collect();
+            top: top.transpose()?.unwrap_or_default(),
+        });
+    }
     let mut report = Report {
         parity: runs.iter().all(Run::agrees),
         tolerance: options.tolerance,
         onnx_runtime: runtime.version().to_owned(),
+        paddle: sides.paddle_version,
         runs,
         per_op: None,
         per_op_failure: None,
     };
-    if options.per_op {
-        let search = Search::Everything;
-        let found = per_op::compare(model, onnx, &runtime, &sets[0], search, progress)?;
+    look_into_ops(&mut report, model, onnx, options, &sets, &runtime, progress)?;
+    Ok(report)
+}
+
+/// Compares op by op, if that was asked for, or looks for the culprit where outputs disagree.
+fn look_into_ops(
+    report: &mut Report,
+    model: &Model,
+    onnx: &Path,
+    options: &VerifyOptions,
+    sets: &[inputs::Set],
+    runtime: &OnnxRuntime,
+    progress: &dyn Fn(&str),
+) -> Result<()> {
+    let compare =
+        |set: &inputs::Set, search| per_op::compare(model, onnx, runtime, set, search, progress);
+    if options.per_op
+        && let Some(first) = sets.first()
+    {
+        let found = compare(first, Search::Everything)?;
         report.parity &= found.culprit.is_none();
         report.per_op = Some(found);
-    } else if let Some(failed) = report.runs.iter().position(|run| !run.agrees()) {
-        let search = Search::Culprit;
-        match per_op::compare(model, onnx, &runtime, &sets[failed], search, progress) {
+    } else if let Some((_, set)) = report.runs.iter().zip(sets).find(|(run, _)| !run.agrees()) {
+        match compare(set, Search::Culprit) {
             Ok(found) => report.per_op = Some(found),
             // What was asked for is there: the outputs disagree.
             Err(e) => report.per_op_failure = Some(e.to_string()),
         }
     }
-    Ok(report)
-}
-
-/// What one side computed in one run.
-struct Results {
-    outputs: Vec<Tensor>,
-    seconds: f64,
-}
-
-fn run_onnx(
-    mut session: Session,
-    sets: &[inputs::Set],
-    progress: &dyn Fn(&str),
-) -> Result<Vec<Results>> {
-    let runs = sets.iter().map(|set| {
-        progress(&format!("{}: running ONNX Runtime", set.label));
-        let start = Instant::now();
-        let outputs = session.run(&set.tensors)?;
-        Ok(Results {
-            seconds: start.elapsed().as_secs_f64(),
-            outputs: outputs.into_iter().map(|(_, tensor)| tensor).collect(),
-        })
-    });
-    runs.collect()
-}
-
-fn run_reference(
-    model: &Model,
-    precision: Precision,
-    sets: &[inputs::Set],
-    progress: &dyn Fn(&str),
-) -> Result<Vec<Results>> {
-    let kind = match precision {
-        Precision::Single => "reference",
-        Precision::Double => "reference in float64",
-    };
-    progress(&format!("loading the weights for the {kind}"));
-    let reference = Reference::new(model.program(), precision)?;
-    let runs = sets.iter().map(|set| {
-        progress(&format!("{}: running the {kind}", set.label));
-        let start = Instant::now();
-        let outputs = reference.run(&set.tensors)?;
-        Ok(Results {
-            seconds: start.elapsed().as_secs_f64(),
-            outputs,
-        })
-    });
-    runs.collect()
+    Ok(())
 }

@@ -1,15 +1,16 @@
-//! NumPy archives: inputs and recorded outputs by name.
+//! NumPy's files: inputs and recorded outputs by name (`.npz`), and single arrays (`.npy`).
 
 use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
-use ndarray_npy::{NpzReader, ReadNpyError, ReadNpzError, ReadableElement};
+use ndarray_npy::{
+    NpzReader, NpzWriter, ReadNpyError, ReadNpyExt, ReadNpzError, ReadableElement, WritableElement,
+};
 
 use crate::error::{Error, Result};
-use crate::tensor::{Element, Tensor};
-
-type Archive = NpzReader<File>;
+use crate::tensor::{Array, Element, Tensor};
 
 /// The arrays of a `.npz` archive with these names, in this order.
 ///
@@ -17,8 +18,21 @@ type Archive = NpzReader<File>;
 /// When the archive can't be read or lacks one of them.
 pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Tensor>> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the arrays", e))?;
-    let mut archive = NpzReader::new(file).map_err(|e| damaged(path, &e))?;
-    let entries = archive.names().map_err(|e| damaged(path, &e))?;
+    let archive = open(file).and_then(|mut archive| arrays(&mut archive, names));
+    archive.map_err(|e| e.in_file(path))
+}
+
+/// Reads the list of an archive's contents.
+pub(super) fn open<R: Read + Seek>(reader: R) -> Result<NpzReader<R>> {
+    NpzReader::new(reader).map_err(|e| damaged(&e))
+}
+
+/// The arrays with these names, in this order.
+pub(super) fn arrays<R: Read + Seek>(
+    archive: &mut NpzReader<R>,
+    names: &[&str],
+) -> Result<Vec<Tensor>> {
+    let entries = archive.names().map_err(|e| damaged(&e))?;
     // NumPy adds `.npy` to the names, which `names` may or may not show.
     let available: Vec<&str> = entries
         .iter()
@@ -30,30 +44,98 @@ pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Tensor>> {
             return Err(Error::invalid(format!(
                 "the archive has no array `{name}`, only: {}",
                 available.join(", ")
-            ))
-            .in_file(path));
+            )));
         };
-        let tensor = array(&mut archive, &entries[position]);
-        tensors.push(tensor.map_err(|e| e.in_file(path))?);
+        tensors.push(array(archive, &entries[position])?);
     }
     Ok(tensors)
 }
 
-fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Error {
-    Error::malformed(format!("not a NumPy archive, or a damaged one: {error}")).in_file(path)
+fn damaged(error: &dyn std::fmt::Display) -> Error {
+    Error::malformed(format!("not a NumPy archive, or a damaged one: {error}"))
+}
+
+/// The array of a `.npy` file.
+///
+/// # Errors
+/// When the file can't be read or is of a type that is not.
+pub(super) fn read_npy(path: &Path) -> Result<Tensor> {
+    let readers = [
+        typed_npy::<f32>,
+        typed_npy::<i64>,
+        typed_npy::<i32>,
+        typed_npy::<f64>,
+        typed_npy::<bool>,
+        typed_npy::<u8>,
+        typed_npy::<i8>,
+        typed_npy::<i16>,
+    ];
+    for reader in readers {
+        if let Some(tensor) = reader(path)? {
+            return Ok(tensor);
+        }
+    }
+    Err(Error::unsupported("the array has an element type that is not read").in_file(path))
+}
+
+fn typed_npy<T: Element + ReadableElement>(path: &Path) -> Result<Option<Tensor>> {
+    let file = File::open(path).map_err(|e| Error::io(path, "open the array", e))?;
+    match ArrayD::<T>::read_npy(BufReader::new(file)) {
+        Ok(array) => Ok(Some(T::tensor(array.into()))),
+        Err(ReadNpyError::WrongDescriptor(_)) => Ok(None),
+        Err(e) => {
+            Err(Error::malformed(format!("not a NumPy array, or a damaged one: {e}")).in_file(path))
+        }
+    }
+}
+
+/// Writes an archive with these arrays.
+///
+/// # Errors
+/// When it can't be written, or NumPy has no such element type.
+pub(super) fn write<W: Write + Seek>(writer: W, arrays: &[(String, Tensor)]) -> Result<()> {
+    let mut archive = NpzWriter::new(writer);
+    for (name, tensor) in arrays {
+        match tensor {
+            Tensor::Bool(array) => add(&mut archive, name, array),
+            Tensor::U8(array) => add(&mut archive, name, array),
+            Tensor::I8(array) => add(&mut archive, name, array),
+            Tensor::I16(array) => add(&mut archive, name, array),
+            Tensor::I32(array) => add(&mut archive, name, array),
+            Tensor::I64(array) => add(&mut archive, name, array),
+            Tensor::F32(array) => add(&mut archive, name, array),
+            Tensor::F64(array) => add(&mut archive, name, array),
+            Tensor::F16(_) | Tensor::BF16(_) => Err(Error::unsupported(format!(
+                "`{name}` is {}, which is not written to NumPy's files",
+                tensor.dtype()
+            ))),
+        }?;
+    }
+    let finished = archive.finish();
+    finished.map_err(|e| Error::io_somewhere("write the arrays", io::Error::other(e)))?;
+    Ok(())
+}
+
+fn add<W: Write + Seek, T: Element + WritableElement>(
+    archive: &mut NpzWriter<W>,
+    name: &str,
+    array: &Array<T>,
+) -> Result<()> {
+    let added = archive.add_array(name, array);
+    added.map_err(|e| Error::io_somewhere(&format!("write `{name}`"), io::Error::other(e)))
 }
 
 /// Reads an array of whatever type it has.
-fn array(archive: &mut Archive, entry: &str) -> Result<Tensor> {
+fn array<R: Read + Seek>(archive: &mut NpzReader<R>, entry: &str) -> Result<Tensor> {
     let readers = [
-        typed::<f32>,
-        typed::<i64>,
-        typed::<i32>,
-        typed::<f64>,
-        typed::<bool>,
-        typed::<u8>,
-        typed::<i8>,
-        typed::<i16>,
+        typed::<R, f32>,
+        typed::<R, i64>,
+        typed::<R, i32>,
+        typed::<R, f64>,
+        typed::<R, bool>,
+        typed::<R, u8>,
+        typed::<R, i8>,
+        typed::<R, i16>,
     ];
     for reader in readers {
         if let Some(tensor) = reader(archive, entry)? {
@@ -66,8 +148,8 @@ fn array(archive: &mut Archive, entry: &str) -> Result<Tensor> {
 }
 
 /// The array, if its elements are of this type.
-fn typed<T: Element + ReadableElement>(
-    archive: &mut Archive,
+fn typed<R: Read + Seek, T: Element + ReadableElement>(
+    archive: &mut NpzReader<R>,
     entry: &str,
 ) -> Result<Option<Tensor>> {
     let array: Result<ArrayD<T>, _> = archive.by_name::<OwnedRepr<T>, IxDyn>(entry);

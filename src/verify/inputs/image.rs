@@ -1,0 +1,264 @@
+//! Pictures → inputs, by the steps of PaddleClas' evaluation: decode, resize the short side, crop
+//! the centre, scale to 0..1, subtract the mean, divide by the standard deviation.
+//!
+//! Numbers are those of PaddleClas to the bit, for what is stored without loss. JPEG leaves
+//! decoders some freedom, so there 8-bit values may differ by a few units.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+
+use super::resize::{CHANNELS, Picture};
+use super::{Set, declared};
+use crate::error::{Error, Result};
+use crate::program::{Program, Value};
+use crate::tensor::{Tensor, display_shape};
+
+/// From this size on, PaddleClas' configurations resize the short side to the size itself.
+const LARGE: usize = 384;
+
+/// No picture and no resized picture may be wider or higher, in pixels.
+const LARGEST_SIDE: usize = 1 << 15;
+
+/// Which pictures to show the model, and how to prepare them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageInputs {
+    /// PNG or JPEG files.
+    pub paths: Vec<PathBuf>,
+    /// What to resize the short side to, in pixels; None for PaddleClas' rule: 256 for models of
+    /// 224, the same ratio below 384, and the model's size from there on.
+    pub resize_short: Option<usize>,
+    /// The height and width where the model leaves them open, in pixels.
+    pub crop: Option<usize>,
+    /// What to subtract from red, green and blue, between 0 and 1.
+    pub mean: [f32; CHANNELS],
+    /// What to divide them by then.
+    pub std: [f32; CHANNELS],
+    /// Names of classes, one per line, for the report.
+    pub labels: Option<PathBuf>,
+}
+
+impl ImageInputs {
+    /// The means of ImageNet, which PaddleClas takes where a configuration says nothing else.
+    pub const MEAN: [f32; CHANNELS] = [0.485, 0.456, 0.406];
+    /// The standard deviations of ImageNet.
+    pub const STD: [f32; CHANNELS] = [0.229, 0.224, 0.225];
+
+    /// These pictures, with PaddleClas' defaults.
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self {
+            paths,
+            resize_short: None,
+            crop: None,
+            mean: Self::MEAN,
+            std: Self::STD,
+            labels: None,
+        }
+    }
+}
+
+/// How an input wants its picture.
+struct Layout {
+    height: usize,
+    width: usize,
+    channels_last: bool,
+}
+
+/// One set per picture.
+pub(super) fn sets(program: &Program, images: &ImageInputs) -> Result<Vec<Set>> {
+    let [value] = declared(program)[..] else {
+        return Err(Error::invalid(format!(
+            "--image needs a model with one input, not {}",
+            program.inputs().len()
+        )));
+    };
+    let layout = Layout::of(value, images)?;
+    let sets = images.paths.iter().map(|path| {
+        let tensor = prepare(path, &layout, images)?;
+        Ok(Set {
+            label: path.display().to_string(),
+            tensors: vec![(value.name.clone(), tensor.cast(value.dtype))],
+        })
+    });
+    sets.collect()
+}
+
+impl Layout {
+    /// Takes `[1, 3, height, width]` and `[1, height, width, 3]`.
+    fn of(value: &Value, images: &ImageInputs) -> Result<Self> {
+        let fail = |what: String| {
+            let (name, shape) = (&value.name, display_shape(&value.shape));
+            Error::invalid(format!("the input `{name}` of shape {shape} {what}"))
+        };
+        let dims: Vec<Option<i64>> = value.shape.iter().map(|dim| dim.known()).collect();
+        let (channels_last, height, width) = match dims.as_slice() {
+            [None | Some(1), Some(3), height, width] => (false, *height, *width),
+            [None | Some(1), height, width, Some(3)] => (true, *height, *width),
+            _ => {
+                return Err(fail(
+                    "takes no single RGB picture, which --image needs: [1, 3, height, width] or \
+                     [1, height, width, 3]"
+                        .into(),
+                ));
+            }
+        };
+        if !value.dtype.is_float() {
+            return Err(fail(format!(
+                "is {}, but --image makes floating-point numbers",
+                value.dtype
+            )));
+        }
+        let extent = |known: Option<i64>| match (known, images.crop) {
+            (Some(extent), _) => usize::try_from(extent)
+                .ok()
+                .filter(|extent| (1..=LARGEST_SIDE).contains(extent))
+                .ok_or_else(|| fail("is no size for a picture".into())),
+            (None, Some(crop)) => Ok(crop),
+            (None, None) => Err(fail(
+                "leaves the size of pictures open; give it with --crop, as in --crop 224".into(),
+            )),
+        };
+        Ok(Self {
+            height: extent(height)?,
+            width: extent(width)?,
+            channels_last,
+        })
+    }
+
+    /// What PaddleClas resizes the short side to.
+    fn default_short(&self) -> usize {
+        match self.height.max(self.width) {
+            large if large >= LARGE => large,
+            small => (small as f64 * 256.0 / 224.0).round() as usize,
+        }
+    }
+}
+
+fn prepare(path: &Path, layout: &Layout, images: &ImageInputs) -> Result<Tensor> {
+    let picture = decode(path)?;
+    let short = images.resize_short.unwrap_or(layout.default_short());
+    let ratio = short as f64 / picture.width.min(picture.height) as f64;
+    let scaled = |extent: usize| (extent as f64 * ratio).round_ties_even() as usize;
+    let (width, height) = (scaled(picture.width), scaled(picture.height));
+    if width > LARGEST_SIDE || height > LARGEST_SIDE {
+        return Err(Error::invalid(format!(
+            "the picture is too long and narrow: with a short side of {short} pixels it would be \
+             {width} x {height}"
+        ))
+        .in_file(path));
+    }
+    if width < layout.width || height < layout.height {
+        return Err(Error::invalid(format!(
+            "with a short side of {short} pixels the picture is {width} x {height}, less than the \
+             model's {} x {}; choose a larger --resize-short",
+            layout.width, layout.height
+        ))
+        .in_file(path));
+    }
+    normalized(&picture.resized(width, height), layout, images)
+}
+
+/// The pixels as they are to be shown: rotated as the file says, without transparency.
+fn decode(path: &Path) -> Result<Picture> {
+    let file = File::open(path).map_err(|e| Error::io(path, "open the picture", e))?;
+    let fail = |e: image::ImageError| {
+        Error::malformed(format!(
+            "could not read the picture (PNG and JPEG are): {e}"
+        ))
+        .in_file(path)
+    };
+    let mut reader = ImageReader::new(BufReader::new(file))
+        .with_guessed_format()
+        .map_err(|e| Error::io(path, "read the picture", e))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = u32::try_from(LARGEST_SIDE).ok();
+    limits.max_image_height = limits.max_image_width;
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(fail)?;
+    let orientation = decoder.orientation().map_err(fail)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(fail)?;
+    image.apply_orientation(orientation);
+    let image = image.into_rgb8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    if width == 0 || height == 0 {
+        return Err(Error::malformed("the picture is empty").in_file(path));
+    }
+    Ok(Picture {
+        width,
+        height,
+        pixels: image.into_raw(),
+    })
+}
+
+/// The centre of the picture, as float32. Every step rounds as PaddleClas' does.
+fn normalized(picture: &Picture, layout: &Layout, images: &ImageInputs) -> Result<Tensor> {
+    let left = (picture.width - layout.width) / 2;
+    let top = (picture.height - layout.height) / 2;
+    let scale = (1.0 / 255.0) as f32;
+    let at = |channel: usize, y: usize, x: usize| {
+        let position = ((top + y) * picture.width + left + x) * CHANNELS + channel;
+        let value = f32::from(picture.pixels[position]) * scale;
+        (value - images.mean[channel]) / images.std[channel]
+    };
+    let (height, width) = (layout.height, layout.width);
+    if layout.channels_last {
+        let elements =
+            ndarray::Array4::from_shape_fn((1, height, width, CHANNELS), |i| at(i.3, i.1, i.2));
+        return Ok(Tensor::F32(elements.into_dyn().into()));
+    }
+    let elements =
+        ndarray::Array4::from_shape_fn((1, CHANNELS, height, width), |i| at(i.1, i.2, i.3));
+    Ok(Tensor::F32(elements.into_dyn().into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::Origin;
+    use crate::tensor::{DType, Dim};
+
+    /// An input with these extents; negative ones are open.
+    fn layout(extents: &[i64], crop: Option<usize>) -> Result<Layout> {
+        let dims = extents.iter().map(|extent| match extent {
+            ..0 => Dim::Unknown,
+            extent => Dim::Known(*extent),
+        });
+        let value = Value {
+            name: "x".into(),
+            dtype: DType::F32,
+            shape: dims.collect(),
+            origin: Origin::Input,
+        };
+        let mut images = ImageInputs::new(Vec::new());
+        images.crop = crop;
+        Layout::of(&value, &images)
+    }
+
+    #[test]
+    fn short_sides_are_those_of_the_configurations() {
+        for (size, short) in [(224, 256), (384, 384), (448, 448), (32, 37)] {
+            let layout = layout(&[-1, 3, size, size], None).unwrap();
+            assert_eq!(layout.default_short(), short, "{size}");
+        }
+    }
+
+    #[test]
+    fn both_layouts_and_open_sizes_are_taken() {
+        let nhwc = layout(&[1, 8, 9, 3], None).unwrap();
+        assert!(nhwc.channels_last && (nhwc.height, nhwc.width) == (8, 9));
+        let open = layout(&[-1, 3, -1, -1], Some(16)).unwrap();
+        assert!(!open.channels_last && (open.height, open.width) == (16, 16));
+        for (extents, crop, word) in [
+            (&[-1, 3, -1, -1][..], None, "--crop"),
+            (&[-1, 1, 8, 8], None, "RGB"),
+            (&[2, 3, 8, 8], None, "single"),
+            (&[-1, 3], None, "RGB"),
+            (&[-1, 3, 0, 8], None, "no size"),
+        ] {
+            let error = layout(extents, crop).err().unwrap().to_string();
+            assert!(error.contains(word), "{extents:?}: {error}");
+        }
+    }
+}

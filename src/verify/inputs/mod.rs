@@ -1,0 +1,75 @@
+//! Inputs for a verification: drawn at random, read from NumPy files, or made of pictures.
+//!
+//! In go a program and a wish ([`Inputs`]), out come named tensors, one set per run. What the
+//! program can't take is refused with the input's name.
+
+mod image;
+mod random;
+mod resize;
+
+use std::path::{Path, PathBuf};
+
+pub use image::ImageInputs;
+pub use random::{Distribution, RandomInputs, Range};
+
+use super::npz;
+use crate::error::{Error, Result};
+use crate::program::{Program, Value};
+use crate::tensor::Tensor;
+
+/// Where inputs come from.
+#[derive(Debug, Clone)]
+pub enum Inputs {
+    /// Drawn at random.
+    Random(RandomInputs),
+    /// Read from files, one run per file: `.npz` with one array per input, or, for a model with
+    /// one input, `.npy`.
+    Files(Vec<PathBuf>),
+    /// Made of pictures, one run per picture.
+    Images(ImageInputs),
+}
+
+/// The inputs of one run.
+pub(crate) struct Set {
+    /// What they are: a batch size, shapes, or a file.
+    pub label: String,
+    /// The tensors, by input name.
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+/// One set per run.
+pub(crate) fn sets(program: &Program, inputs: &Inputs) -> Result<Vec<Set>> {
+    match inputs {
+        Inputs::Random(wish) => random::sets(program, wish),
+        Inputs::Files(paths) => paths.iter().map(|path| from_file(program, path)).collect(),
+        Inputs::Images(images) => image::sets(program, images),
+    }
+}
+
+/// The inputs that the program declares, in its order.
+fn declared(program: &Program) -> Vec<&Value> {
+    program.inputs().iter().map(|id| &program[*id]).collect()
+}
+
+fn from_file(program: &Program, path: &Path) -> Result<Set> {
+    let inputs = declared(program);
+    let names: Vec<&str> = inputs.iter().map(|value| value.name.as_str()).collect();
+    let tensors = if path.extension().is_some_and(|e| e == "npy") {
+        if names.len() != 1 {
+            return Err(Error::invalid(format!(
+                "a .npy file holds one array, but the model has {} inputs; give a .npz archive \
+                 with the arrays {}",
+                names.len(),
+                names.join(", ")
+            ))
+            .in_file(path));
+        }
+        vec![npz::read_npy(path)?]
+    } else {
+        npz::read(path, &names)?
+    };
+    Ok(Set {
+        label: path.display().to_string(),
+        tensors: names.iter().map(|n| (*n).to_owned()).zip(tensors).collect(),
+    })
+}

@@ -1,0 +1,129 @@
+//! Who computes the outputs.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::{Side, VerifyOptions, inputs, npz, paddle};
+use crate::error::Result;
+use crate::model::Model;
+use crate::reference::{Precision, Reference};
+use crate::runtime::{OnnxRuntime, Session};
+use crate::tensor::Tensor;
+
+/// What one side computed in one run.
+pub(super) struct Results {
+    pub outputs: Vec<Tensor>,
+    pub seconds: f64,
+}
+
+/// What each side computed, by run.
+pub(super) struct Sides {
+    /// The names of the outputs.
+    pub names: Vec<String>,
+    pub reference: Vec<Results>,
+    /// The reference in float64, if the rounding noise is to decide.
+    pub exact: Option<Vec<Results>>,
+    pub onnx: Vec<Results>,
+    /// Sides that have no part in the conversion, with their outputs by run.
+    pub witnesses: Vec<(Side, Vec<Vec<Tensor>>)>,
+    pub paddle_version: Option<String>,
+}
+
+impl Sides {
+    /// Has every side compute its outputs, one after the other, so that only one holds its weights.
+    pub fn run(
+        model: &Model,
+        onnx: &Path,
+        options: &VerifyOptions,
+        sets: &[inputs::Set],
+        runtime: &OnnxRuntime,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self> {
+        let outputs = model.program().outputs().iter();
+        let names: Vec<String> = outputs.map(|output| output.name.clone()).collect();
+        let names_given: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut witnesses = Vec::new();
+        if !options.expected.is_empty() {
+            let expected = options.expected.iter();
+            let expected = expected.map(|path| npz::read(path, &names_given));
+            witnesses.push((Side::Expected, expected.collect::<Result<_>>()?));
+        }
+        let mut paddle_version = None;
+        if let Some(python) = &options.paddle {
+            progress("running Paddle");
+            let results = paddle::run(python, model.files(), sets, &names_given)?;
+            witnesses.push((Side::Paddle, results.runs.into_iter().collect()));
+            paddle_version = Some(results.version);
+        }
+        progress("opening the ONNX model");
+        let session = runtime.open(onnx)?;
+        let in_onnx = run_onnx(session, sets, progress).map_err(|e| e.in_file(onnx))?;
+        let run_reference = |precision| {
+            let results = run_reference(model, precision, sets, progress);
+            results.map_err(|e| e.in_file(&model.files().program))
+        };
+        Ok(Self {
+            names,
+            reference: run_reference(Precision::Single)?,
+            exact: match options.tolerance {
+                None => Some(run_reference(Precision::Double)?),
+                Some(_) => None,
+            },
+            onnx: in_onnx,
+            witnesses,
+            paddle_version,
+        })
+    }
+
+    /// The outputs of every side but the exact one in a run.
+    pub fn of_run(&self, run: usize) -> Vec<(Side, &[Tensor])> {
+        let mut sides: Vec<(Side, &[Tensor])> = vec![
+            (Side::Reference, &self.reference[run].outputs),
+            (Side::OnnxRuntime, &self.onnx[run].outputs),
+        ];
+        let witnesses = self.witnesses.iter();
+        sides.extend(witnesses.map(|(side, runs)| (*side, runs[run].as_slice())));
+        sides
+    }
+}
+
+fn run_onnx(
+    mut session: Session,
+    sets: &[inputs::Set],
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Results>> {
+    let runs = sets.iter().map(|set| {
+        progress(&format!("{}: running ONNX Runtime", set.label));
+        let start = Instant::now();
+        let outputs = session.run(&set.tensors)?;
+        Ok(Results {
+            seconds: start.elapsed().as_secs_f64(),
+            outputs: outputs.into_iter().map(|(_, tensor)| tensor).collect(),
+        })
+    });
+    runs.collect()
+}
+
+fn run_reference(
+    model: &Model,
+    precision: Precision,
+    sets: &[inputs::Set],
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Results>> {
+    let kind = match precision {
+        Precision::Single => "reference",
+        Precision::Double => "reference in float64",
+    };
+    progress(&format!("loading the weights for the {kind}"));
+    let reference = Reference::new(model.program(), precision)?;
+    let runs = sets.iter().map(|set| {
+        progress(&format!("{}: running the {kind}", set.label));
+        let start = Instant::now();
+        let outputs = reference.run(&set.tensors)?;
+        Ok(Results {
+            seconds: start.elapsed().as_secs_f64(),
+            outputs,
+        })
+    });
+    runs.collect()
+}

@@ -1,0 +1,187 @@
+//! The classes that a classifier holds most likely, side by side.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Inputs, Side};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+
+/// How many classes to show.
+const TOP: usize = 5;
+
+/// The top classes of one output for one picture, as each side sees them.
+#[derive(Debug, Clone, Serialize)]
+pub struct Top {
+    /// The output's name.
+    pub output: String,
+    /// Each side, with its classes.
+    pub sides: Vec<SideTop>,
+}
+
+/// The top classes of one side.
+#[derive(Debug, Clone, Serialize)]
+pub struct SideTop {
+    /// Whose they are.
+    pub side: Side,
+    /// The highest five, the highest first; of equal ones the lowest index first.
+    pub classes: Vec<Class>,
+}
+
+/// A class and its score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Class {
+    /// Its position in the output.
+    pub index: usize,
+    /// The output's value: a probability after a softmax, else a score without a bound.
+    pub score: f64,
+    /// Its name, where names are given for as many classes.
+    pub label: Option<String>,
+}
+
+/// The names of classes.
+#[derive(Default)]
+pub(super) struct Labels(Vec<String>);
+
+impl Labels {
+    /// Those for pictures; None for other inputs, whose outputs are not shown as classes.
+    pub fn of(inputs: &Inputs) -> Result<Option<Self>> {
+        match inputs {
+            Inputs::Images(images) => match &images.labels {
+                Some(path) => Self::read(path).map(Some),
+                None => Ok(Some(Self::default())),
+            },
+            Inputs::Random(_) | Inputs::Files(_) => Ok(None),
+        }
+    }
+
+    /// One name per line, which may begin with its number: `0 tench, Tinca tinca`.
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|e| Error::io(path, "read the labels", e))?;
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        // A label may begin with a number of its own. Only if all count the lines, they do.
+        let numbered = lines.iter().enumerate().map(|(position, line)| {
+            let (number, name) = line.split_once(char::is_whitespace)?;
+            (number.parse() == Ok(position)).then_some(name.trim_start())
+        });
+        let names: Option<Vec<&str>> = numbered.collect();
+        let names = names.unwrap_or(lines);
+        Ok(Self(names.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+/// The top classes of every output that is one row of classes.
+///
+/// # Errors
+/// When there are labels, but for no output as many as it has classes.
+pub(super) fn classes(
+    names: &[&str],
+    sides: &[(Side, &[Tensor])],
+    labels: &Labels,
+) -> Result<Vec<Top>> {
+    let mut found = Vec::new();
+    let mut widths = Vec::new();
+    for (position, name) in names.iter().enumerate() {
+        let rows = sides.iter().filter_map(|(side, tensors)| {
+            let row = row(tensors.get(position)?)?;
+            Some((*side, row))
+        });
+        let rows: Vec<(Side, Vec<f64>)> = rows.collect();
+        let Some((_, first)) = rows.first() else {
+            continue;
+        };
+        widths.push(first.len());
+        found.push(Top {
+            output: (*name).to_owned(),
+            sides: rows
+                .into_iter()
+                .map(|(side, row)| SideTop {
+                    side,
+                    classes: top(&row, &labels.0),
+                })
+                .collect(),
+        });
+    }
+    if !labels.0.is_empty() && !widths.contains(&labels.0.len()) {
+        let widths: Vec<String> = widths.iter().map(usize::to_string).collect();
+        return Err(Error::invalid(format!(
+            "there are {} labels, but {}",
+            labels.0.len(),
+            match widths.as_slice() {
+                [] => "no output has one row of classes".to_owned(),
+                widths => format!("the model has {} classes", widths.join(" and ")),
+            }
+        )));
+    }
+    Ok(found)
+}
+
+/// The scores, if this is one row of them: `[1, classes]` or `[classes]`.
+fn row(tensor: &Tensor) -> Option<Vec<f64>> {
+    let classes = *tensor.shape().last()?;
+    (tensor.dtype().is_float() && classes > 1 && tensor.len() == classes)
+        .then(|| tensor.to_f64_vec())
+}
+
+fn top(row: &[f64], labels: &[String]) -> Vec<Class> {
+    let mut order: Vec<usize> = (0..row.len()).collect();
+    // NaN comes first, as the largest: it has to be seen.
+    order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+    order.truncate(TOP);
+    let labels = (labels.len() == row.len()).then_some(labels);
+    let class = |index: usize| Class {
+        index,
+        score: row[index],
+        label: labels.map(|labels| labels[index].clone()),
+    };
+    order.into_iter().map(class).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(text: &str) -> Vec<String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        Labels::read(file.path()).unwrap().0
+    }
+
+    #[test]
+    fn numbers_before_labels_are_dropped_if_they_count() {
+        assert_eq!(labels("0 tench, Tinca tinca\n1 goldfish\n").len(), 2);
+        assert_eq!(labels("0 tench, Tinca tinca\n")[0], "tench, Tinca tinca");
+        assert_eq!(
+            labels("0 a\n7 up\r\n"),
+            ["0 a", "7 up"],
+            "7 is part of a name"
+        );
+    }
+
+    #[test]
+    fn the_highest_come_first_and_ties_in_order() {
+        let row = Tensor::vector(vec![0.1_f32, 0.5, 0.2, 0.5, 0.0, -1.0]);
+        let tensors = [row];
+        let names: Vec<String> = ["a", "b", "c", "d", "e", "f"].map(str::to_owned).into();
+        let found = classes(&["out"], &[(Side::Reference, &tensors)], &Labels(names)).unwrap();
+        let classes = &found[0].sides[0].classes;
+        let order: Vec<usize> = classes.iter().map(|class| class.index).collect();
+        assert_eq!(order, [1, 3, 2, 0, 4]);
+        assert_eq!(classes[0].label.as_deref(), Some("b"));
+        assert_eq!(classes[0].score, 0.5);
+    }
+
+    #[test]
+    fn labels_of_another_model_are_refused() {
+        let tensors = [Tensor::vector(vec![0.1_f32, 0.9])];
+        let error = classes(
+            &["out"],
+            &[(Side::Reference, &tensors)],
+            &Labels(vec!["only".into()]),
+        );
+        let message = error.unwrap_err().to_string();
+        assert_eq!(message, "there are 1 labels, but the model has 2 classes");
+    }
+}
