@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+pub mod bench;
 mod error;
 mod html;
 mod lower;

@@ -65,7 +65,7 @@ const RANDOM: [&str; 5] = ["batch", "shape", "seed", "distribution", "range"];
 
 /// Which inputs to draw at random.
 #[derive(clap::Args)]
-struct Random {
+pub struct Random {
     /// The batch sizes of runs on random inputs [default: 1,3]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     batch: Vec<NonZeroUsize>,
@@ -240,17 +240,18 @@ impl Comparing {
         if !self.pictures.image.is_empty() {
             return Inputs::Images(self.pictures.inputs());
         }
-        Inputs::Random(self.random.inputs())
+        Inputs::Random(self.random.inputs(&DEFAULT_BATCHES))
     }
 }
 
 impl Random {
-    fn inputs(&self) -> RandomInputs {
+    /// What to draw, at these batch sizes if none are given.
+    pub fn inputs(&self, default_batches: &[usize]) -> RandomInputs {
         let shapes = self.shape.iter();
         let ranges = self.range.iter();
         RandomInputs {
             batches: match self.batch.as_slice() {
-                [] => DEFAULT_BATCHES.to_vec(),
+                [] => default_batches.to_vec(),
                 given => given.iter().map(|batch| batch.get()).collect(),
             },
             shapes: shapes

@@ -3,6 +3,7 @@
 //! One file per subcommand. Data goes to stdout, messages and progress to stderr. The exit code
 //! answers: 0 done or yes, 1 no parity or not as expected, 2 could not be done, 130 interrupted.
 
+mod bench;
 mod comparing;
 mod convert;
 mod inspect;
@@ -54,6 +55,7 @@ Exit codes:
 enum Command {
     Convert(convert::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
     Inspect(inspect::Args),
     Zoo(zoo::Args),
 }
@@ -110,6 +112,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Zoo(args) => zoo::run(&args),
     };

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use ort::environment::Environment;
 
 use crate::error::{Error, Result};
-pub use session::Session;
+pub use session::{Prepared, Session};
 
 /// ONNX Runtime allows one environment in a process, and can't be unloaded.
 static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);

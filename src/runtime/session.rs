@@ -38,23 +38,54 @@ impl Session {
     /// When ONNX Runtime does not accept the inputs or fails, or an output is of a type that
     /// [`Tensor`] does not hold.
     pub fn run(&mut self, inputs: &[(String, Tensor)]) -> Result<Vec<(String, Tensor)>> {
-        let fail = |e: ort::Error| Error::invalid(format!("ONNX Runtime failed: {e}"));
-        let takes = |name: &str| {
-            self.session
-                .inputs()
-                .iter()
-                .any(|input| input.name() == name)
-        };
-        let mut values: Vec<(String, SessionInputValue<'_>)> = Vec::new();
-        for (name, tensor) in inputs.iter().filter(|(name, _)| takes(name)) {
-            values.push((name.clone(), to_ort(tensor)?.into()));
-        }
-        let outputs = self.session.run(values).map_err(fail)?;
+        let prepared = self.prepare(inputs)?;
+        let outputs = self.session.run(prepared.borrowed()).map_err(failed)?;
         outputs
             .iter()
             .map(|(name, value)| Ok((name.to_owned(), from_ort(&value)?)))
             .collect()
     }
+
+    /// Hands over those inputs that the model takes, for [`Session::run_prepared`].
+    ///
+    /// # Errors
+    /// When ONNX Runtime does not accept them.
+    pub fn prepare(&self, inputs: &[(String, Tensor)]) -> Result<Prepared> {
+        let takes = |name: &str| {
+            let mut taken = self.session.inputs().iter();
+            taken.any(|input| input.name() == name)
+        };
+        let inputs = inputs.iter().filter(|(name, _)| takes(name));
+        let values = inputs.map(|(name, tensor)| Ok((name.clone(), to_ort(tensor)?)));
+        values.collect::<Result<_>>().map(Prepared)
+    }
+
+    /// Computes all outputs and forgets them, for who measures.
+    ///
+    /// # Errors
+    /// When ONNX Runtime fails.
+    pub fn run_prepared(&mut self, inputs: &Prepared) -> Result<()> {
+        self.session
+            .run(inputs.borrowed())
+            .map(drop)
+            .map_err(failed)
+    }
+}
+
+/// Inputs in ONNX Runtime's own form.
+pub struct Prepared(Vec<(String, DynValue)>);
+
+impl Prepared {
+    fn borrowed(&self) -> Vec<(&str, SessionInputValue<'_>)> {
+        let values = self.0.iter();
+        values
+            .map(|(name, value)| (name.as_str(), value.into()))
+            .collect()
+    }
+}
+
+fn failed(error: ort::Error) -> Error {
+    Error::invalid(format!("ONNX Runtime failed: {error}"))
 }
 
 fn to_ort(tensor: &Tensor) -> Result<DynValue> {

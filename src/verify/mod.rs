@@ -11,7 +11,7 @@
 //! pair by pair instead.
 
 mod html;
-pub(crate) mod inputs;
+pub mod inputs;
 mod judge;
 mod metrics;
 mod npz;

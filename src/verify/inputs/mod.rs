@@ -30,7 +30,8 @@ pub enum Inputs {
 }
 
 /// The inputs of one run.
-pub(crate) struct Set {
+#[derive(Debug, Clone)]
+pub struct Set {
     /// What they are: a batch size, shapes, or a file.
     pub label: String,
     /// The tensors, by input name.
@@ -38,7 +39,12 @@ pub(crate) struct Set {
 }
 
 /// One set per run.
-pub(crate) fn sets(program: &Program, inputs: &Inputs) -> Result<Vec<Set>> {
+///
+/// # Errors
+/// When files can't be read, or the program does not take what was asked for: an unknown input, a
+/// shape that does not fit, a range that the element type does not hold, a picture that is too
+/// narrow.
+pub fn sets(program: &Program, inputs: &Inputs) -> Result<Vec<Set>> {
     match inputs {
         Inputs::Random(wish) => random::sets(program, wish),
         Inputs::Files(paths) => paths.iter().map(|path| from_file(program, path)).collect(),

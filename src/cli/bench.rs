@@ -1,0 +1,216 @@
+//! `bench`: how long does one run take?
+
+use std::fmt::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use paddle2onnx::bench::{BenchOptions, BenchReport, Latency, Measurement};
+use paddle2onnx::runtime::OnnxRuntime;
+use paddle2onnx::{Model, Weights};
+use serde::Serialize;
+
+use super::progress::Line;
+use super::verify::Opset;
+use super::{Outcome, Result, convert, interrupt, open, print, print_json};
+
+/// Measures how long the converted model takes in ONNX Runtime.
+///
+/// The reference interpreter, which runs the Paddle program, is measured beside it; both take turns.
+#[derive(clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Args {
+    /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
+    model: PathBuf,
+
+    /// The ONNX model [default: convert into a temporary folder]
+    #[arg(long, value_name = "FILE", conflicts_with = "number")]
+    onnx: Option<PathBuf>,
+
+    /// The weights: a .pdiparams file or a folder with one file per variable
+    /// [default: beside the program]
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+
+    #[command(flatten)]
+    opset: Opset,
+
+    #[command(flatten)]
+    random: super::comparing::Random,
+
+    /// How often each side runs at each batch size [default: 20]
+    #[arg(long, value_name = "N")]
+    runs: Option<NonZeroUsize>,
+
+    /// How often each side runs before that, unmeasured [default: 3]
+    #[arg(long, value_name = "N")]
+    warmup: Option<usize>,
+
+    /// After how many seconds each side has run enough at a batch size [default: 20]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    budget: Option<Duration>,
+
+    /// Do not measure the reference interpreter
+    #[arg(long)]
+    no_reference: bool,
+
+    /// ONNX Runtime's library, or its folder [default: $ORT_DYLIB_PATH, else beside this program,
+    /// in the system's folders and in Python's packages]
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
+
+    /// Print a JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  Convert into a temporary folder, and measure at batch sizes 1, 4 and 8:
+      paddle2onnx-rs bench model/inference.json
+
+  Measure a given ONNX model alone, at batch size 16:
+      paddle2onnx-rs bench model --onnx vit.onnx --batch 16 --no-reference";
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a number of seconds is needed".into())
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Measured<'a> {
+    model: &'a Path,
+    /// None if it was converted for this alone.
+    onnx: Option<&'a Path>,
+    version: &'static str,
+    #[serde(flatten)]
+    report: &'a BenchReport,
+}
+
+/// Measures the given ONNX model, or one that is converted for the purpose.
+pub fn run(args: &Args) -> Result<Outcome> {
+    interrupt::install()?;
+    let model = open(&args.model, args.params.as_deref())?;
+    // Before the work, not after it.
+    OnnxRuntime::load(args.ort_lib.as_deref())?;
+    let report = match &args.onnx {
+        Some(onnx) => measure(&model, onnx, args)?,
+        None => interrupt::with_scratch(|folder| {
+            let onnx = folder.join("model.onnx");
+            convert::write(&model, &onnx, args.opset.number(), Weights::Auto)?;
+            measure(&model, &onnx, args)
+        })?,
+    };
+    if args.json {
+        print_json(&Measured {
+            model: &args.model,
+            onnx: args.onnx.as_deref(),
+            version: env!("CARGO_PKG_VERSION"),
+            report: &report,
+        })?;
+    } else {
+        print(&text(&report))?;
+    }
+    Ok(Outcome::Success)
+}
+
+fn measure(model: &Model, onnx: &Path, args: &Args) -> Result<BenchReport> {
+    interrupt::check()?;
+    let default = BenchOptions::default();
+    let options = BenchOptions {
+        inputs: args.random.inputs(&default.inputs.batches),
+        runs: args.runs.map_or(default.runs, NonZeroUsize::get),
+        warmup: args.warmup.unwrap_or(default.warmup),
+        budget: args.budget.unwrap_or(default.budget),
+        reference: !args.no_reference,
+        ort_lib: args.ort_lib.clone(),
+    };
+    let line = Line::stages();
+    let say = |stage: &str| line.say(stage.to_owned());
+    Ok(paddle2onnx::bench::bench(model, onnx, &options, &say)?)
+}
+
+const COLUMNS: [&str; 6] = ["", "", "median", "p95", "per second", "runs"];
+
+fn text(report: &BenchReport) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(COLUMNS);
+    for measurement in &report.measurements {
+        for (position, latency) in measurement.sides.iter().enumerate() {
+            table.add_row(row(measurement, latency, position == 0));
+        }
+    }
+    for (position, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if position > 1 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let mut text = String::new();
+    for line in table.lines() {
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    let _ = writeln!(
+        text,
+        "\npaddle2onnx-rs {}, ONNX Runtime {}, {} threads",
+        env!("CARGO_PKG_VERSION"),
+        report.onnx_runtime,
+        report.threads
+    );
+    text
+}
+
+fn row(measurement: &Measurement, latency: &Latency, first: bool) -> [String; 6] {
+    [
+        if first {
+            measurement.inputs.clone()
+        } else {
+            String::new()
+        },
+        latency.side.label().to_owned(),
+        duration(latency.median_seconds),
+        duration(latency.p95_seconds),
+        format!("{:.1}", latency.items_per_second),
+        latency.runs.to_string(),
+    ]
+}
+
+/// Three digits or so of a time: `1.23 s`, `45.6 ms`, `0.012 ms`.
+fn duration(seconds: f64) -> String {
+    let milliseconds = seconds * 1e3;
+    match milliseconds {
+        1000.0.. => format!("{seconds:.2} s"),
+        10.0.. => format!("{milliseconds:.1} ms"),
+        1.0.. => format!("{milliseconds:.2} ms"),
+        _ => format!("{milliseconds:.3} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_their_digits() {
+        for (seconds, expected) in [
+            (1.2345, "1.23 s"),
+            (0.0456, "45.6 ms"),
+            (0.00123, "1.23 ms"),
+            (0.000_012, "0.012 ms"),
+        ] {
+            assert_eq!(duration(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn budgets_are_numbers_of_seconds() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["-1", "nan", "inf", "x", ""] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Inputs: drawn at random, read from NumPy's files, or made of pictures.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ndarray_npy::write_npy;
+use paddle2onnx::Model;
+use paddle2onnx::tensor::{DType, Tensor};
+use paddle2onnx::verify::inputs::{Set, sets};
+use paddle2onnx::verify::{Distribution, ImageInputs, Inputs, RandomInputs, Range, read_npz};
+use support::fixture;
+
+const VIT: &str = "paddle-2.6.2/vit/ViT_base_patch16_224";
+
+fn model(path: &str) -> Model {
+    Model::open(&fixture(path), None).unwrap()
+}
+
+fn op(name: &str) -> Model {
+    model(&format!("paddle-2.6.2/ops/{name}.pdmodel"))
+}
+
+fn drawn(model: &Model, wish: RandomInputs) -> Vec<Set> {
+    sets(model.program(), &Inputs::Random(wish)).unwrap()
+}
+
+/// What is wrong with these wishes, as a sentence.
+fn refused(model: &Model, inputs: &Inputs) -> String {
+    sets(model.program(), inputs).unwrap_err().to_string()
+}
+
+fn shaped(shapes: &[(&str, &[usize])]) -> RandomInputs {
+    let named = shapes.iter();
+    RandomInputs {
+        shapes: named
+            .map(|(name, shape)| ((*name).to_owned(), shape.to_vec()))
+            .collect(),
+        ..RandomInputs::default()
+    }
+}
+
+fn ranged(ranges: &[(&str, &str)]) -> RandomInputs {
+    let named = ranges.iter();
+    RandomInputs {
+        ranges: named
+            .map(|(name, range)| ((*name).to_owned(), range.parse::<Range>().unwrap()))
+            .collect(),
+        ..RandomInputs::default()
+    }
+}
+
+fn shapes(sets: &[Set]) -> Vec<Vec<&[usize]>> {
+    sets.iter()
+        .map(|set| set.tensors.iter().map(|(_, t)| t.shape()).collect())
+        .collect()
+}
+
+fn labels(sets: &[Set]) -> Vec<&str> {
+    sets.iter().map(|set| set.label.as_str()).collect()
+}
+
+/// Recorded reports must stay comparable: the numbers of a seed never change.
+#[test]
+fn a_seed_gives_the_same_numbers_forever() {
+    let first = |wish| {
+        let sets = drawn(&op("scale/plain"), wish);
+        sets[0].tensors[0].1.to_f64_vec()[..3].to_vec()
+    };
+    let wish = shaped(&[("x", &[1, 3, 2])]);
+    assert_eq!(first(wish.clone()), [0.0, 0.0, 0.0]);
+    let uniform = RandomInputs {
+        distribution: Distribution::Uniform,
+        ..wish
+    };
+    assert_eq!(first(uniform), [0.0, 0.0, 0.0]);
+    let sets = drawn(&op("add/i64"), RandomInputs::default());
+    assert_eq!(sets[0].tensors[1].1.to_i64_vec(), [0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_batch_does_not_depend_on_others() {
+    let vit = model(VIT);
+    let batches = |batches: &[usize]| {
+        drawn(
+            &vit,
+            RandomInputs {
+                batches: batches.to_vec(),
+                ..RandomInputs::default()
+            },
+        )
+    };
+    let (all, alone) = (batches(&[1, 2, 5]), batches(&[5]));
+    assert_eq!(labels(&all), ["batch 1", "batch 2", "batch 5"]);
+    assert_eq!(all[2].tensors, alone[0].tensors);
+    let shaped = drawn(&vit, shaped(&[("x", &[5, 3, 32, 32])]));
+    assert_eq!(labels(&shaped), ["x=5x3x32x32"]);
+    assert_eq!(shaped[0].tensors, alone[0].tensors);
+}
+
+#[test]
+fn shapes_are_matched_by_position() {
+    let model = op("concat/middle_axis");
+    let wish = shaped(&[
+        ("x", &[1, 3, 5]),
+        ("y", &[1, 2, 5]),
+        ("y", &[4, 7, 5]),
+        ("x", &[4, 3, 5]),
+    ]);
+    let sets = drawn(&model, wish);
+    assert_eq!(labels(&sets), ["x=1x3x5, y=1x2x5", "x=4x3x5, y=4x7x5"]);
+    assert_eq!(
+        shapes(&sets),
+        [[&[1, 3, 5], &[1, 2, 5]], [&[4, 3, 5], &[4, 7, 5]]]
+    );
+}
+
+/// One shape serves all runs; what no shape tells is a batch size.
+#[test]
+fn shapes_and_batches_go_together() {
+    let model = op("concat/middle_axis");
+    let wish = RandomInputs {
+        batches: vec![2, 3],
+        ..shaped(&[("y", &[1, 7, 5])])
+    };
+    let sets = drawn(&model, wish);
+    assert_eq!(labels(&sets), ["y=1x7x5, batch 2", "y=1x7x5, batch 3"]);
+    assert_eq!(
+        shapes(&sets),
+        [[&[2, 3, 5], &[1, 7, 5]], [&[3, 3, 5], &[1, 7, 5]]]
+    );
+    let twice = shaped(&[("x", &[1, 3, 5]), ("x", &[2, 3, 5]), ("y", &[1, 7, 5])]);
+    assert_eq!(
+        shapes(&drawn(&model, twice)),
+        [[&[1, 3, 5], &[1, 7, 5]], [&[2, 3, 5], &[1, 7, 5]]]
+    );
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let model = op("concat/middle_axis");
+    for (wish, words) in [
+        (
+            shaped(&[("z", &[1, 3, 5])]),
+            &["`z`", "--shape", "x, y"][..],
+        ),
+        (
+            shaped(&[("x", &[1, 4, 5])]),
+            &["`x`", "[x_dim0, 3, 5]", "[1, 4, 5]"],
+        ),
+        (shaped(&[("x", &[1, 3])]), &["`x`", "[1, 3]"]),
+        (
+            shaped(&[
+                ("x", &[1, 3, 5]),
+                ("x", &[2, 3, 5]),
+                ("y", &[1, 3, 5]),
+                ("y", &[1, 3, 5]),
+                ("y", &[1, 3, 5]),
+            ]),
+            &["`x`", "2 shapes", "3"],
+        ),
+        (
+            shaped(&[("x", &[1, 3, 5])]),
+            &["`y`", "--shape y=1x32x5", "--inputs"],
+        ),
+        (
+            shaped(&[("x", &[usize::MAX, 3, 5]), ("y", &[1, 1, 5])]),
+            &["`x`", "memory"],
+        ),
+        (ranged(&[("z", "0..1")]), &["`z`", "--range"]),
+    ] {
+        let said = refused(&model, &Inputs::Random(wish));
+        for word in words {
+            assert!(said.contains(word), "`{word}` is missing: {said}");
+        }
+    }
+}
+
+#[test]
+fn ranges_hold_every_number() {
+    let values = |name: &str, range: &str| {
+        let wish = RandomInputs {
+            batches: vec![40],
+            ..ranged(&[("x", range)])
+        };
+        let sets = drawn(&op(name), wish);
+        let (_, tensor) = &sets[0].tensors[0];
+        let values = tensor.to_f64_vec();
+        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (tensor.dtype(), low, high)
+    };
+    let (dtype, low, high) = values("add/f64", "-1.5..2");
+    assert!(dtype == DType::F64 && (-1.5..-1.3).contains(&low) && (1.8..2.0).contains(&high));
+    // Integers reach their lowest, and stay below the end.
+    assert_eq!(values("add/i32", "-3..4"), (DType::I32, -3.0, 3.0));
+    assert_eq!(values("add/i64", "7..8"), (DType::I64, 7.0, 7.0));
+    assert_eq!(
+        values("cast/u8_to_f32", "250..256"),
+        (DType::U8, 250.0, 255.0)
+    );
+    assert_eq!(values("cast/bool_to_f32", "1..2"), (DType::Bool, 1.0, 1.0));
+    let (_, low, high) = values("add/i64", "-9e15..9e15");
+    assert!(low < -8e15 && high > 8e15, "{low} {high}");
+}
+
+#[test]
+fn ranges_that_a_type_does_not_hold_are_refused() {
+    for (name, range, word) in [
+        ("add/i64", "0.5..2", "whole"),
+        ("add/i64", "0..1e16", "whole"),
+        ("add/i32", "0..3e9", "2999999999"),
+        ("cast/u8_to_f32", "-1..3", "-1"),
+        ("cast/bool_to_f32", "0..3", "2"),
+    ] {
+        let said = refused(&op(name), &Inputs::Random(ranged(&[("x", range)])));
+        assert!(
+            said.contains(word) && said.contains("`x`"),
+            "{name}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_single_array_is_enough_for_a_single_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.npy");
+    write_npy(&path, &ndarray::arr2(&[[1_i64, 2, 3]])).unwrap();
+    let inputs = Inputs::Files(vec![path.clone()]);
+    let found = sets(op("assign/i64").program(), &inputs).unwrap();
+    let expected = Tensor::from_elements(&[1, 3], vec![1_i64, 2, 3]).unwrap();
+    assert_eq!(found[0].tensors, [("x".to_owned(), expected)]);
+    let said = refused(&op("add/i64"), &inputs);
+    assert!(said.contains(".npz") && said.contains("x, y"), "{said}");
+    for (bytes, word) in [(&b"not an array"[..], "damaged"), (b"", "damaged")] {
+        fs::write(&path, bytes).unwrap();
+        let said = refused(&op("assign/i64"), &inputs);
+        assert!(said.contains(word) && said.contains("x.npy"), "{said}");
+    }
+    let missing = Inputs::Files(vec![folder.path().join("none.npy")]);
+    assert!(refused(&op("assign/i64"), &missing).contains("none.npy"));
+}
+
+fn picture(name: &str) -> PathBuf {
+    fixture("images").join(name)
+}
+
+fn prepared(model: &Model, images: ImageInputs) -> Tensor {
+    let mut found = sets(model.program(), &Inputs::Images(images)).unwrap();
+    found.remove(0).tensors.remove(0).1
+}
+
+/// The pictures that PaddleClas' own operators made, by their settings.
+fn settings(path: &Path) -> [(&'static str, ImageInputs); 3] {
+    let imagenet = ImageInputs::new(vec![path.to_path_buf()]);
+    let half = ImageInputs {
+        mean: [0.5; 3],
+        std: [0.5; 3],
+        ..imagenet.clone()
+    };
+    let whole = ImageInputs {
+        resize_short: Some(32),
+        ..half.clone()
+    };
+    [("imagenet", imagenet), ("half", half), ("whole", whole)]
+}
+
+#[test]
+fn pictures_are_prepared_as_paddleclas_does() {
+    let vit = model(VIT);
+    for name in ["wide.png", "high.png"] {
+        let path = picture(name);
+        for (array, images) in settings(&path) {
+            let golden = read_npz(&picture(&format!("{name}.npz")), &[array]).unwrap();
+            assert!(
+                prepared(&vit, images) == golden[0],
+                "{name}, {array}: not the same to the bit"
+            );
+        }
+    }
+}
+
+/// JPEG decoders may round otherwise.
+#[test]
+fn photographs_are_nearly_what_paddleclas_makes() {
+    let path = picture("wide.jpg");
+    for (array, images) in settings(&path) {
+        let golden = &read_npz(&picture("wide.jpg.npz"), &[array]).unwrap()[0];
+        let unit = f64::from(1.0 / (255.0 * images.std[2]));
+        let found = prepared(&model(VIT), images);
+        assert_eq!(found.shape(), golden.shape());
+        let pairs = found.to_f64_vec().into_iter().zip(golden.to_f64_vec());
+        let largest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(largest < 4.0 * unit, "{array}: {} units", largest / unit);
+    }
+}
+
+#[test]
+fn open_sizes_are_cropped_to_what_is_asked_for() {
+    let images = ImageInputs {
+        crop: Some(20),
+        ..ImageInputs::new(vec![picture("wide.png")])
+    };
+    let nchw = op("transpose/old_four_dims");
+    assert_eq!(prepared(&nchw, images).shape(), [1, 3, 20, 20]);
+}
+
+#[test]
+fn pictures_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.png");
+    let mut bytes = fs::read(picture("wide.png")).unwrap();
+    bytes.truncate(1000);
+    fs::write(&damaged, bytes).unwrap();
+    let text = folder.path().join("text.png");
+    fs::write(&text, "no picture").unwrap();
+    let small = ImageInputs {
+        resize_short: Some(31),
+        ..ImageInputs::new(vec![picture("wide.png")])
+    };
+    let of = |path: &Path| ImageInputs::new(vec![path.to_path_buf()]);
+    let wide = of(&picture("wide.png"));
+    for (model, images, words) in [
+        (model(VIT), small, &["--resize-short", "wide.png"][..]),
+        (model(VIT), of(&damaged), &["damaged.png", "PNG"]),
+        (model(VIT), of(&text), &["text.png", "PNG"]),
+        (model(VIT), of(Path::new("none.png")), &["none.png", "open"]),
+        (op("add/i64"), wide.clone(), &["one input", "2"]),
+        (op("scale/plain"), wide.clone(), &["`x`", "RGB"]),
+        (op("transpose/old_four_dims"), wide, &["--crop"]),
+    ] {
+        let said = refused(&model, &Inputs::Images(images));
+        for word in words {
+            assert!(said.contains(word), "`{word}` is missing: {said}");
+        }
+    }
+}
