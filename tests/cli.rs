@@ -49,6 +49,7 @@ fn help() {
     assert_snapshot!("help", shown("--help", &folder));
     assert_snapshot!("help_convert", shown("convert --help", &folder));
     assert_snapshot!("help_verify", shown("verify --help", &folder));
+    assert_snapshot!("help_bench", shown("bench --help", &folder));
     assert_snapshot!("help_inspect", shown("inspect --help", &folder));
 }
 

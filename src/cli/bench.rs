@@ -19,7 +19,10 @@ use super::{Outcome, Result, convert, interrupt, open, print, print_json};
 ///
 /// The reference interpreter, which runs the Paddle program, is measured beside it; both take turns.
 #[derive(clap::Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(
+    after_long_help = EXAMPLES,
+    mut_arg("batch", |batch| batch.help("The batch sizes of the random inputs [default: 1,4,8]")),
+)]
 pub struct Args {
     /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
     model: PathBuf,

@@ -14,50 +14,19 @@ use paddle2onnx::verify::{
 use super::Result;
 
 /// What to compare, and how closely.
+///
+/// Every argument is in one of the parts: where there are such, clap takes no others into the group
+/// that `convert` ties to --verify.
 #[derive(clap::Args)]
 pub struct Comparing {
     #[command(flatten)]
     random: Random,
 
-    /// Inputs instead of random ones: one .npz per run, with one array per input; or a .npy, for a
-    /// model with one input
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = RANDOM)]
-    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    given: Given,
 
     #[command(flatten)]
-    pictures: Pictures,
-
-    /// Recorded outputs to compare with: one .npz per run, with one array per output
-    #[arg(long, value_name = "FILE.npz", num_args = 1.., conflicts_with_all = RANDOM)]
-    expected: Vec<PathBuf>,
-
-    /// Another side that computes the outputs, for comparison: `paddle` is Paddle Inference itself,
-    /// in the Python of --python
-    #[arg(long, value_name = "SIDE", value_enum)]
-    reference: Option<Witness>,
-
-    /// The Python that has Paddle [default: python3]
-    #[arg(long, value_name = "FILE", requires = "reference")]
-    python: Option<PathBuf>,
-
-    /// Judge by a tolerance instead of the rounding noise: two numbers agree if
-    /// |a - b| ≤ atol + rtol · |b| [default with --rtol: 1e-5]
-    #[arg(long, value_name = "X", value_parser = tolerance)]
-    atol: Option<f64>,
-
-    /// The relative part of the tolerance [default with --atol: 1e-3]
-    #[arg(long, value_name = "X", value_parser = tolerance)]
-    rtol: Option<f64>,
-
-    /// Compare every op as well, each on the operands that the reference has, and show where errors
-    /// grow. Without it, the op to blame is looked for if an output disagrees
-    #[arg(long)]
-    pub per_op: bool,
-
-    /// ONNX Runtime's library, or its folder [default: $ORT_DYLIB_PATH, else beside this program,
-    /// in the system's folders and in Python's packages]
-    #[arg(long, value_name = "FILE")]
-    ort_lib: Option<PathBuf>,
+    judging: Judging,
 }
 
 /// The arguments that mean nothing for inputs which are given.
@@ -88,12 +57,17 @@ pub struct Random {
     range: Vec<Named<Range>>,
 }
 
-/// Which pictures to take as inputs.
+/// Which inputs to take instead.
 #[derive(clap::Args)]
-struct Pictures {
+struct Given {
+    /// Inputs instead of random ones: one .npz per run, with one array per input; or a .npy, for a
+    /// model with one input
+    #[arg(long, value_name = "FILE", num_args = 1.., group = "given", conflicts_with_all = RANDOM)]
+    inputs: Vec<PathBuf>,
+
     /// Pictures (PNG or JPEG) instead of random inputs, one run each, prepared as PaddleClas does
     /// for evaluation; the report shows the top 5 classes of all sides
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = RANDOM, conflicts_with = "inputs")]
+    #[arg(long, value_name = "FILE", num_args = 1.., group = "given", conflicts_with_all = RANDOM)]
     image: Vec<PathBuf>,
 
     /// What to resize the short side of pictures to [default: 256 for a model of 224, the same ratio
@@ -118,6 +92,42 @@ struct Pictures {
     /// Names of classes, one per line, as in PaddleClas' imagenet1k_label_list.txt
     #[arg(long, value_name = "FILE", requires = "image")]
     labels: Option<PathBuf>,
+}
+
+/// What to hold the outputs against, and how closely.
+#[derive(clap::Args)]
+struct Judging {
+    /// Recorded outputs to compare with: one .npz per run, with one array per output
+    #[arg(long, value_name = "FILE.npz", num_args = 1.., requires = "given")]
+    expected: Vec<PathBuf>,
+
+    /// Another side that computes the outputs, for comparison: `paddle` is Paddle Inference itself,
+    /// in the Python of --python
+    #[arg(long, value_name = "SIDE", value_enum)]
+    reference: Option<Witness>,
+
+    /// The Python that has Paddle [default: python3]
+    #[arg(long, value_name = "FILE", requires = "reference")]
+    python: Option<PathBuf>,
+
+    /// Judge by a tolerance instead of the rounding noise: two numbers agree if
+    /// |a - b| ≤ atol + rtol · |b| [default with --rtol: 1e-5]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    atol: Option<f64>,
+
+    /// The relative part of the tolerance [default with --atol: 1e-3]
+    #[arg(long, value_name = "X", value_parser = tolerance)]
+    rtol: Option<f64>,
+
+    /// Compare every op as well, each on the operands that the reference has, and show where errors
+    /// grow. Without it, the op to blame is looked for if an output disagrees
+    #[arg(long)]
+    per_op: bool,
+
+    /// ONNX Runtime's library, or its folder [default: $ORT_DYLIB_PATH, else beside this program,
+    /// in the system's folders and in Python's packages]
+    #[arg(long, value_name = "FILE")]
+    ort_lib: Option<PathBuf>,
 }
 
 /// A side beyond the two that always take part.
@@ -208,22 +218,26 @@ fn deviation(text: &str) -> Result<[f32; 3], String> {
 impl Comparing {
     /// Finds ONNX Runtime, without which there is nothing to compare.
     pub fn require_runtime(&self) -> Result<OnnxRuntime> {
-        Ok(OnnxRuntime::load(self.ort_lib.as_deref())?)
+        Ok(OnnxRuntime::load(self.judging.ort_lib.as_deref())?)
     }
 
     /// What the library is to do.
     pub fn options(&self) -> VerifyOptions {
-        let python = self.python.clone().unwrap_or_else(|| "python3".into());
+        let judging = &self.judging;
+        let python = judging.python.clone().unwrap_or_else(|| "python3".into());
+        let random = || Inputs::Random(self.random.inputs(&DEFAULT_BATCHES));
         VerifyOptions {
-            inputs: self.inputs(),
-            expected: self.expected.clone(),
-            paddle: self.reference.map(|Witness::Paddle| python),
-            tolerance: self.tolerance(),
-            per_op: self.per_op,
-            ort_lib: self.ort_lib.clone(),
+            inputs: self.given.inputs().unwrap_or_else(random),
+            expected: judging.expected.clone(),
+            paddle: judging.reference.map(|Witness::Paddle| python),
+            tolerance: judging.tolerance(),
+            per_op: judging.per_op,
+            ort_lib: judging.ort_lib.clone(),
         }
     }
+}
 
+impl Judging {
     /// None if neither part is given.
     fn tolerance(&self) -> Option<Tolerance> {
         let default = Tolerance::default();
@@ -231,16 +245,6 @@ impl Comparing {
             atol: self.atol.unwrap_or(default.atol),
             rtol: self.rtol.unwrap_or(default.rtol),
         })
-    }
-
-    fn inputs(&self) -> Inputs {
-        if !self.inputs.is_empty() {
-            return Inputs::Files(self.inputs.clone());
-        }
-        if !self.pictures.image.is_empty() {
-            return Inputs::Images(self.pictures.inputs());
-        }
-        Inputs::Random(self.random.inputs(&DEFAULT_BATCHES))
     }
 }
 
@@ -266,16 +270,23 @@ impl Random {
     }
 }
 
-impl Pictures {
-    fn inputs(&self) -> ImageInputs {
-        ImageInputs {
+impl Given {
+    /// None if the inputs are to be drawn.
+    fn inputs(&self) -> Option<Inputs> {
+        if !self.inputs.is_empty() {
+            return Some(Inputs::Files(self.inputs.clone()));
+        }
+        if self.image.is_empty() {
+            return None;
+        }
+        Some(Inputs::Images(ImageInputs {
             paths: self.image.clone(),
             resize_short: self.resize_short.map(NonZeroUsize::get),
             crop: self.crop.map(NonZeroUsize::get),
             mean: self.mean.unwrap_or(ImageInputs::MEAN),
             std: self.std.unwrap_or(ImageInputs::STD),
             labels: self.labels.clone(),
-        }
+        }))
     }
 }
 

@@ -21,9 +21,9 @@ use super::{Outcome, Result, complain, interrupt, open, print, print_json, rende
 #[derive(clap::Args)]
 #[command(
     after_long_help = EXAMPLES,
-    mut_group("Comparing", |group| group.requires("verify")),
+    mut_group("Judging", |group| group.requires("verify")),
     mut_group("Random", |group| group.requires("verify")),
-    mut_group("Pictures", |group| group.requires("verify")),
+    mut_group("Given", |group| group.requires("verify")),
 )]
 pub struct Args {
     /// The program, or the folder with it

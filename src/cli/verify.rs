@@ -155,12 +155,13 @@ pub fn compare(model: &Model, onnx: &Path, comparing: &Comparing, per_op: bool) 
     interrupt::check()?;
     let line = Line::stages();
     let say = |stage: &str| line.say(stage.to_owned());
+    let options = comparing.options();
     Ok(paddle2onnx::verify::verify(
         model,
         onnx,
         &VerifyOptions {
-            per_op: per_op || comparing.per_op,
-            ..comparing.options()
+            per_op: per_op || options.per_op,
+            ..options
         },
         &say,
     )?)
