@@ -139,6 +139,15 @@ fn shapes_and_batches_go_together() {
     );
 }
 
+/// A batch size would make no difference.
+#[test]
+fn fixed_shapes_are_one_run() {
+    let found = |name| drawn(&op(name), RandomInputs::default());
+    let sets = found("divide/i32_signs");
+    assert_eq!(labels(&sets), ["x=9, y=9"]);
+    assert_eq!(labels(&found("stack/scalars")), ["x=scalar, y=scalar"]);
+}
+
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let model = op("concat/middle_axis");

@@ -24,7 +24,7 @@ const LARGEST_EXACT: f64 = (1_u64 << 53) as f64;
 /// program ties them, and one of `batches` as their first extent if that is open otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RandomInputs {
-    /// The batch sizes, one run each.
+    /// The batch sizes, one run each. A model whose inputs are of fixed shapes runs once.
     pub batches: Vec<usize>,
     /// Shapes by input name. Several of one input make several runs; the first shapes of all
     /// inputs make the first run. An input with one shape has it in all runs.
@@ -119,11 +119,18 @@ fn runs(inputs: &[&Value], wish: &RandomInputs) -> Result<Vec<Shapes>> {
     let mut runs = Vec::new();
     for given in given_shapes(inputs, wish)? {
         let (shapes, uses_batch) = resolve(inputs, &given, 1)?;
-        let label = shapes_label(inputs, &given);
-        if !uses_batch && !label.is_empty() {
+        if !uses_batch {
+            let all: Vec<_> = shapes.iter().map(|shape| Some(shape.as_slice())).collect();
+            let shown = if given.iter().any(Option::is_some) {
+                &given
+            } else {
+                &all
+            };
+            let label = shapes_label(inputs, shown);
             runs.push(Shapes { label, shapes });
             continue;
         }
+        let label = shapes_label(inputs, &given);
         for batch in &wish.batches {
             let (shapes, _) = resolve(inputs, &given, *batch)?;
             let batch = format!("batch {batch}");
@@ -190,7 +197,12 @@ fn check_shape(value: &Value, shape: &[usize]) -> Result<()> {
 fn shapes_label(inputs: &[&Value], given: &[Option<&[usize]>]) -> String {
     let parts = inputs.iter().zip(given).filter_map(|(value, shape)| {
         let extents: Vec<String> = shape.as_ref()?.iter().map(usize::to_string).collect();
-        Some(format!("{}={}", value.name, extents.join("x")))
+        let extents = if extents.is_empty() {
+            "scalar".to_owned()
+        } else {
+            extents.join("x")
+        };
+        Some(format!("{}={extents}", value.name))
     });
     parts.collect::<Vec<_>>().join(", ")
 }
