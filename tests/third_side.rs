@@ -178,8 +178,8 @@ fn paddle_is_a_third_side() {
     assert_eq!(verified["paddle"], "9.8.7");
     assert_eq!(verified["parity"], true);
     let comparisons = verified["runs"][0]["outputs"][0]["comparisons"].as_array();
-    let against: Vec<&Value> = comparisons.unwrap().iter().map(|c| &c["against"]).collect();
-    assert_eq!(against, ["reference", "paddle", "paddle"]);
+    let sides: Vec<&Value> = comparisons.unwrap().iter().map(|c| &c["side"]).collect();
+    assert_eq!(sides, ["onnx_runtime", "reference", "paddle"]);
 
     let vit = fixture(VIT);
     let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
@@ -190,7 +190,7 @@ fn paddle_is_a_third_side() {
     assert_eq!(question, read_npz(&vit.join("batch1.npz"), &["x"]).unwrap());
 
     let text = shown(WITH_PADDLE, &folder);
-    assert!(text.contains("runtime / Paddle  "), "{text}");
+    assert!(text.contains("Paddle / exact  "), "{text}");
     assert!(text.contains("\nPaddle 9.8.7 took part.\n"), "{text}");
 }
 
