@@ -201,15 +201,14 @@ fn verdict(text: &mut String, report: &Report) {
         Some(Tolerance { atol, rtol }) => format!("atol {atol:e}, rtol {rtol:e}"),
         None => format!("within {NOISE_MULTIPLE} × the rounding noise"),
     };
+    let paddle = report.paddle.as_ref();
+    let paddle = paddle.map_or_else(String::new, |version| format!(", Paddle {version}"));
     let _ = writeln!(
         text,
-        "{style}{word}{style:#} ({criterion})\npaddle2onnx-rs {}, ONNX Runtime {}",
+        "{style}{word}{style:#} ({criterion})\npaddle2onnx-rs {}, ONNX Runtime {}{paddle}",
         env!("CARGO_PKG_VERSION"),
         report.onnx_runtime
     );
-    if let Some(paddle) = &report.paddle {
-        let _ = writeln!(text, "Paddle {paddle} took part.");
-    }
 }
 
 #[cfg(test)]

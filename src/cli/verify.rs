@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
-use paddle2onnx::verify::{About, Report, VerifyOptions, html};
+use paddle2onnx::verify::{About, Report, html};
 use paddle2onnx::{DEFAULT_OPSET, Model, OPSETS, Weights};
 use serde::Serialize;
 
@@ -155,14 +155,7 @@ pub fn compare(model: &Model, onnx: &Path, comparing: &Comparing, per_op: bool) 
     interrupt::check()?;
     let line = Line::stages();
     let say = |stage: &str| line.say(stage.to_owned());
-    let options = comparing.options();
-    Ok(paddle2onnx::verify::verify(
-        model,
-        onnx,
-        &VerifyOptions {
-            per_op: per_op || options.per_op,
-            ..options
-        },
-        &say,
-    )?)
+    let mut options = comparing.options();
+    options.per_op |= per_op;
+    Ok(paddle2onnx::verify::verify(model, onnx, &options, &say)?)
 }

@@ -3,7 +3,6 @@
 //! Python runs a small script in a process of its own. Inputs go to its stdin and outputs come
 //! from its stdout, as NumPy archives, so that there are no files to leave behind.
 
-use std::collections::VecDeque;
 use std::io::{Cursor, ErrorKind, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -28,7 +27,7 @@ pub(super) struct Computed {
     /// Paddle's version.
     pub version: String,
     /// The outputs of each run, in the program's order.
-    pub runs: VecDeque<Vec<Tensor>>,
+    pub runs: Vec<Vec<Tensor>>,
 }
 
 /// Computes the outputs with these names for all sets, in one process.
@@ -129,12 +128,12 @@ fn outputs(python: &Path, archive: &[u8], runs: usize, names: &[&str]) -> Result
     let version = read(&["version"])?.remove(0).to_le_bytes();
     let mut computed = Computed {
         version: String::from_utf8_lossy(&version).into_owned(),
-        runs: VecDeque::with_capacity(runs),
+        runs: Vec::with_capacity(runs),
     };
     for run in 0..runs {
         let names: Vec<String> = names.iter().map(|name| format!("{run}/{name}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        computed.runs.push_back(read(&names)?);
+        computed.runs.push(read(&names)?);
     }
     Ok(computed)
 }

@@ -52,7 +52,7 @@ impl Sides {
         if let Some(python) = &options.paddle {
             progress("running Paddle");
             let results = paddle::run(python, model.files(), sets, &names_given)?;
-            witnesses.push((Side::Paddle, results.runs.into_iter().collect()));
+            witnesses.push((Side::Paddle, results.runs));
             paddle_version = Some(results.version);
         }
         progress("opening the ONNX model");
