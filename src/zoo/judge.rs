@@ -30,6 +30,20 @@ struct Verification {
     parity: bool,
     onnx_runtime: String,
     runs: Vec<Run>,
+    per_op: Option<PerOp>,
+}
+
+/// The search for the op to blame.
+#[derive(Deserialize)]
+struct PerOp {
+    culprit: Option<Culprit>,
+}
+
+#[derive(Deserialize)]
+struct Culprit {
+    index: u64,
+    op: String,
+    place: String,
 }
 
 #[derive(Deserialize)]
@@ -239,8 +253,15 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
         0 => String::new(),
         others => format!(", and {others} more"),
     };
+    let culprit = verification
+        .per_op
+        .as_ref()
+        .and_then(|found| found.culprit.as_ref());
+    let culprit = culprit.map_or_else(String::new, |Culprit { index, op, place }| {
+        format!("; the op to blame is op {index}, `{op}` ({place})")
+    });
     Some(format!(
-        "no parity: {}, `{}`, {}: {distance}{others}",
+        "no parity: {}, `{}`, {}: {distance}{others}{culprit}",
         pair.title(),
         output.name,
         run.inputs

@@ -11,7 +11,7 @@ use glob::Pattern;
 use super::settings::{BaselineLimits, File, Limits, Table};
 use crate::error::{Error, Result};
 use crate::lower::{DEFAULT_OPSET, OPSETS};
-use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED, Tolerance};
+use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED};
 
 /// Names of programs that say nothing of the model, which its folder then names.
 const MEANINGLESS_NAMES: [&str; 3] = ["inference", "model", "__model__"];
@@ -51,8 +51,10 @@ pub enum Expectation {
     Parity {
         /// What to compute.
         source: Source,
-        /// When two numbers agree.
-        tolerance: Tolerance,
+        /// The absolute part of the tolerance; None of both if the rounding noise decides.
+        atol: Option<f64>,
+        /// The relative part.
+        rtol: Option<f64>,
         /// What else is asked for.
         limits: Limits,
     },
@@ -286,21 +288,10 @@ impl Entry<'_> {
                 message: self.table.fails_with.clone(),
             });
         }
-        let default = Tolerance::default();
         Ok(Expectation::Parity {
             source: self.source(model, words)?,
-            tolerance: Tolerance {
-                atol: self
-                    .table
-                    .atol
-                    .or(self.defaults.atol)
-                    .unwrap_or(default.atol),
-                rtol: self
-                    .table
-                    .rtol
-                    .or(self.defaults.rtol)
-                    .unwrap_or(default.rtol),
-            },
+            atol: self.table.atol.or(self.defaults.atol),
+            rtol: self.table.rtol.or(self.defaults.rtol),
             limits: self.table.limits.or(&self.defaults.limits),
         })
     }

@@ -258,12 +258,15 @@ fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
         command.arg("--params").arg(params);
     }
     if let Expectation::Parity {
-        source, tolerance, ..
+        source, atol, rtol, ..
     } = &task.expectation
     {
         command.arg("--verify");
-        command.arg("--atol").arg(tolerance.atol.to_string());
-        command.arg("--rtol").arg(tolerance.rtol.to_string());
+        for (argument, value) in [("--atol", atol), ("--rtol", rtol)] {
+            if let Some(value) = value {
+                command.arg(argument).arg(value.to_string());
+            }
+        }
         if let Some(library) = options.ort_lib {
             command.arg("--ort-lib").arg(library);
         }
