@@ -356,9 +356,19 @@ fn what_takes_too_long_is_ended() {
             .all(|(_, status)| *status == "timed_out"),
         "{report}"
     );
-    for wrong in ["0", "-1", "x", "inf"] {
-        let ran = zoo(&manifest, &format!("--timeout={wrong}"));
-        assert_eq!(ran.code, Some(2), "{ran}");
+    for wrong in [
+        "--timeout=0",
+        "--timeout=-1",
+        "--timeout=x",
+        "--timeout=inf",
+        "--jobs=0",
+    ] {
+        let ran = zoo(&manifest, wrong);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(2), ""),
+            "{wrong}: {ran}"
+        );
     }
 }
 
