@@ -11,7 +11,6 @@ use glob::Pattern;
 use super::settings::{BaselineLimits, File, Limits, Table};
 use crate::error::{Error, Result};
 use crate::lower::{DEFAULT_OPSET, OPSETS};
-use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED};
 
 /// Names of programs that say nothing of the model, which its folder then names.
 const MEANINGLESS_NAMES: [&str; 3] = ["inference", "model", "__model__"];
@@ -70,12 +69,18 @@ pub enum Expectation {
 /// What the models are run on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// Random inputs.
+    /// Random inputs, as the arguments of `verify` choose them; the defaults are its own.
     Random {
-        /// One run for each of these batch sizes.
+        /// One run for each of these batch sizes, as far as shapes leave them open.
         batches: Vec<usize>,
+        /// Shapes of inputs, as in `x=1x3x224x224`.
+        shapes: Vec<String>,
+        /// Ranges of inputs, as in `ids=0..1000`.
+        ranges: Vec<String>,
+        /// The distribution of inputs without a range.
+        distribution: Option<String>,
         /// The seed.
-        seed: u64,
+        seed: Option<u64>,
     },
     /// Recorded inputs, one run per file, and recorded outputs, unless there are none.
     Files {
@@ -306,9 +311,18 @@ impl Entry<'_> {
         if !table.has_files() {
             let batches = table.batches.as_ref().or(self.defaults.batches.as_ref());
             let batches = batches.map(|given| given.iter().map(|batch| batch.get()).collect());
+            let list = |own: &Option<Vec<String>>, default: &Option<Vec<String>>| {
+                own.clone().or_else(|| default.clone()).unwrap_or_default()
+            };
+            let distribution = table.distribution.as_ref();
             return Ok(Source::Random {
-                batches: batches.unwrap_or_else(|| DEFAULT_BATCHES.to_vec()),
-                seed: table.seed.or(self.defaults.seed).unwrap_or(DEFAULT_SEED),
+                batches: batches.unwrap_or_default(),
+                shapes: list(&table.shapes, &self.defaults.shapes),
+                ranges: list(&table.ranges, &self.defaults.ranges),
+                distribution: distribution
+                    .or(self.defaults.distribution.as_ref())
+                    .cloned(),
+                seed: table.seed.or(self.defaults.seed),
             });
         }
         let folder = if model.is_dir() {

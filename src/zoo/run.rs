@@ -279,10 +279,29 @@ fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
 
 fn runs(command: &mut Command, source: &Source) {
     match source {
-        Source::Random { batches, seed } => {
-            let batches: Vec<String> = batches.iter().map(usize::to_string).collect();
-            command.arg("--batch").arg(batches.join(","));
-            command.arg("--seed").arg(seed.to_string());
+        Source::Random {
+            batches,
+            shapes,
+            ranges,
+            distribution,
+            seed,
+        } => {
+            if !batches.is_empty() {
+                let batches: Vec<String> = batches.iter().map(usize::to_string).collect();
+                command.arg("--batch").arg(batches.join(","));
+            }
+            for shape in shapes {
+                command.arg("--shape").arg(shape);
+            }
+            for range in ranges {
+                command.arg("--range").arg(range);
+            }
+            if let Some(distribution) = distribution {
+                command.arg("--distribution").arg(distribution);
+            }
+            if let Some(seed) = seed {
+                command.arg("--seed").arg(seed.to_string());
+            }
         }
         Source::Files { inputs, expected } => {
             command.arg("--inputs").args(inputs);

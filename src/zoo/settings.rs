@@ -31,6 +31,9 @@ pub(super) struct Table {
     pub inputs: Option<Vec<String>>,
     pub expected: Option<Vec<String>>,
     pub batches: Option<Vec<NonZeroUsize>>,
+    pub shapes: Option<Vec<String>>,
+    pub ranges: Option<Vec<String>>,
+    pub distribution: Option<String>,
     pub seed: Option<u64>,
     pub atol: Option<f64>,
     pub rtol: Option<f64>,
@@ -62,14 +65,19 @@ impl Table {
 
     /// Whether inputs are drawn at random in a way of its own.
     pub fn has_random(&self) -> bool {
-        self.batches.is_some() || self.seed.is_some()
+        self.batches.is_some()
+            || self.shapes.is_some()
+            || self.ranges.is_some()
+            || self.distribution.is_some()
+            || self.seed.is_some()
     }
 
     /// What is wrong with the values of its keys, other than their types.
     pub fn problem(&self) -> Option<String> {
         if self.has_files() && self.has_random() {
             return Some(
-                "`inputs` and `expected` name the runs, so `batches` and `seed` have no meaning"
+                "`inputs` and `expected` name the runs, so `batches`, `shapes`, `ranges`, \
+                 `distribution` and `seed` have no meaning"
                     .into(),
             );
         }
@@ -91,6 +99,8 @@ impl Table {
             ("inputs", self.inputs.as_ref().map(Vec::len)),
             ("expected", self.expected.as_ref().map(Vec::len)),
             ("batches", self.batches.as_ref().map(Vec::len)),
+            ("shapes", self.shapes.as_ref().map(Vec::len)),
+            ("ranges", self.ranges.as_ref().map(Vec::len)),
         ];
         let (key, _) = lists.into_iter().find(|(_, length)| *length == Some(0))?;
         Some(format!("`{key}` is empty"))
