@@ -1,7 +1,7 @@
 //! A report as a page.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use super::report::{Agreement, ModelResult, Report, Status};
 use crate::html::{escape, page};
@@ -216,7 +216,10 @@ fn environment(body: &mut String, report: &Report, made: SystemTime) {
         .memory
         .map(|bytes| format!("{:.1} GB", bytes as f64 / 1e9));
     let fields = [
-        ("date", Some(date(made))),
+        (
+            "date",
+            Some(humantime::format_rfc3339_seconds(made).to_string()),
+        ),
         ("paddle2onnx-rs", Some(report.program.clone())),
         ("ONNX Runtime", report.onnx_runtime.clone()),
         ("system", Some(report.machine.system.clone())),
@@ -228,53 +231,4 @@ fn environment(body: &mut String, report: &Report, made: SystemTime) {
         put!(body, "<dt>{label}</dt><dd>{}</dd>", escape(text));
     }
     put!(body, "</dl>");
-}
-
-/// The day and minute in UTC, as in `2026-11-24 11:30 UTC`. Times before 1970 are that.
-fn date(time: SystemTime) -> String {
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let (days, minutes) = (seconds / 86_400, seconds % 86_400 / 60);
-    // Days are counted from 1 March of year 0, so that leap days come last in a year; eras are
-    // the 400 years after which the calendar repeats.
-    let day = days + 719_468;
-    let (era, day) = (day / 146_097, day % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 {
-        (era * 400 + year, month + 3)
-    } else {
-        (era * 400 + year + 1, month - 9)
-    };
-    format!(
-        "{year}-{month:02}-{day:02} {:02}:{:02} UTC",
-        minutes / 60,
-        minutes % 60
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn dates() {
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00 UTC"),
-            (951_782_399, "2000-02-28 23:59 UTC"),
-            (951_782_400, "2000-02-29 00:00 UTC"),
-            (1_709_251_199, "2024-02-29 23:59 UTC"),
-            (1_767_225_599, "2025-12-31 23:59 UTC"),
-            (1_795_519_800, "2026-11-24 11:30 UTC"),
-            (4_107_542_400, "2100-03-01 00:00 UTC"),
-        ] {
-            let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(date(time), expected, "{seconds}");
-        }
-    }
 }
