@@ -138,6 +138,31 @@ fn results_as_json() {
     assert_eq!(kept, names.map(|name| format!("{name}-opset17.onnx")));
 }
 
+/// As many runs as shapes, with as many rows of results as the batches have together.
+#[test]
+fn random_inputs_have_the_shapes_that_are_asked_for() {
+    let folder = folder();
+    let text = format!(
+        "[[model]]\npath = 'FIXTURES/{VIT}'\nshapes = ['x=4x3x32x32', 'x=2x3x32x32']\n\
+         ranges = ['x=-1..1']\nseed = 3\n"
+    );
+    let manifest = manifest(folder.path(), &text);
+    let ran = zoo(&manifest, "--json");
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(json(&ran)["results"][0]["pairs"][0]["argmax_rows"], 6);
+    fs::write(
+        &manifest,
+        fs::read_to_string(&manifest)
+            .unwrap()
+            .replace("'x=4", "'y=4"),
+    )
+    .unwrap();
+    let ran = zoo(&manifest, "--json");
+    assert_eq!(ran.code, Some(1), "{ran}");
+    let message = json(&ran)["results"][0]["message"].to_string();
+    assert!(message.contains("there is no input `y`"), "{message}");
+}
+
 #[test]
 fn models_are_selected_by_name() {
     let folder = folder();
