@@ -135,7 +135,7 @@ fn run_models(args: &Run) -> Result<Outcome> {
                 report.compare(baseline, &manifest);
             }
             if let Some(file) = junit {
-                file.finish(&zoo::junit(&report))?;
+                file.finish(&zoo::junit(&report)?)?;
             }
             if let Some(file) = html {
                 file.finish(&zoo::html(&report, SystemTime::now()))?;

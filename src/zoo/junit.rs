@@ -1,83 +1,62 @@
 //! A report in the XML of JUnit, which CI systems show as tests.
 
-use std::fmt::Write;
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
 
 use super::report::{ModelResult, Report, Status};
-use crate::html::escape;
+use crate::error::{Error, Result};
 
 /// The report as XML: one test case per model and opset.
-pub fn junit(report: &Report) -> String {
-    let cases = report.results.len();
-    let skipped = report.count(Status::ExpectedFailure);
-    let (mut failures, mut errors) = (0, 0);
-    let mut body = String::new();
+pub fn junit(report: &Report) -> Result<String> {
+    let mut suite = TestSuite::new("zoo");
+    suite.set_time(seconds(report.seconds));
     for result in &report.results {
         let regressions = report.regressions.iter();
         let worse = regressions.filter(|r| r.name == result.name && r.opset == result.opset);
         let worse: Vec<&str> = worse
             .map(|regression| regression.message.as_str())
             .collect();
-        let outcome = outcome(result, &worse);
-        match outcome {
-            Outcome::Failure(_) => failures += 1,
-            Outcome::Error(_) => errors += 1,
-            Outcome::Success | Outcome::Skipped(_) => {}
+        let mut case = TestCase::new(result.title(), status(result, &worse));
+        case.set_classname("zoo").set_time(seconds(result.seconds));
+        if !result.stderr.is_empty() {
+            case.set_system_err(&result.stderr);
         }
-        case(&mut body, result, &outcome);
+        suite.add_test_case(case);
     }
-    let seconds = report.seconds;
-    let counts = format!(
-        "tests=\"{cases}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
-         time=\"{seconds:.3}\""
-    );
-    format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <testsuites name=\"paddle2onnx-rs zoo\" {counts}>\n\
-         <testsuite name=\"zoo\" {counts}>\n{body}</testsuite>\n</testsuites>\n"
-    )
+    let mut xml = quick_junit::Report::new("paddle2onnx-rs zoo");
+    xml.set_time(seconds(report.seconds)).add_test_suite(suite);
+    xml.to_string()
+        .map_err(|e| Error::internal(format!("the report can't be written as XML: {e}")))
 }
 
-enum Outcome {
-    Success,
-    Skipped(String),
-    Failure(String),
-    Error(String),
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-fn outcome(result: &ModelResult, worse: &[&str]) -> Outcome {
-    match result.status {
-        Status::Passed if worse.is_empty() => Outcome::Success,
-        Status::Passed => {
-            Outcome::Failure(format!("worse than the baseline: {}", worse.join("; ")))
-        }
-        Status::ExpectedFailure => Outcome::Skipped(format!("fails: {}", result.message)),
-        Status::Failed | Status::UnexpectedPass => Outcome::Failure(result.message.clone()),
-        Status::Crashed | Status::TimedOut => {
-            Outcome::Error(format!("{}: {}", result.status.label(), result.message))
-        }
-    }
-}
-
-/// Writing to a string can't fail.
-fn case(body: &mut String, result: &ModelResult, outcome: &Outcome) {
-    let (name, seconds) = (escape(&result.title()), result.seconds);
-    let _ = write!(
-        body,
-        "<testcase classname=\"zoo\" name=\"{name}\" time=\"{seconds:.3}\""
-    );
-    let (element, message) = match outcome {
-        Outcome::Success => {
-            body.push_str("/>\n");
-            return;
-        }
-        Outcome::Skipped(message) => ("skipped", message),
-        Outcome::Failure(message) => ("failure", message),
-        Outcome::Error(message) => ("error", message),
+fn status(result: &ModelResult, worse: &[&str]) -> TestCaseStatus {
+    let failed = |kind, message: String| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_message(message);
+        status
     };
-    let message = escape(message);
-    let _ = writeln!(body, ">\n<{element} message=\"{message}\"/>");
-    if !result.stderr.is_empty() {
-        let _ = writeln!(body, "<system-err>{}</system-err>", escape(&result.stderr));
+    match result.status {
+        Status::Passed if worse.is_empty() => TestCaseStatus::success(),
+        Status::Passed => failed(
+            NonSuccessKind::Failure,
+            format!("worse than the baseline: {}", worse.join("; ")),
+        ),
+        Status::ExpectedFailure => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(format!("fails: {}", result.message));
+            status
+        }
+        Status::Failed | Status::UnexpectedPass => {
+            failed(NonSuccessKind::Failure, result.message.clone())
+        }
+        Status::Crashed | Status::TimedOut => failed(
+            NonSuccessKind::Error,
+            format!("{}: {}", result.status.label(), result.message),
+        ),
     }
-    body.push_str("</testcase>\n");
 }
