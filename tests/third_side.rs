@@ -10,39 +10,11 @@ use insta::assert_snapshot;
 use ndarray_npy::NpzWriter;
 use paddle2onnx::verify::read_npz;
 use serde_json::Value;
-use support::command::{Ran, command_with_runtime, is_refusal, run, stable};
+use support::command::is_refusal;
 use support::fixture;
-use tempfile::TempDir;
+use support::shell::{VIT, folder, json, paddle2onnx, shown};
 
-const VIT: &str = "paddle-2.6.2/vit/ViT_base_patch16_224";
 const OUTPUT: &str = "save_infer_model/scale_0.tmp_0";
-
-/// `VIT` stands for the model of that name, `IMAGES` for the folder of pictures, `DIR` for `folder`.
-fn paddle2onnx(arguments: &str, folder: &Path) -> Ran {
-    let words = arguments.split_ascii_whitespace().map(|word| {
-        word.replace("VIT", fixture(VIT).to_str().unwrap())
-            .replace("IMAGES", fixture("images").to_str().unwrap())
-            .replace("DIR", folder.to_str().unwrap())
-    });
-    run(command_with_runtime(words))
-}
-
-fn shown(arguments: &str, folder: &TempDir) -> String {
-    let ran = paddle2onnx(arguments, folder.path());
-    stable(
-        &ran,
-        &[(folder.path(), "[DIR]"), (&fixture(""), "[FIXTURES]/")],
-    )
-}
-
-fn json(ran: &Ran) -> Value {
-    assert_eq!(ran.stderr, "", "{ran}");
-    serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran}"))
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
 
 /// Names for the eleven classes of the small model.
 fn write_labels(folder: &Path) {

@@ -8,6 +8,7 @@ pub mod mutate;
 pub mod mutate_onnx;
 pub mod mutate_pir;
 pub mod onnx;
+pub mod shell;
 
 use std::fs;
 use std::path::{Path, PathBuf};
