@@ -7,9 +7,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use insta::assert_snapshot;
-use paddle2onnx::{DEFAULT_OPSET, Model, Weights};
+use paddle2onnx::{ConvertOptions, Format, Model};
+use support::onnx::decode;
 use support::onnx::proto::{GraphProto, NodeProto};
-use support::onnx::{convert, decode};
 use support::{fixture, programs};
 
 /// Cases that Paddle 3 writes as another program: it flattens the operands of `mul` by reshapes,
@@ -19,9 +19,14 @@ const OTHER_PROGRAMS: [&str; 1] = ["matmul/mul_x_two"];
 /// The graph of a program, with the names of tensors replaced by their order and without those of
 /// nodes. The names of inputs stay: callers know them.
 fn nameless(program: &Path) -> GraphProto {
+    nameless_with(program, None)
+}
+
+fn nameless_with(program: &Path, params: Option<&Path>) -> GraphProto {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("model.onnx");
-    convert(program, &onnx, DEFAULT_OPSET, Weights::Inline);
+    let model = Model::open(program, params).unwrap();
+    model.convert(&onnx, &ConvertOptions::default()).unwrap();
     let mut graph = decode(&onnx).graph.unwrap();
     let mut names: HashMap<String, String> = HashMap::from([(String::new(), String::new())]);
     for input in &graph.input {
@@ -88,6 +93,23 @@ fn vision_transformers() {
             if let Some(difference) = difference(&expected, &graph) {
                 panic!("{} in {other}: {difference}", name.display());
             }
+        }
+    }
+}
+
+/// Paddle 3.0, 3.1 and 3.2 write earlier versions of PIR. Version 0 was never released.
+#[test]
+fn versions_of_pir() {
+    let vit = fixture("paddle-3.3.1/vit/ViT_base_patch16_224");
+    let expected = nameless(&vit);
+    let params = vit.join("inference.pdiparams");
+    for version in 1..=3 {
+        let program = fixture(&format!("pir_versions/{version}.json"));
+        let model = Model::open(&program, Some(&params)).unwrap();
+        assert_eq!(model.format(), Format::Pir { version });
+        let graph = nameless_with(&program, Some(&params));
+        if let Some(difference) = difference(&expected, &graph) {
+            panic!("version {version}: {difference}");
         }
     }
 }
