@@ -76,11 +76,9 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[Form::legacy(&["assign"], &[From::Slot("X")], &["Out"])],
         // What is overwritten is an operand.
-        pir: &[Form::pir(
-            &["assign_out_"],
-            &["x", "output"],
-            &[From::Slot("x")],
-        )],
+        pir: &[
+            Form::pir(&["assign_out_"], &["x", "output"], &[From::Slot("x")]).overwriting("output"),
+        ],
         accuracy: Accuracy::Exact,
         parse: Assign::parse,
     },
@@ -90,7 +88,7 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[Form::legacy(&["assign_value"], &[], &["Out"]).rewriting(merge_values)],
         pir: &[
-            Form::pir(&["assign_value_"], &["output"], &[]),
+            Form::pir(&["assign_value_"], &["output"], &[]).overwriting("output"),
             Form::pir(&["full_int_array"], &[], &[])
                 .renaming(&[("value", "values")])
                 .rewriting(int_array),

@@ -9,7 +9,7 @@ use crate::program::ValueId;
 /// The definition of one op: everything that the crate knows of it.
 pub(crate) struct OpDef {
     /// The PHI name. Programs of Paddle 3 spell the op so, with a `_` behind it where the result
-    /// overwrites an operand.
+    /// overwrites the first operand.
     pub name: &'static str,
     /// The tensors (and shapes, axes and scalars that may be tensors) of the PHI signature, in its
     /// order.
@@ -73,6 +73,8 @@ pub(crate) struct Form {
     pub operands: &'static [From],
     /// Names for the operands of a PIR op, which have positions alone.
     pub positions: &'static [&'static str],
+    /// The operand that a PIR op overwrites with its result.
+    pub overwritten: Option<&'static str>,
     /// The slots of the results, in PHI's order. Other slots are not computed.
     pub results: &'static [&'static str],
     /// Attributes whose PHI name differs, as (this form's, PHI's).
@@ -122,6 +124,7 @@ impl Form {
             names,
             operands,
             positions: &[],
+            overwritten: None,
             results,
             renamed: &[],
             ignored: &[],
@@ -138,6 +141,11 @@ impl Form {
         let mut form = Self::legacy(names, operands, &[]);
         form.positions = positions;
         form
+    }
+
+    pub const fn overwriting(mut self, operand: &'static str) -> Self {
+        self.overwritten = Some(operand);
+        self
     }
 
     pub const fn renaming(mut self, renamed: &'static [(&'static str, &'static str)]) -> Self {

@@ -5,6 +5,7 @@
 //! to `fixtures/op_cases/`.
 
 mod activation;
+mod batch_norm;
 mod conv;
 mod creation;
 mod def;
@@ -34,6 +35,7 @@ use crate::tensor::display_shape;
 /// All families.
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
+    batch_norm::OPS,
     conv::OPS,
     creation::OPS,
     elementwise::OPS,

@@ -1,4 +1,4 @@
-//! Normalisation.
+//! Layer normalisation.
 
 use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
@@ -125,7 +125,7 @@ impl Function for LayerNorm {
 }
 
 /// The array in `tensor`, of the element type of `like`.
-fn same_type<'t, T: Element>(
+pub(super) fn same_type<'t, T: Element>(
     tensor: &'t Tensor,
     _like: &crate::tensor::Array<T>,
 ) -> Result<&'t crate::tensor::Array<T>> {

@@ -1,6 +1,6 @@
-//! Kernels that normalise along the last axes: softmax and layer normalisation.
+//! Kernels that normalise: softmax, layer and batch normalisation.
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn};
 use rayon::prelude::*;
 
 use super::real::Real;
@@ -30,6 +30,48 @@ fn softmax_row<T: Real>(row: &mut [T]) {
     for x in row {
         *x = *x * scale;
     }
+}
+
+/// What batch normalisation knows of each channel.
+pub(crate) struct Statistics<T> {
+    pub mean: Vec<T>,
+    pub variance: Vec<T>,
+    /// 1 for all if absent.
+    pub scale: Option<Vec<T>>,
+    /// 0 for all if absent.
+    pub bias: Option<Vec<T>>,
+    pub epsilon: f64,
+}
+
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, with the channels along `axis`.
+pub(crate) fn batch_norm<T: Real>(
+    x: &Array<T>,
+    of: &Statistics<T>,
+    axis: usize,
+) -> Result<ArrayD<T>> {
+    let channels = x.shape()[axis];
+    let lengths = [
+        Some(&of.mean),
+        Some(&of.variance),
+        of.scale.as_ref(),
+        of.bias.as_ref(),
+    ];
+    if let Some(other) = lengths.into_iter().flatten().find(|v| v.len() != channels) {
+        return Err(Error::malformed(format!(
+            "a parameter has {} elements for {channels} channels",
+            other.len()
+        )));
+    }
+    let mut result = x.as_standard_layout().into_owned();
+    let epsilon = T::from_f64(of.epsilon);
+    for (channel, mut lane) in result.axis_iter_mut(Axis(axis)).enumerate() {
+        let scale = of.scale.as_ref().map_or(T::one(), |scale| scale[channel]);
+        let bias = of.bias.as_ref().map_or(T::zero(), |bias| bias[channel]);
+        let factor = scale / (of.variance[channel] + epsilon).sqrt();
+        let offset = bias - of.mean[channel] * factor;
+        lane.mapv_inplace(|x| x * factor + offset);
+    }
+    Ok(result)
 }
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias` over all axes from `axis` on; `scale` and

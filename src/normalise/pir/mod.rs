@@ -342,12 +342,17 @@ impl Reader {
             Some(form) => forms::emit(&mut self.builder, def, form, spelled)?,
             None => forms::emit_plain(&mut self.builder, def, spelled)?,
         };
-        if op.name.ends_with('_') {
-            let overwritten = positions.iter().position(|name| *name == "output");
-            let operand = op.operands.get(overwritten.unwrap_or(0));
-            if let (Some(operand), [id]) = (operand, ids.as_slice()) {
-                self.numbers.overwrite(operand.number, *id);
-            }
+        let overwritten = match form {
+            Some(form) => form.overwritten,
+            None => positions
+                .first()
+                .copied()
+                .filter(|_| op.name.ends_with('_')),
+        };
+        let position = overwritten.and_then(|name| positions.iter().position(|p| *p == name));
+        let operand = position.and_then(|position| op.operands.get(position));
+        if let (Some(operand), [id]) = (operand, ids.as_slice()) {
+            self.numbers.overwrite(operand.number, *id);
         }
         self.bind(op, def.results.len(), ids)
     }
