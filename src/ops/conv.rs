@@ -34,12 +34,12 @@ const fn convolution(name: &'static str, legacy: &'static [Form]) -> OpDef {
 }
 
 /// Where a channels-last image has its axes, seen from a channels-first one, and back.
-const TO_CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
-const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+pub(super) const TO_CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+pub(super) const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 
 /// What surrounds the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Padding {
+pub(super) enum Padding {
     /// Zeros before and after each axis.
     Explicit([[usize; 2]; 2]),
     /// As many as make the output `⌈extent / stride⌉` long, the odd one behind. Dilation counts as
@@ -102,16 +102,7 @@ impl Conv2d {
     fn window(&self, image: [usize; 2], kernel: [usize; 2]) -> Window {
         let pads = match self.padding {
             Padding::Explicit(pads) => pads,
-            Padding::Same => {
-                let same = |axis: usize| {
-                    let steps = image[axis].div_ceil(self.strides[axis]);
-                    let covered = steps.saturating_sub(1).saturating_mul(self.strides[axis]);
-                    let covered = covered.saturating_add(kernel[axis]);
-                    let total = covered.saturating_sub(image[axis]);
-                    [total / 2, total - total / 2]
-                };
-                [same(0), same(1)]
-            }
+            Padding::Same => [0, 1].map(|axis| same(image[axis], kernel[axis], self.strides[axis])),
         };
         Window {
             kernel,
@@ -233,7 +224,15 @@ impl Function for Conv2d {
     }
 }
 
-fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
+/// The zeros before and after an axis with which a window fits as often as there are strides.
+pub(super) fn same(image: usize, kernel: usize, stride: usize) -> [usize; 2] {
+    let steps = image.div_ceil(stride);
+    let covered = steps.saturating_sub(1).saturating_mul(stride);
+    let total = covered.saturating_add(kernel).saturating_sub(image);
+    [total / 2, total - total / 2]
+}
+
+pub(super) fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
     let algorithm: String = op.attr_or("padding_algorithm", "EXPLICIT".to_owned())?;
     let paddings: Vec<i64> = op.attr_or("paddings", vec![0, 0])?;
     match algorithm.as_str() {
@@ -251,11 +250,11 @@ fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
 }
 
 /// A number of Paddle's, which has 32 bits for it.
-fn pixels(value: i64) -> Option<usize> {
+pub(super) fn pixels(value: i64) -> Option<usize> {
     usize::try_from(i32::try_from(value).ok()?).ok()
 }
 
-fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
+pub(super) fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
     let values: Vec<i64> = op.attr_or(name, vec![1, 1])?;
     let positive = values
         .iter()
@@ -270,7 +269,7 @@ fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
         })
 }
 
-fn channels_last(op: &mut OpReader<'_>) -> Result<bool> {
+pub(super) fn channels_last(op: &mut OpReader<'_>) -> Result<bool> {
     let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
     match format.as_str() {
         // AnyLayout is what Paddle 1.x wrote for its only layout.

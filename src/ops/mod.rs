@@ -15,6 +15,7 @@ mod join;
 mod matmul;
 mod norm;
 mod operator;
+mod pool;
 mod reader;
 mod reshape;
 mod scale;
@@ -43,6 +44,7 @@ static FAMILIES: &[&[OpDef]] = &[
     join::OPS,
     matmul::OPS,
     norm::OPS,
+    pool::OPS,
     reshape::OPS,
     scale::OPS,
     shape::OPS,

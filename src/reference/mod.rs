@@ -9,6 +9,7 @@ mod interpreter;
 pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod normalize;
+pub(crate) mod pool;
 mod real;
 mod values;
 

@@ -233,7 +233,7 @@ impl Comparison<'_> {
         let statistics = |id: &ValueId| Some(Statistics::of(name(*id), step.tensor(*id)?));
         let operands = step.op.operands.iter().flat_map(Operand::values);
         // The result that is off, as a rule the only one.
-        let position = worst_result(step, found, exact);
+        let (position, _) = worst_result(step, found, exact);
         let result = step.op.results.get(position);
         let (found, exact) = (found.get(position), exact.get(position));
         let label = result.map_or("", |id| name(*id));
@@ -272,16 +272,19 @@ fn own_error(step: &Step<'_>, exact: &[Tensor], found: &Result<Vec<Tensor>>) -> 
             };
         }
     };
-    let position = worst_result(step, found, exact);
-    judge(step, position, found, exact)
+    worst_result(step, found, exact).1
 }
 
-/// The first result that does not agree, else the first of all.
-fn worst_result(step: &Step<'_>, found: &[Tensor], exact: &[Tensor]) -> usize {
-    let mut positions = 0..step.op.results.len();
-    positions
-        .find(|position| !judge(step, *position, found, exact).agrees)
-        .unwrap_or(0)
+/// The first result that does not agree, else the first of all, and its error.
+fn worst_result(step: &Step<'_>, found: &[Tensor], exact: &[Tensor]) -> (usize, OwnError) {
+    let first = judge(step, 0, found, exact);
+    if !first.agrees {
+        return (0, first);
+    }
+    let others = 1..step.op.results.len();
+    let mut others = others.map(|position| (position, judge(step, position, found, exact)));
+    let wrong = others.find(|(_, error)| !error.agrees);
+    wrong.unwrap_or((0, first))
 }
 
 fn judge(step: &Step<'_>, position: usize, found: &[Tensor], exact: &[Tensor]) -> OwnError {
