@@ -15,6 +15,7 @@ mod join;
 mod matmul;
 mod norm;
 mod operator;
+mod parametric;
 mod pool;
 mod reader;
 mod reshape;
@@ -44,6 +45,7 @@ static FAMILIES: &[&[OpDef]] = &[
     join::OPS,
     matmul::OPS,
     norm::OPS,
+    parametric::OPS,
     pool::OPS,
     reshape::OPS,
     scale::OPS,

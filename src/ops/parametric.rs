@@ -1,0 +1,167 @@
+//! Activations with parameters of their own.
+//!
+//! Paddle: `phi/kernels/activation_kernel.h`, functors in `phi/kernels/funcs/activation_functor.h`.
+
+use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::operator::{Fact, Facts, Function, Parsed};
+use super::reader::OpReader;
+use crate::error::Result;
+use crate::lower::{Lowering, NodeAttr, TensorId};
+use crate::program::ValueId;
+use crate::reference::{Real, Values, map, with_real};
+use crate::tensor::Tensor;
+
+pub(super) const OPS: &[OpDef] = &[
+    activation("relu6", &[form(&["relu6"])], |op| {
+        let limit = op.attr_or("threshold", 6.0)?;
+        parsed(op, Curve::Clipped { limit })
+    }),
+    activation(
+        "leaky_relu",
+        &[form(&["leaky_relu"]).renaming(&[("alpha", "negative_slope")])],
+        |op| {
+            let slope = op.attr_or("negative_slope", 0.02)?;
+            parsed(op, Curve::Leaky { slope })
+        },
+    ),
+    activation("hardsigmoid", &[form(&["hard_sigmoid"])], |op| {
+        let curve = Curve::HardSigmoid {
+            slope: op.attr_or("slope", 0.2)?,
+            offset: op.attr_or("offset", 0.5)?,
+        };
+        parsed(op, curve)
+    }),
+    activation("hardswish", &[form(&["hard_swish"])], |op| {
+        let curve = Curve::HardSwish {
+            limit: op.attr_or("threshold", 6.0)?,
+            scale: op.attr_or("scale", 6.0)?,
+            offset: op.attr_or("offset", 3.0)?,
+        };
+        parsed(op, curve)
+    }),
+    activation("swish", &[form(&["swish"])], |op| {
+        let beta = op.attr_or("beta", 1.0)?;
+        parsed(op, Curve::Swish { beta })
+    }),
+    activation("silu", &[form(&["silu"])], |op| {
+        parsed(op, Curve::Swish { beta: 1.0 })
+    }),
+];
+
+const fn form(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[From::Slot("X")], &["Out"])
+}
+
+const fn activation(
+    name: &'static str,
+    legacy: &'static [Form],
+    parse: fn(&mut OpReader<'_>) -> Parsed,
+) -> OpDef {
+    OpDef {
+        name,
+        operands: &[Arg::Tensor("x")],
+        results: &["out"],
+        legacy,
+        pir: &[],
+        accuracy: Accuracy::Accumulated,
+        parse,
+    }
+}
+
+fn parsed(op: &mut OpReader<'_>, curve: Curve) -> Parsed {
+    let x = op.operand("x")?;
+    Ok(Box::new(Activation { x, curve }))
+}
+
+/// What an activation makes of a number.
+#[derive(Debug, Clone, Copy)]
+enum Curve {
+    /// `min(max(x, 0), limit)`
+    Clipped { limit: f64 },
+    /// `x` if it is positive, else `slope · x`
+    Leaky { slope: f64 },
+    /// `min(max(slope · x + offset, 0), 1)`
+    HardSigmoid { slope: f64, offset: f64 },
+    /// `x · min(max(x + offset, 0), limit) / scale`
+    HardSwish { limit: f64, scale: f64, offset: f64 },
+    /// `x · sigmoid(beta · x)`
+    Swish { beta: f64 },
+}
+
+impl Curve {
+    fn at<T: Real>(self, x: T) -> T {
+        let real = T::from_f64;
+        let clip = |x: T, limit: f64| x.max(T::zero()).min(real(limit));
+        match self {
+            Curve::Clipped { limit } => clip(x, limit),
+            Curve::Leaky { slope } if x < T::zero() => x * real(slope),
+            Curve::Leaky { .. } => x,
+            Curve::HardSigmoid { slope, offset } => clip(x * real(slope) + real(offset), 1.0),
+            Curve::HardSwish {
+                limit,
+                scale,
+                offset,
+            } => x * clip(x + real(offset), limit) / real(scale),
+            Curve::Swish { beta } => x / (T::one() + (-x * real(beta)).exp()),
+        }
+    }
+}
+
+struct Activation {
+    x: ValueId,
+    curve: Curve,
+}
+
+impl Function for Activation {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::new(facts.dtype(self.x), facts.shape(self.x).to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let dtype = g.dtype(self.x);
+        let clip = |g: &mut Lowering<'_>, x: TensorId, limit: f64| {
+            let (zero, limit) = (g.scalar(dtype, 0.0), g.scalar(dtype, limit));
+            g.node("Clip", &[x, zero, limit], [])
+        };
+        let float = |value: f64| NodeAttr::Float(value as f32);
+        Ok(match self.curve {
+            Curve::Clipped { limit } => clip(g, x, limit),
+            Curve::Leaky { slope } => g.node("LeakyRelu", &[x], [("alpha", float(slope))]),
+            Curve::HardSigmoid { slope, offset } => {
+                let attrs = [("alpha", float(slope)), ("beta", float(offset))];
+                g.node("HardSigmoid", &[x], attrs)
+            }
+            // Exactly these are ONNX's.
+            Curve::HardSwish {
+                limit: 6.0,
+                scale: 6.0,
+                offset: 3.0,
+            } => g.node("HardSwish", &[x], []),
+            Curve::HardSwish {
+                limit,
+                scale,
+                offset,
+            } => {
+                let (offset, scale) = (g.scalar(dtype, offset), g.scalar(dtype, scale));
+                let moved = g.node("Add", &[x, offset], []);
+                let gate = clip(g, moved, limit);
+                let product = g.node("Mul", &[x, gate], []);
+                g.node("Div", &[product, scale], [])
+            }
+            Curve::Swish { beta } => {
+                let mut inner = x;
+                if beta != 1.0 {
+                    let beta = g.scalar(dtype, beta);
+                    inner = g.node("Mul", &[x, beta], []);
+                }
+                let gate = g.node("Sigmoid", &[inner], []);
+                g.node("Mul", &[x, gate], [])
+            }
+        })
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        with_real!(values.get(self.x)?, x => map::map(x, |x| self.curve.at(x)))
+    }
+}
