@@ -5,7 +5,7 @@
 use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_real};
@@ -32,12 +32,16 @@ pub(super) const OPS: &[OpDef] = &[
         parsed(op, curve)
     }),
     activation("hardswish", &[form(&["hard_swish"])], |op| {
-        let curve = Curve::HardSwish {
-            limit: op.attr_or("threshold", 6.0)?,
-            scale: op.attr_or("scale", 6.0)?,
-            offset: op.attr_or("offset", 3.0)?,
-        };
-        parsed(op, curve)
+        // Paddle 2.6 ignores other numbers, and Paddle 3 has no place for them.
+        for (name, fixed) in [("threshold", 6.0), ("scale", 6.0), ("offset", 3.0)] {
+            let value: f64 = op.attr_or(name, fixed)?;
+            if value != fixed {
+                return Err(Error::unsupported(format!(
+                    "a {name} of {value}, which Paddle's versions take differently"
+                )));
+            }
+        }
+        parsed(op, Curve::HardSwish)
     }),
     activation("swish", &[form(&["swish"])], |op| {
         let beta = op.attr_or("beta", 1.0)?;
@@ -82,8 +86,8 @@ enum Curve {
     Leaky { slope: f64 },
     /// `min(max(slope · x + offset, 0), 1)`
     HardSigmoid { slope: f64, offset: f64 },
-    /// `x · min(max(x + offset, 0), limit) / scale`
-    HardSwish { limit: f64, scale: f64, offset: f64 },
+    /// `x · min(max(x + 3, 0), 6) / 6`
+    HardSwish,
     /// `x · sigmoid(beta · x)`
     Swish { beta: f64 },
 }
@@ -97,11 +101,7 @@ impl Curve {
             Curve::Leaky { slope } if x < T::zero() => x * real(slope),
             Curve::Leaky { .. } => x,
             Curve::HardSigmoid { slope, offset } => clip(x * real(slope) + real(offset), 1.0),
-            Curve::HardSwish {
-                limit,
-                scale,
-                offset,
-            } => x * clip(x + real(offset), limit) / real(scale),
+            Curve::HardSwish => x * clip(x + real(3.0), 6.0) / real(6.0),
             Curve::Swish { beta } => x / (T::one() + (-x * real(beta)).exp()),
         }
     }
@@ -120,35 +120,18 @@ impl Function for Activation {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
         let dtype = g.dtype(self.x);
-        let clip = |g: &mut Lowering<'_>, x: TensorId, limit: f64| {
-            let (zero, limit) = (g.scalar(dtype, 0.0), g.scalar(dtype, limit));
-            g.node("Clip", &[x, zero, limit], [])
-        };
         let float = |value: f64| NodeAttr::Float(value as f32);
         Ok(match self.curve {
-            Curve::Clipped { limit } => clip(g, x, limit),
+            Curve::Clipped { limit } => {
+                let (zero, limit) = (g.scalar(dtype, 0.0), g.scalar(dtype, limit));
+                g.node("Clip", &[x, zero, limit], [])
+            }
             Curve::Leaky { slope } => g.node("LeakyRelu", &[x], [("alpha", float(slope))]),
             Curve::HardSigmoid { slope, offset } => {
                 let attrs = [("alpha", float(slope)), ("beta", float(offset))];
                 g.node("HardSigmoid", &[x], attrs)
             }
-            // Exactly these are ONNX's.
-            Curve::HardSwish {
-                limit: 6.0,
-                scale: 6.0,
-                offset: 3.0,
-            } => g.node("HardSwish", &[x], []),
-            Curve::HardSwish {
-                limit,
-                scale,
-                offset,
-            } => {
-                let (offset, scale) = (g.scalar(dtype, offset), g.scalar(dtype, scale));
-                let moved = g.node("Add", &[x, offset], []);
-                let gate = clip(g, moved, limit);
-                let product = g.node("Mul", &[x, gate], []);
-                g.node("Div", &[product, scale], [])
-            }
+            Curve::HardSwish => g.node("HardSwish", &[x], []),
             Curve::Swish { beta } => {
                 let mut inner = x;
                 if beta != 1.0 {
