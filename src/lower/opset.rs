@@ -40,6 +40,27 @@ impl Lowering<'_> {
         self.node("Mul", &[product, half], [])
     }
 
+    /// A Reduce node over some axes, or all. All but ReduceSum have an attribute for them before
+    /// opset 18.
+    pub fn reduce(
+        &mut self,
+        op_type: &'static str,
+        x: TensorId,
+        axes: &[usize],
+        keepdims: bool,
+    ) -> TensorId {
+        let keepdims = ("keepdims", NodeAttr::Int(keepdims.into()));
+        let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
+        if axes.is_empty() {
+            return self.node(op_type, &[x], [keepdims]);
+        }
+        if self.opset < 18 && op_type != "ReduceSum" {
+            return self.node(op_type, &[x], [("axes", NodeAttr::Ints(axes)), keepdims]);
+        }
+        let axes = self.vector(&axes);
+        self.node(op_type, &[x, axes], [keepdims])
+    }
+
     /// The parts of `x` along `axis`, of these extents.
     pub fn split(&mut self, x: TensorId, extents: &[i64], axis: i64) -> Vec<TensorId> {
         let parts = self.vector(extents);

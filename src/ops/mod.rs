@@ -18,6 +18,7 @@ mod operator;
 mod parametric;
 mod pool;
 mod reader;
+mod reduce;
 mod reshape;
 mod scale;
 mod shape;
@@ -47,6 +48,7 @@ static FAMILIES: &[&[OpDef]] = &[
     norm::OPS,
     parametric::OPS,
     pool::OPS,
+    reduce::OPS,
     reshape::OPS,
     scale::OPS,
     shape::OPS,

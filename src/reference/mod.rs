@@ -11,6 +11,7 @@ pub(crate) mod matmul;
 pub(crate) mod normalize;
 pub(crate) mod pool;
 mod real;
+pub(crate) mod reduce;
 mod values;
 
 pub use interpreter::Reference;

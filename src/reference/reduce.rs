@@ -1,0 +1,55 @@
+//! Reductions along axes.
+
+use ndarray::{ArrayD, IxDyn};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::tensor::{Array, Element};
+
+/// `f` of the elements along `axes`, for each position on the other axes, which stay in their order.
+pub(crate) fn reduce<T: Element>(
+    x: &Array<T>,
+    axes: &[usize],
+    f: impl Fn(&[T]) -> T + Sync + Send,
+) -> Result<ArrayD<T>> {
+    let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
+    let shape: Vec<usize> = kept.iter().map(|axis| x.shape()[*axis]).collect();
+    let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
+    let lanes = x.view().permuted_axes(order);
+    let lanes = lanes.as_standard_layout();
+    let elements = lanes
+        .as_slice()
+        .ok_or_else(|| Error::internal("an array is not contiguous"))?;
+    let extent: usize = axes.iter().map(|axis| x.shape()[*axis]).product();
+    if extent == 0 {
+        return Err(Error::unsupported("a reduction over no elements"));
+    }
+    let results = elements.par_chunks_exact(extent).map(f).collect();
+    ArrayD::from_shape_vec(IxDyn(&shape), results)
+        .map_err(|_| Error::internal("a reduction lost elements"))
+}
+
+/// The sum. It is taken in f64: the reference should add no noise of its own.
+pub(crate) fn sum_real<T: Element>(lane: &[T]) -> T {
+    T::from_f64(lane.iter().map(|x| x.to_f64()).sum())
+}
+
+/// The mean, by a sum in f64 as well.
+pub(crate) fn mean<T: Element>(lane: &[T]) -> T {
+    T::from_f64(lane.iter().map(|x| x.to_f64()).sum::<f64>() / lane.len() as f64)
+}
+
+/// The sum, which wraps.
+pub(crate) fn sum_integer<T: Element>(lane: &[T]) -> T {
+    let sum = lane.iter().map(|x| x.to_i64());
+    T::from_i64(sum.fold(0, i64::wrapping_add))
+}
+
+/// The element that `goes_before` all others; the first of those that are tied.
+pub(crate) fn extreme<T: Element>(goes_before: impl Fn(&T, &T) -> bool) -> impl Fn(&[T]) -> T {
+    move |lane| {
+        let best = lane.iter().copied();
+        best.reduce(|best, x| if goes_before(&x, &best) { x } else { best })
+            .unwrap_or_default()
+    }
+}
