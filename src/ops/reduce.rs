@@ -19,12 +19,9 @@ pub(super) const OPS: &[OpDef] = &[
         Accuracy::Accumulated,
         |op| Reduce::parse(op, Kind::Mean),
     ),
-    reduction(
-        "sum",
-        &[form(&["reduce_sum"])],
-        Accuracy::Accumulated,
-        |op| Reduce::parse(op, Kind::Sum),
-    ),
+    reduction("sum", &[SUM], Accuracy::Accumulated, |op| {
+        Reduce::parse(op, Kind::Sum)
+    }),
     reduction("max", &[form(&["reduce_max"])], Accuracy::Exact, |op| {
         Reduce::parse(op, Kind::Max)
     }),
@@ -43,10 +40,15 @@ const OPERANDS: &[From] = &[
 
 const fn form(names: &'static [&'static str]) -> Form {
     Form::legacy(names, OPERANDS, &["Out"])
-        .renaming(&[("keep_dim", "keepdim"), ("out_dtype", "dtype")])
-        .ignoring(&["in_dtype"])
+        .renaming(&[("keep_dim", "keepdim")])
+        .ignoring(&["in_dtype", "out_dtype"])
         .rewriting(all_axes)
 }
+
+/// A sum alone heeds the type that is stated.
+const SUM: Form = form(&["reduce_sum"])
+    .renaming(&[("keep_dim", "keepdim"), ("out_dtype", "dtype")])
+    .ignoring(&["in_dtype"]);
 
 const fn reduction(
     name: &'static str,
