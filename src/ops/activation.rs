@@ -28,11 +28,13 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("exp", &[plain(&["exp"])], unary::<Exp>),
 ];
 
-const fn plain(names: &'static [&'static str]) -> Form {
+/// An op type of which only the name differs.
+pub(super) const fn plain(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[From::Slot("X")], &["Out"])
 }
 
-const fn of_x(
+/// An op on one tensor that gives one of the same shape.
+pub(super) const fn of_x(
     name: &'static str,
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,

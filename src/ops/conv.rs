@@ -1,6 +1,7 @@
 //! Convolution.
 
 use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::image::{Layout, Padding, pixels, positive_pair, same};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -33,20 +34,6 @@ const fn convolution(name: &'static str, legacy: &'static [Form]) -> OpDef {
     }
 }
 
-/// Where a channels-last image has its axes, seen from a channels-first one, and back.
-pub(super) const TO_CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
-pub(super) const TO_CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
-
-/// What surrounds the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Padding {
-    /// Zeros before and after each axis.
-    Explicit([[usize; 2]; 2]),
-    /// As many as make the output `⌈extent / stride⌉` long, the odd one behind. Dilation counts as
-    /// 1 here, as in Paddle.
-    Same,
-}
-
 /// A two-dimensional convolution without a bias: `input` is `[n, c, h, w]` (or `[n, h, w, c]`),
 /// `filter` `[o, c / groups, kh, kw]` in either layout.
 ///
@@ -59,12 +46,12 @@ struct Conv2d {
     dilations: [usize; 2],
     padding: Padding,
     groups: usize,
-    channels_last: bool,
+    layout: Layout,
 }
 
 impl Conv2d {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let padding = padding(op)?;
+        let padding = Padding::parse(op)?;
         let dilations = match padding {
             Padding::Same => {
                 op.ignore("dilations");
@@ -82,21 +69,8 @@ impl Conv2d {
             groups: pixels(groups)
                 .filter(|groups| *groups > 0)
                 .ok_or_else(|| Error::malformed(format!("{groups} groups")))?,
-            channels_last: channels_last(op)?,
+            layout: Layout::parse(op)?,
         }))
-    }
-
-    /// The image's extents in a channels-first order.
-    fn image<T: Clone>(&self, shape: &[T]) -> Result<[T; 4]> {
-        let shape: [T; 4] = shape
-            .to_vec()
-            .try_into()
-            .map_err(|_| Error::malformed(format!("rank {} where 4 is due", shape.len())))?;
-        Ok(if self.channels_last {
-            TO_CHANNELS_FIRST.map(|axis| shape[axis].clone())
-        } else {
-            shape
-        })
     }
 
     fn window(&self, image: [usize; 2], kernel: [usize; 2]) -> Window {
@@ -121,17 +95,10 @@ impl Conv2d {
 
     fn convolve<T: Real>(&self, x: &Array<T>, filter: &Array<T>) -> Result<Array<T>> {
         let kernel = self.kernel(filter.shape())?;
-        let [_, _, h, w] = self.image(x.shape())?;
-        let mut x = x.clone();
-        if self.channels_last {
-            x = x.permuted_axes(TO_CHANNELS_FIRST.as_slice());
-        }
+        let [_, _, h, w] = self.layout.extents(x.shape())?;
+        let x = self.layout.view_from(x.clone());
         let result = conv2d(&x, filter, self.window([h, w], kernel), self.groups)?;
-        Ok(if self.channels_last {
-            result.permuted_axes(TO_CHANNELS_LAST.as_slice()).into()
-        } else {
-            result.into()
-        })
+        Ok(self.layout.view_to(result.into()))
     }
 
     /// The extents of one output axis.
@@ -147,7 +114,7 @@ impl Conv2d {
 
 impl Function for Conv2d {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let [n, c, h, w] = self.image(facts.shape(self.input))?;
+        let [n, c, h, w] = self.layout.extents(facts.shape(self.input))?;
         let [o, group_channels, kh, kw] = facts.shape(self.filter) else {
             return Err(Error::malformed("a filter without four axes"));
         };
@@ -168,40 +135,23 @@ impl Function for Conv2d {
             )));
         }
         let (h, w) = (self.output(0, &h, kh)?, self.output(1, &w, kw)?);
-        let shape = if self.channels_last {
-            vec![n, h, w, o.clone()]
-        } else {
-            vec![n, o.clone(), h, w]
-        };
+        let shape = self.layout.shape([n, o.clone(), h, w]);
         Ok(Fact::new(facts.dtype(self.input), shape))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let mut x = g.value(self.input)?;
+        let x = g.value(self.input)?;
+        let x = self.layout.lower_from(g, x);
         let filter = g.value(self.filter)?;
-        if self.channels_last {
-            x = g.transpose(x, &TO_CHANNELS_FIRST);
-        }
         let pair = |values: [usize; 2]| NodeAttr::Ints(values.map(|v| v as i64).to_vec());
-        let padding = match self.padding {
-            Padding::Explicit([[top, bottom], [left, right]]) => {
-                let pads = [top, left, bottom, right].map(|pad| pad as i64);
-                ("pads", NodeAttr::Ints(pads.to_vec()))
-            }
-            Padding::Same => ("auto_pad", NodeAttr::String("SAME_UPPER")),
-        };
         let attrs = [
             ("strides", pair(self.strides)),
             ("dilations", pair(self.dilations)),
             ("group", NodeAttr::Int(self.groups as i64)),
-            padding,
+            self.padding.attr(),
         ];
         let y = g.node("Conv", &[x, filter], attrs);
-        Ok(if self.channels_last {
-            g.transpose(y, &TO_CHANNELS_LAST)
-        } else {
-            y
-        })
+        Ok(self.layout.lower_to(g, y))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
@@ -221,60 +171,5 @@ impl Function for Conv2d {
             Some(count) if facts.is_parameter(self.filter) => Macs::Weighted(count),
             Some(count) => Macs::Activations(count),
         }
-    }
-}
-
-/// The zeros before and after an axis with which a window fits as often as there are strides.
-pub(super) fn same(image: usize, kernel: usize, stride: usize) -> [usize; 2] {
-    let steps = image.div_ceil(stride);
-    let covered = steps.saturating_sub(1).saturating_mul(stride);
-    let total = covered.saturating_add(kernel).saturating_sub(image);
-    [total / 2, total - total / 2]
-}
-
-pub(super) fn padding(op: &mut OpReader<'_>) -> Result<Padding> {
-    let algorithm: String = op.attr_or("padding_algorithm", "EXPLICIT".to_owned())?;
-    let paddings: Vec<i64> = op.attr_or("paddings", vec![0, 0])?;
-    match algorithm.as_str() {
-        "SAME" => return Ok(Padding::Same),
-        "VALID" => return Ok(Padding::Explicit([[0; 2]; 2])),
-        "EXPLICIT" => {}
-        other => return Err(Error::unsupported(format!("padding_algorithm {other:?}"))),
-    }
-    let pads: Option<Vec<usize>> = paddings.iter().map(|pad| pixels(*pad)).collect();
-    match pads.as_deref() {
-        Some(&[h, w]) => Ok(Padding::Explicit([[h; 2], [w; 2]])),
-        Some(&[top, bottom, left, right]) => Ok(Padding::Explicit([[top, bottom], [left, right]])),
-        _ => Err(Error::malformed(format!("paddings {paddings:?}"))),
-    }
-}
-
-/// A number of Paddle's, which has 32 bits for it.
-pub(super) fn pixels(value: i64) -> Option<usize> {
-    usize::try_from(i32::try_from(value).ok()?).ok()
-}
-
-pub(super) fn positive_pair(op: &mut OpReader<'_>, name: &str) -> Result<[usize; 2]> {
-    let values: Vec<i64> = op.attr_or(name, vec![1, 1])?;
-    let positive = values
-        .iter()
-        .map(|value| pixels(*value).filter(|value| *value > 0))
-        .collect::<Option<Vec<usize>>>();
-    positive
-        .and_then(|values| values.try_into().ok())
-        .ok_or_else(|| {
-            Error::malformed(format!(
-                "{name} {values:?} where two positive numbers are due"
-            ))
-        })
-}
-
-pub(super) fn channels_last(op: &mut OpReader<'_>) -> Result<bool> {
-    let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
-    match format.as_str() {
-        // AnyLayout is what Paddle 1.x wrote for its only layout.
-        "NCHW" | "AnyLayout" => Ok(false),
-        "NHWC" => Ok(true),
-        other => Err(Error::unsupported(format!("data_format {other:?}"))),
     }
 }

@@ -11,6 +11,7 @@ mod creation;
 mod def;
 mod elementwise;
 mod expand;
+mod image;
 mod join;
 mod matmul;
 mod norm;

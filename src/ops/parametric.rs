@@ -2,7 +2,8 @@
 //!
 //! Paddle: `phi/kernels/activation_kernel.h`, functors in `phi/kernels/funcs/activation_functor.h`.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::activation::{of_x, plain};
+use super::def::OpDef;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -12,26 +13,26 @@ use crate::reference::{Real, Values, map, with_real};
 use crate::tensor::Tensor;
 
 pub(super) const OPS: &[OpDef] = &[
-    activation("relu6", &[form(&["relu6"])], |op| {
+    of_x("relu6", &[plain(&["relu6"])], |op| {
         let limit = op.attr_or("threshold", 6.0)?;
         parsed(op, Curve::Clipped { limit })
     }),
-    activation(
+    of_x(
         "leaky_relu",
-        &[form(&["leaky_relu"]).renaming(&[("alpha", "negative_slope")])],
+        &[plain(&["leaky_relu"]).renaming(&[("alpha", "negative_slope")])],
         |op| {
             let slope = op.attr_or("negative_slope", 0.02)?;
             parsed(op, Curve::Leaky { slope })
         },
     ),
-    activation("hardsigmoid", &[form(&["hard_sigmoid"])], |op| {
+    of_x("hardsigmoid", &[plain(&["hard_sigmoid"])], |op| {
         let curve = Curve::HardSigmoid {
             slope: op.attr_or("slope", 0.2)?,
             offset: op.attr_or("offset", 0.5)?,
         };
         parsed(op, curve)
     }),
-    activation("hardswish", &[form(&["hard_swish"])], |op| {
+    of_x("hardswish", &[plain(&["hard_swish"])], |op| {
         // Paddle 2.6 ignores other numbers, and Paddle 3 has no place for them.
         for (name, fixed) in [("threshold", 6.0), ("scale", 6.0), ("offset", 3.0)] {
             let value: f64 = op.attr_or(name, fixed)?;
@@ -43,34 +44,14 @@ pub(super) const OPS: &[OpDef] = &[
         }
         parsed(op, Curve::HardSwish)
     }),
-    activation("swish", &[form(&["swish"])], |op| {
+    of_x("swish", &[plain(&["swish"])], |op| {
         let beta = op.attr_or("beta", 1.0)?;
         parsed(op, Curve::Swish { beta })
     }),
-    activation("silu", &[form(&["silu"])], |op| {
+    of_x("silu", &[plain(&["silu"])], |op| {
         parsed(op, Curve::Swish { beta: 1.0 })
     }),
 ];
-
-const fn form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, &[From::Slot("X")], &["Out"])
-}
-
-const fn activation(
-    name: &'static str,
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
-}
 
 fn parsed(op: &mut OpReader<'_>, curve: Curve) -> Parsed {
     let x = op.operand("x")?;

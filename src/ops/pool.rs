@@ -1,10 +1,7 @@
 //! Pooling.
 
-use super::conv::{
-    Padding, TO_CHANNELS_FIRST, TO_CHANNELS_LAST, channels_last, padding, pixels, positive_pair,
-    same,
-};
 use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::image::{Layout, Padding, pixels, positive_pair, same};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -61,7 +58,7 @@ struct Pool2d {
     padding: Padding,
     ceil_mode: bool,
     exclusive: bool,
-    channels_last: bool,
+    layout: Layout,
 }
 
 impl Pool2d {
@@ -90,32 +87,11 @@ impl Pool2d {
                 (false, false) => Extent::Kernel,
             },
             strides: positive_pair(op, "strides")?,
-            padding: padding(op)?,
+            padding: Padding::parse(op)?,
             ceil_mode: op.attr_or("ceil_mode", false)?,
             exclusive: op.attr_or("exclusive", true)?,
-            channels_last: channels_last(op)?,
+            layout: Layout::parse(op)?,
         }))
-    }
-
-    /// The extents in a channels-first order.
-    fn image<T: Clone>(&self, shape: &[T]) -> Result<[T; 4]> {
-        let shape: [T; 4] = shape
-            .to_vec()
-            .try_into()
-            .map_err(|_| Error::malformed(format!("rank {} where 4 is due", shape.len())))?;
-        Ok(if self.channels_last {
-            TO_CHANNELS_FIRST.map(|axis| shape[axis].clone())
-        } else {
-            shape
-        })
-    }
-
-    fn shape<T>(&self, [n, c, h, w]: [T; 4]) -> Vec<T> {
-        if self.channels_last {
-            vec![n, h, w, c]
-        } else {
-            vec![n, c, h, w]
-        }
     }
 
     /// The windows of one axis.
@@ -173,7 +149,7 @@ impl Pool2d {
     }
 
     fn pool<T: Real>(&self, x: &Array<T>, kernel: &[i64]) -> Result<Array<T>> {
-        let [_, _, h, w] = self.image(x.shape())?;
+        let [_, _, h, w] = self.layout.extents(x.shape())?;
         let spans = |axis: usize, image: usize| -> Result<Vec<Span>> {
             let windows = self.axis(axis, kernel, image)?;
             refuse_too_large(&[windows.count])?;
@@ -186,16 +162,9 @@ impl Pool2d {
             rows: spans(0, h)?,
             columns: spans(1, w)?,
         };
-        let mut x = x.clone();
-        if self.channels_last {
-            x = x.permuted_axes(TO_CHANNELS_FIRST.as_slice());
-        }
+        let x = self.layout.view_from(x.clone());
         let result = pool2d(&x, &windows, self.reduction)?;
-        Ok(if self.channels_last {
-            result.permuted_axes(TO_CHANNELS_LAST.as_slice())
-        } else {
-            result
-        })
+        Ok(self.layout.view_to(result))
     }
 
     /// The window at a position.
@@ -301,7 +270,7 @@ struct AxisWindows {
 
 impl Function for Pool2d {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let [n, c, h, w] = self.image(facts.shape(self.x))?;
+        let [n, c, h, w] = self.layout.extents(facts.shape(self.x))?;
         let kernel = facts.constant_integers(self.kernel, "kernel_size")?;
         let output = |axis: usize, image: &Dim| {
             let known = image
@@ -315,17 +284,15 @@ impl Function for Pool2d {
                 )),
             }
         };
-        let shape = self.shape([n, c, output(0, &h)?, output(1, &w)?]);
+        let shape = self.layout.shape([n, c, output(0, &h)?, output(1, &w)?]);
         Ok(Fact::new(facts.dtype(self.x), shape))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let [_, _, h, w] = self.image(g.shape(self.x))?;
+        let [_, _, h, w] = self.layout.extents(g.shape(self.x))?;
         let kernel = g.constant_integers(self.kernel, "kernel_size")?;
-        let mut x = g.value(self.x)?;
-        if self.channels_last {
-            x = g.transpose(x, &TO_CHANNELS_FIRST);
-        }
+        let x = g.value(self.x)?;
+        let x = self.layout.lower_from(g, x);
         let is_one = self.extent == Extent::Adaptive && kernel.iter().all(|size| *size == 1);
         let y = if self.extent == Extent::Global || is_one {
             let op_type = match self.reduction {
@@ -336,11 +303,7 @@ impl Function for Pool2d {
         } else {
             self.lower_windows(g, x, [&h, &w], &kernel)?
         };
-        Ok(if self.channels_last {
-            g.transpose(y, &TO_CHANNELS_LAST)
-        } else {
-            y
-        })
+        Ok(self.layout.lower_to(g, y))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
@@ -360,26 +323,24 @@ impl Pool2d {
         let ints = |values: &[usize]| NodeAttr::Ints(values.iter().map(|v| *v as i64).collect());
         let (sizes, strides, padding) = if self.extent == Extent::Adaptive {
             let even = self.evenly(image, kernel)?;
-            (even, even, ("pads", ints(&[0; 4])))
+            (even, even, Padding::Explicit([[0; 2]; 2]))
         } else {
             self.refuse_other_counts(image, kernel)?;
             let size = |axis| Ok(self.axis(axis, kernel, 1 << 20)?.kernel);
-            let padding = match self.padding {
-                Padding::Explicit([[top, bottom], [left, right]]) => {
-                    ("pads", ints(&[top, left, bottom, right]))
-                }
-                Padding::Same => ("auto_pad", NodeAttr::String("SAME_UPPER")),
-            };
-            ([size(0)?, size(1)?], self.strides, padding)
+            ([size(0)?, size(1)?], self.strides, self.padding)
         };
         let shape = ("kernel_shape", ints(&sizes));
         let strides = ("strides", ints(&strides));
         let ceil = ("ceil_mode", NodeAttr::Int(self.ceil_mode.into()));
         Ok(match self.reduction {
-            Reduction::Max => g.node("MaxPool", &[x], [shape, strides, padding, ceil]),
+            Reduction::Max => g.node("MaxPool", &[x], [shape, strides, padding.attr(), ceil]),
             Reduction::Average => {
                 let count = ("count_include_pad", NodeAttr::Int((!self.exclusive).into()));
-                g.node("AveragePool", &[x], [shape, strides, padding, ceil, count])
+                g.node(
+                    "AveragePool",
+                    &[x],
+                    [shape, strides, padding.attr(), ceil, count],
+                )
             }
         })
     }
