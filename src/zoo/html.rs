@@ -34,26 +34,10 @@ fn class(status: Status) -> &'static str {
 }
 
 fn summary(body: &mut String, report: &Report) {
-    let (class, word) = if report.passed {
-        ("good", "All as expected")
-    } else {
-        ("bad", "Not as expected")
-    };
+    let class = if report.passed { "good" } else { "bad" };
+    let (word, summary) = (report.verdict(), report.summary());
     put!(body, "<p><span class=\"badge {class}\">{word}</span></p>");
-    let counts = Status::ALL
-        .iter()
-        .filter_map(|status| match report.count(*status) {
-            0 => None,
-            count => Some(format!("{count} {}", status.label())),
-        });
-    let counts: Vec<String> = counts.collect();
-    put!(
-        body,
-        "<p>{} results in {:.1} s: {}.</p>",
-        report.results.len(),
-        report.seconds,
-        counts.join(", ")
-    );
+    put!(body, "<p>{summary}.</p>");
 }
 
 /// What is not as expected, before all that is.

@@ -117,6 +117,32 @@ impl Report {
     /// The version of the format that this version of the program reads and writes.
     pub const VERSION: u32 = 1;
 
+    /// How many results there are of each kind, and how long they took, for people.
+    pub fn summary(&self) -> String {
+        let counts = Status::ALL
+            .iter()
+            .filter_map(|status| match self.count(*status) {
+                0 => None,
+                count => Some(format!("{count} {}", status.label())),
+            });
+        let counts: Vec<String> = counts.collect();
+        format!(
+            "{} results in {:.1} s: {}",
+            self.results.len(),
+            self.seconds,
+            counts.join(", ")
+        )
+    }
+
+    /// Whether all is as the manifest expects, in words.
+    pub fn verdict(&self) -> &'static str {
+        if self.passed {
+            "All as expected"
+        } else {
+            "Not as expected"
+        }
+    }
+
     /// How many tasks ended like this.
     pub fn count(&self, status: Status) -> usize {
         self.results

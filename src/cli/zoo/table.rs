@@ -124,26 +124,9 @@ fn baseline(text: &mut String, report: &Report) {
 }
 
 fn verdict(text: &mut String, report: &Report) {
-    let counts = Status::ALL
-        .iter()
-        .filter_map(|status| match report.count(*status) {
-            0 => None,
-            count => Some(format!("{count} {}", status.label())),
-        });
-    let counts: Vec<String> = counts.collect();
-    let (style, word) = if report.passed {
-        (GOOD, "All as expected")
-    } else {
-        (BAD, "Not as expected")
-    };
-    let style = style.bold();
-    let _ = writeln!(
-        text,
-        "\n{} results in {:.1} s: {}\n{style}{word}{style:#}",
-        report.results.len(),
-        report.seconds,
-        counts.join(", ")
-    );
+    let style = if report.passed { GOOD } else { BAD }.bold();
+    let (word, summary) = (report.verdict(), report.summary());
+    let _ = writeln!(text, "\n{summary}\n{style}{word}{style:#}");
 }
 
 #[cfg(test)]
