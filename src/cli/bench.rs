@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use paddle2onnx::Model;
 use paddle2onnx::bench::{BenchOptions, BenchReport, Latency, Measurement};
 use paddle2onnx::runtime::OnnxRuntime;
-use paddle2onnx::{Model, Weights};
-use serde::Serialize;
 
+use super::model_and_onnx::ModelAndOnnx;
 use super::progress::Line;
-use super::verify::Opset;
-use super::{Outcome, Result, convert, interrupt, open, print, print_json};
+use super::{Outcome, Result, interrupt, print, print_json};
 
 /// Measures how long the converted model takes in ONNX Runtime.
 ///
@@ -24,20 +23,8 @@ use super::{Outcome, Result, convert, interrupt, open, print, print_json};
     mut_arg("batch", |batch| batch.help("The batch sizes of the random inputs [default: 1,4,8]")),
 )]
 pub struct Args {
-    /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
-    model: PathBuf,
-
-    /// The ONNX model [default: convert into a temporary folder]
-    #[arg(long, value_name = "FILE", conflicts_with = "number")]
-    onnx: Option<PathBuf>,
-
-    /// The weights: a .pdiparams file or a folder with one file per variable
-    /// [default: beside the program]
-    #[arg(long, value_name = "FILE")]
-    params: Option<PathBuf>,
-
     #[command(flatten)]
-    opset: Opset,
+    sides: ModelAndOnnx,
 
     #[command(flatten)]
     random: super::comparing::Random,
@@ -83,38 +70,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a number of seconds is needed".into())
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Measured<'a> {
-    model: &'a Path,
-    /// None if it was converted for this alone.
-    onnx: Option<&'a Path>,
-    version: &'static str,
-    #[serde(flatten)]
-    report: &'a BenchReport,
-}
-
 /// Measures the given ONNX model, or one that is converted for the purpose.
 pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
-    let model = open(&args.model, args.params.as_deref())?;
+    let model = args.sides.open()?;
     // Before the work, not after it.
     OnnxRuntime::load(args.ort_lib.as_deref())?;
-    let report = match &args.onnx {
-        Some(onnx) => measure(&model, onnx, args)?,
-        None => interrupt::with_scratch(|folder| {
-            let onnx = folder.join("model.onnx");
-            convert::write(&model, &onnx, args.opset.number(), Weights::Auto)?;
-            measure(&model, &onnx, args)
-        })?,
-    };
+    let report = args
+        .sides
+        .with_onnx(&model, |onnx| measure(&model, onnx, args))?;
     if args.json {
-        print_json(&Measured {
-            model: &args.model,
-            onnx: args.onnx.as_deref(),
-            version: env!("CARGO_PKG_VERSION"),
-            report: &report,
-        })?;
+        print_json(&args.sides.titled(&report))?;
     } else {
         print(&text(&report))?;
     }

@@ -9,9 +9,9 @@ use paddle2onnx::{Conversion, ConvertOptions, Model, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
+use super::model_and_onnx::Opset;
 use super::progress::Line;
-use super::verify::{self, Opset};
-use super::{Outcome, Result, complain, interrupt, open, print, print_json, render};
+use super::{Outcome, Result, complain, interrupt, open, print, print_json, render, verify};
 
 /// Converts a Paddle model to ONNX.
 ///

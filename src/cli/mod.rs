@@ -8,6 +8,7 @@ mod comparing;
 mod convert;
 mod inspect;
 mod interrupt;
+mod model_and_onnx;
 mod output;
 mod per_op;
 mod progress;

@@ -1,17 +1,16 @@
 //! `verify`: does the ONNX model compute what the Paddle program computes?
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use paddle2onnx::Model;
 use paddle2onnx::verify::{About, Report, html};
-use paddle2onnx::{DEFAULT_OPSET, Model, OPSETS, Weights};
-use serde::Serialize;
 
 use super::comparing::Comparing;
+use super::model_and_onnx::ModelAndOnnx;
 use super::output::Pending;
 use super::progress::Line;
-use super::{Outcome, Result, convert, interrupt, open, print, print_json, render};
+use super::{Outcome, Result, interrupt, print, print_json, render};
 
 /// Runs a Paddle model and its ONNX model on the same inputs, and compares every output.
 ///
@@ -22,20 +21,8 @@ use super::{Outcome, Result, convert, interrupt, open, print, print_json, render
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Args {
-    /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
-    model: PathBuf,
-
-    /// The ONNX model [default: convert into a temporary folder]
-    #[arg(long, value_name = "FILE", conflicts_with = "number")]
-    onnx: Option<PathBuf>,
-
-    /// The weights: a .pdiparams file or a folder with one file per variable
-    /// [default: beside the program]
-    #[arg(long, value_name = "FILE")]
-    params: Option<PathBuf>,
-
     #[command(flatten)]
-    opset: Opset,
+    sides: ModelAndOnnx,
 
     /// Print a JSON object instead of text
     #[arg(long)]
@@ -71,75 +58,30 @@ Examples:
   Compare with Paddle, which is installed in a virtual environment:
       paddle2onnx-rs verify model --reference paddle --python venv/bin/python";
 
-/// The version of ONNX's operator set.
-#[derive(clap::Args)]
-pub struct Opset {
-    /// ONNX's operator set to convert to
-    #[arg(
-        long = "opset",
-        value_name = "N",
-        help = OPSET_HELP.as_str(),
-        value_parser = clap::value_parser!(u32).range(i64::from(*OPSETS.start())..=i64::from(*OPSETS.end())),
-    )]
-    number: Option<u32>,
-}
-
-static OPSET_HELP: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "The version of ONNX's operator set to convert to, {} to {} [default: {DEFAULT_OPSET}]",
-        OPSETS.start(),
-        OPSETS.end()
-    )
-});
-
-impl Opset {
-    /// The version.
-    pub fn number(&self) -> u32 {
-        self.number.unwrap_or(DEFAULT_OPSET)
-    }
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Verified<'a> {
-    model: &'a Path,
-    /// None if it was converted for this alone.
-    onnx: Option<&'a Path>,
-    version: &'static str,
-    #[serde(flatten)]
-    report: &'a Report,
-}
-
 /// Verifies the given ONNX model, or one that is converted for the purpose.
 pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let page = args.html.as_deref().map(Pending::create).transpose()?;
-    let model = open(&args.model, args.params.as_deref())?;
+    let model = args.sides.open()?;
     args.comparing.require_runtime()?;
-    let report = match &args.onnx {
-        Some(onnx) => compare(&model, onnx, &args.comparing, args.html.is_some())?,
-        None => interrupt::with_scratch(|folder| {
-            let onnx = folder.join("model.onnx");
-            convert::write(&model, &onnx, args.opset.number(), Weights::Auto)?;
-            compare(&model, &onnx, &args.comparing, args.html.is_some())
-        })?,
-    };
+    let report = args.sides.with_onnx(&model, |onnx| {
+        compare(&model, onnx, &args.comparing, args.html.is_some())
+    })?;
     if let Some(page) = page {
         let about = About {
-            model: args.model.display().to_string(),
+            model: args.sides.model.display().to_string(),
             format: model.format().to_string(),
-            onnx: args.onnx.as_ref().map(|onnx| onnx.display().to_string()),
+            onnx: args
+                .sides
+                .onnx
+                .as_ref()
+                .map(|onnx| onnx.display().to_string()),
             made: SystemTime::now(),
         };
         page.finish(&html(&report, &about))?;
     }
     if args.json {
-        print_json(&Verified {
-            model: &args.model,
-            onnx: args.onnx.as_deref(),
-            version: env!("CARGO_PKG_VERSION"),
-            report: &report,
-        })?;
+        print_json(&args.sides.titled(&report))?;
     } else {
         print(&render::report(&report))?;
     }
