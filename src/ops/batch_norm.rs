@@ -96,8 +96,7 @@ impl BatchNorm {
 
     /// A vector of the channels' length with one value.
     fn uniform(&self, g: &mut Lowering<'_>, value: f64) -> Result<TensorId> {
-        let channels = g.shape(self.mean).first().and_then(Dim::known);
-        let channels = channels.and_then(|channels| usize::try_from(channels).ok());
+        let channels = g.shape(self.mean).first().and_then(Dim::extent);
         let channels = channels.ok_or_else(|| {
             Error::unsupported(
                 "batch_norm without scale or bias over an unknown number of channels",

@@ -103,8 +103,7 @@ impl Conv2d {
 
     /// The extents of one output axis.
     fn output(&self, axis: usize, image: &Dim, kernel: &Dim) -> Result<Dim> {
-        let known = |dim: &Dim| dim.known().and_then(|extent| usize::try_from(extent).ok());
-        let (Some(image), Some(kernel)) = (known(image), known(kernel)) else {
+        let (Some(image), Some(kernel)) = (image.extent(), kernel.extent()) else {
             return Ok(Dim::Unknown);
         };
         let window = self.window([image; 2], self.kernel(&[1, 1, kernel, kernel])?);
@@ -127,7 +126,7 @@ impl Function for Conv2d {
                 "an image of {found} channels where the filter takes {expected}"
             )));
         }
-        let outputs = o.known().and_then(|o| usize::try_from(o).ok());
+        let outputs = o.extent();
         if outputs.is_some_and(|outputs| outputs % self.groups != 0) {
             return Err(Error::malformed(format!(
                 "a filter of {o} outputs in {} groups",

@@ -243,7 +243,7 @@ fn small_constant(
     shape: &[Dim],
     value: ValueId,
 ) -> Result<Option<TensorId>> {
-    let extents = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
+    let extents = shape.iter().map(Dim::extent);
     let Some(extents) = extents.collect::<Option<Vec<usize>>>() else {
         return Ok(None);
     };

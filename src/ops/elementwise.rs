@@ -273,9 +273,7 @@ fn lined_up<T: Element>(x: &Array<T>, shape: &[Dim]) -> Result<Array<T>> {
     if x.ndim() == shape.len() {
         return Ok(x.clone());
     }
-    let extents = shape
-        .iter()
-        .filter_map(|dim| usize::try_from(dim.known()?).ok());
+    let extents = shape.iter().filter_map(Dim::extent);
     map::reshape(x, &extents.collect::<Vec<_>>())
 }
 

@@ -111,7 +111,7 @@ impl Function for Expand {
         let dims = |extents: &[usize]| extents.iter().map(|e| Dim::from(*e)).collect::<Vec<_>>();
         let target = values.integers(self.shape)?.into_iter().map(Dim::Known);
         let shape = Self::expanded(&dims(x.shape()), &target.collect::<Vec<_>>())?;
-        let shape = shape.iter().map(|dim| usize::try_from(dim.known()?).ok());
+        let shape = shape.iter().map(Dim::extent);
         let shape: Vec<usize> = shape
             .collect::<Option<_>>()
             .ok_or_else(|| Error::malformed("a negative extent"))?;

@@ -197,9 +197,7 @@ impl Pool2d {
     /// Refuses what ONNX counts otherwise than Paddle does.
     fn refuse_other_counts(&self, image: [&Dim; 2], kernel: &[i64]) -> Result<()> {
         for (axis, extent) in image.into_iter().enumerate() {
-            let known = extent
-                .known()
-                .and_then(|extent| usize::try_from(extent).ok());
+            let known = extent.extent();
             // What holds for an image of some size holds for all, but for the rest of a division.
             let windows = self.axis(axis, kernel, known.unwrap_or(1 << 20))?;
             let [before, after] = windows.pads;
@@ -237,9 +235,7 @@ impl Pool2d {
     fn evenly(&self, image: [&Dim; 2], kernel: &[i64]) -> Result<[usize; 2]> {
         let mut sizes = [0; 2];
         for (axis, extent) in image.into_iter().enumerate() {
-            let known = extent
-                .known()
-                .and_then(|extent| usize::try_from(extent).ok());
+            let known = extent.extent();
             let even = known
                 .map(|image| self.axis(axis, kernel, image))
                 .transpose()?;
@@ -273,9 +269,7 @@ impl Function for Pool2d {
         let [n, c, h, w] = self.layout.extents(facts.shape(self.x))?;
         let kernel = facts.constant_integers(self.kernel, "kernel_size")?;
         let output = |axis: usize, image: &Dim| {
-            let known = image
-                .known()
-                .and_then(|extent| usize::try_from(extent).ok());
+            let known = image.extent();
             match (self.extent, known) {
                 (Extent::Kernel, None) => Ok(Dim::Unknown),
                 // The same whatever the image.

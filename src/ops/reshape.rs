@@ -119,10 +119,7 @@ pub(super) const OPS: &[OpDef] = &[
 
 /// The elements of `x` in row-major order, with other axes.
 fn reshaped(x: &Tensor, shape: &[Dim]) -> Result<Tensor> {
-    let extents: Option<Vec<usize>> = shape
-        .iter()
-        .map(|dim| usize::try_from(dim.known()?).ok())
-        .collect();
+    let extents: Option<Vec<usize>> = shape.iter().map(Dim::extent).collect();
     let extents = extents.ok_or_else(|| Error::malformed("a negative extent"))?;
     with_array!(x, x => map::reshape(x, &extents).map(Element::tensor))
 }

@@ -30,6 +30,11 @@ impl Dim {
         }
     }
 
+    /// The extent, if it is known and a tensor can have it.
+    pub fn extent(&self) -> Option<usize> {
+        usize::try_from(self.known()?).ok()
+    }
+
     /// Whether both are certainly the same extent. Two unknown dimensions are not.
     pub fn same(&self, other: &Dim) -> bool {
         *self != Dim::Unknown && self == other
