@@ -17,6 +17,7 @@ pub struct Error {
     kind: ErrorKind,
     place: Box<Place>,
     message: String,
+    opset: Option<u32>,
     source: Option<io::Error>,
 }
 
@@ -74,6 +75,7 @@ impl Error {
             kind,
             place: Box::default(),
             message: message.into(),
+            opset: None,
             source: None,
         }
     }
@@ -84,6 +86,14 @@ impl Error {
 
     pub(crate) fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
+    }
+
+    /// Something that ONNX expresses from `opset` on.
+    pub(crate) fn needs_opset(opset: u32, what: impl fmt::Display) -> Self {
+        let message = format!("{what} needs opset {opset}; convert with --opset {opset} or higher");
+        let mut error = Self::unsupported(message);
+        error.opset = Some(opset);
+        error
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -133,6 +143,11 @@ impl Error {
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The lowest opset in which ONNX expresses what could not be converted, if there is one.
+    pub fn needed_opset(&self) -> Option<u32> {
+        self.opset
     }
 
     /// Where the failure lies.

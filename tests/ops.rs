@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::reference::{Precision, Reference};
 use paddle2onnx::verify::{Inputs, Metrics, Side, Tolerance, VerifyOptions, read_npz, verify};
-use paddle2onnx::{Accuracy, ConvertOptions, Format, Model, OPSETS, supported_ops};
+use paddle2onnx::{Accuracy, ConvertOptions, DEFAULT_OPSET, Format, Model, OPSETS, supported_ops};
 
 /// Cases that ONNX Runtime has no kernel for, and what it says. The reference alone is checked
 /// then. A case that it runs after all fails the test, so that this list stays true.
@@ -18,11 +18,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("gelu/exact_f64", "Could not find an implementation for Erf"),
 ];
 
-/// The tolerance for the op that a case is about, whose folder has its name.
-fn tolerance(program: &Path) -> Tolerance {
+/// The op that a case is about, whose folder has its name.
+fn about(program: &Path) -> String {
     let folder = program.parent().and_then(Path::file_name).unwrap();
-    let ops = supported_ops();
-    let op = ops.iter().find(|op| folder == op.name);
+    folder.to_string_lossy().into_owned()
+}
+
+fn tolerance(program: &Path) -> Tolerance {
+    let (name, ops) = (about(program), supported_ops());
+    let op = ops.iter().find(|op| name == op.name);
     let limit = match op.map(|op| op.accuracy) {
         Some(Accuracy::Exact) => 0.0,
         Some(Accuracy::Rounded) => 1e-6,
@@ -35,8 +39,9 @@ fn tolerance(program: &Path) -> Tolerance {
     }
 }
 
-/// What is wrong with a case; nothing if all sides agree.
-fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
+/// What is wrong with a case; nothing if all sides agree. If it needs a higher opset than `opset`,
+/// that is taken instead.
+fn failures(program: &Path, opset: &mut u32, folder: &Path) -> Vec<String> {
     let goldens = support::goldens(program);
     let options = VerifyOptions {
         inputs: Inputs::Files(goldens.clone()),
@@ -46,12 +51,8 @@ fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
         ..VerifyOptions::default()
     };
     let output = folder.join("model.onnx");
-    let convert = ConvertOptions {
-        opset,
-        ..ConvertOptions::default()
-    };
     let report = Model::open(program, None).and_then(|model| {
-        model.convert(&output, &convert)?;
+        convert(&model, &output, opset)?;
         verify(&model, &output, &options, &|_| {})
     });
     let case = program.with_extension("");
@@ -83,6 +84,22 @@ fn failures(program: &Path, opset: u32, folder: &Path) -> Vec<String> {
         }
     }
     failures
+}
+
+/// Converts to `opset`, or to the one that the model needs, which `opset` then is.
+fn convert(model: &Model, output: &Path, opset: &mut u32) -> paddle2onnx::Result<()> {
+    loop {
+        let options = ConvertOptions {
+            opset: *opset,
+            ..ConvertOptions::default()
+        };
+        match model.convert(output, &options) {
+            Err(e) if e.needed_opset().is_some_and(|needed| needed > *opset) => {
+                *opset = e.needed_opset().unwrap();
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// What is wrong with the reference alone.
@@ -118,35 +135,56 @@ fn programs() -> impl Iterator<Item = PathBuf> {
     versions.flat_map(|version| support::programs(&format!("{version}/ops")))
 }
 
-fn check_all(opset: u32) {
+/// Runs every case, and returns the lowest opset that those of each folder took.
+fn check_all(wanted: u32) -> BTreeMap<String, u32> {
     let folder = tempfile::tempdir().unwrap();
     let mut failed = Vec::new();
+    let mut opsets = BTreeMap::new();
     for program in programs() {
-        let failures = failures(&program, opset, folder.path());
+        let mut opset = wanted;
+        let failures = failures(&program, &mut opset, folder.path());
         if !failures.is_empty() {
             failed.push(format!(
-                "{}\n    {}",
+                "{} (opset {opset})\n    {}",
                 program.display(),
                 failures.join("\n    ")
             ));
         }
+        let lowest = opsets.entry(about(&program)).or_insert(opset);
+        *lowest = opset.min(*lowest);
     }
     assert!(
         failed.is_empty(),
-        "{} cases fail at opset {opset}:\n{}",
+        "{} cases fail:\n{}",
         failed.len(),
         failed.join("\n")
     );
+    opsets
 }
 
 #[test]
 fn every_case_gives_what_paddle_gives() {
-    check_all(*OPSETS.start());
+    check_all(DEFAULT_OPSET);
 }
 
 #[test]
 fn every_case_gives_what_paddle_gives_at_the_newest_opset() {
-    check_all(*OPSETS.end());
+    let opsets = check_all(*OPSETS.end());
+    assert!(opsets.values().all(|opset| opset == OPSETS.end()));
+}
+
+#[test]
+fn every_case_gives_what_paddle_gives_at_its_oldest_opset() {
+    let opsets = check_all(*OPSETS.start());
+    for op in supported_ops() {
+        let lowest = opsets.get(op.name);
+        assert!(
+            lowest.is_none_or(|lowest| *lowest == op.opset),
+            "{} is said to need opset {}, and {lowest:?} is enough",
+            op.name,
+            op.opset
+        );
+    }
 }
 
 #[test]

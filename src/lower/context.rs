@@ -74,22 +74,22 @@ impl<'p> Lowering<'p> {
     }
 
     /// Emits a node with one output.
-    pub fn node<const N: usize>(
+    pub fn node(
         &mut self,
         op_type: &'static str,
         inputs: &[TensorId],
-        attrs: [(&'static str, NodeAttr); N],
+        attrs: impl IntoIterator<Item = (&'static str, NodeAttr)>,
     ) -> TensorId {
         let inputs = inputs.iter().copied().map(Some).collect();
         self.node_with_outputs(op_type, inputs, attrs, 1)[0]
     }
 
     /// Emits a node with optional inputs and several outputs.
-    pub fn node_with_outputs<const N: usize>(
+    pub fn node_with_outputs(
         &mut self,
         op_type: &'static str,
         inputs: Vec<Option<TensorId>>,
-        attrs: [(&'static str, NodeAttr); N],
+        attrs: impl IntoIterator<Item = (&'static str, NodeAttr)>,
         outputs: usize,
     ) -> Vec<TensorId> {
         let outputs: Vec<TensorId> = (0..outputs)
@@ -99,7 +99,7 @@ impl<'p> Lowering<'p> {
             op_type,
             inputs,
             outputs: outputs.clone(),
-            attrs: attrs.into(),
+            attrs: attrs.into_iter().collect(),
             label: self.label.clone(),
         });
         outputs
@@ -135,24 +135,6 @@ impl<'p> Lowering<'p> {
         }
         let perm = perm.iter().map(|axis| *axis as i64).collect();
         self.node("Transpose", &[x], [("perm", NodeAttr::Ints(perm))])
-    }
-
-    /// The tensor with axes of extent 1 at these positions of the result.
-    pub fn unsqueeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
-        if axes.is_empty() {
-            return x;
-        }
-        let axes = self.vector(axes);
-        self.node("Unsqueeze", &[x, axes], [])
-    }
-
-    /// The tensor without these axes, which have extent 1.
-    pub fn squeeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
-        if axes.is_empty() {
-            return x;
-        }
-        let axes = self.vector(axes);
-        self.node("Squeeze", &[x, axes], [])
     }
 
     /// The tensors joined along an existing axis.

@@ -109,7 +109,9 @@ pub(super) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
 /// The oldest IR version that knows `opset`.
 fn ir_version(opset: u32) -> i64 {
     match opset {
-        ..=18 => 8,
+        ..=11 => 6,
+        12..=14 => 7,
+        15..=18 => 8,
         19..=20 => 9,
         _ => 10,
     }

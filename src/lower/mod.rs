@@ -20,9 +20,10 @@ use std::ops::RangeInclusive;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::program::Program;
+use crate::tensor::DType;
 
 /// The versions of ONNX's operator set that can be written.
-pub const OPSETS: RangeInclusive<u32> = 17..=21;
+pub const OPSETS: RangeInclusive<u32> = 11..=21;
 
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;
@@ -39,14 +40,24 @@ pub(crate) fn lower(program: &Program, opset: u32) -> Result<OnnxModel> {
             OPSETS.end()
         )));
     }
+    if opset < 13
+        && program
+            .values()
+            .any(|(_, value)| value.dtype == DType::BF16)
+    {
+        return Err(Error::needs_opset(13, "bfloat16"));
+    }
     let operators = ops::resolve(program)?;
     let facts = ops::infer(program, &operators)?;
     let mut lowering = Lowering::new(&facts, opset);
     for (op, operator) in program.ops().iter().zip(&operators) {
         lowering.enter(op);
-        let results = operator
-            .lower(&mut lowering)
-            .map_err(|e| e.at_op(&op.source))?;
+        let start = lowering.graph.nodes.len();
+        let results = operator.lower(&mut lowering).and_then(|results| {
+            lowering.refuse_newer_nodes(start)?;
+            Ok(results)
+        });
+        let results = results.map_err(|e| e.at_op(&op.source))?;
         for (value, tensor) in op.results.iter().zip(results) {
             lowering.bind(*value, tensor);
         }

@@ -2,9 +2,69 @@
 
 use super::context::Lowering;
 use super::graph::{NodeAttr, TensorId};
+use crate::error::{Error, Result};
 use crate::tensor::DType;
 
+/// Operators that came after the oldest opset that is written, each with the first that has it.
+const NEWER: &[(&str, u32)] = &[
+    ("Celu", 12),
+    ("Einsum", 12),
+    ("GreaterOrEqual", 12),
+    ("LessOrEqual", 12),
+    ("Trilu", 14),
+    ("Bernoulli", 15),
+    ("GridSample", 16),
+    ("BitwiseAnd", 18),
+    ("BitwiseNot", 18),
+    ("BitwiseOr", 18),
+    ("BitwiseXor", 18),
+    ("CenterCropPad", 18),
+    ("Col2Im", 18),
+    ("Mish", 18),
+    ("DeformConv", 19),
+    ("AffineGrid", 20),
+    ("Gelu", 20),
+];
+
+/// Attributes that came after their operator, each with the first opset that has it.
+const NEWER_ATTRS: &[(&str, &str, u32)] = &[
+    ("Reshape", "allowzero", 14),
+    ("ScatterElements", "reduction", 16),
+    ("ScatterND", "reduction", 16),
+];
+
 impl Lowering<'_> {
+    /// The version of the operator set that is written.
+    pub fn opset(&self) -> u32 {
+        self.opset
+    }
+
+    /// # Errors
+    /// When the opset that is written comes before `opset`, the first that expresses `what`.
+    pub fn require_opset(&self, opset: u32, what: &str) -> Result<()> {
+        if self.opset < opset {
+            return Err(Error::needs_opset(opset, what));
+        }
+        Ok(())
+    }
+
+    /// Refuses nodes from position `start` on that the opset does not have.
+    pub(super) fn refuse_newer_nodes(&self, start: usize) -> Result<()> {
+        for node in &self.graph.nodes[start..] {
+            let newer = NEWER.iter().find(|(name, _)| *name == node.op_type);
+            if let Some((name, since)) = newer {
+                self.require_opset(*since, &format!("ONNX's {name}"))?;
+            }
+            let has = |name: &str| node.attrs.iter().any(|(given, _)| *given == name);
+            let mut attrs = NEWER_ATTRS.iter();
+            let newer = attrs.find(|(op_type, name, _)| *op_type == node.op_type && has(name));
+            if let Some((op_type, name, since)) = newer {
+                self.require_opset(*since, &format!("`{name}` of ONNX's {op_type}"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// `x · Φ(x)`: one Gelu node from opset 20 on, the definition before. The order of the
     /// operations is the one that runtimes recognise and fuse.
     pub fn gelu(&mut self, x: TensorId, dtype: DType, tanh: bool) -> TensorId {
@@ -40,8 +100,128 @@ impl Lowering<'_> {
         self.node("Mul", &[product, half], [])
     }
 
-    /// A Reduce node over some axes, or all. All but ReduceSum have an attribute for them before
-    /// opset 18.
+    /// `x · min(max(x + 3, 0), 6) / 6`: one node from opset 14 on.
+    pub fn hard_swish(&mut self, x: TensorId) -> TensorId {
+        if self.opset >= 14 {
+            return self.node("HardSwish", &[x], []);
+        }
+        let attrs = [
+            ("alpha", NodeAttr::Float(1.0 / 6.0)),
+            ("beta", NodeAttr::Float(0.5)),
+        ];
+        let gate = self.node("HardSigmoid", &[x], attrs);
+        self.node("Mul", &[x, gate], [])
+    }
+
+    /// Softmax or LogSoftmax along one axis of `rank`. Before opset 13 they took in all axes behind
+    /// it as well, so it has to be the last.
+    pub fn softmax(
+        &mut self,
+        op_type: &'static str,
+        x: TensorId,
+        axis: usize,
+        rank: usize,
+    ) -> TensorId {
+        let attr = |axis: usize| [("axis", NodeAttr::Int(axis as i64))];
+        if self.opset >= 13 || axis + 1 == rank {
+            return self.node(op_type, &[x], attr(axis));
+        }
+        let mut swap: Vec<usize> = (0..rank).collect();
+        swap.swap(axis, rank - 1);
+        let x = self.transpose(x, &swap);
+        let y = self.node(op_type, &[x], attr(rank - 1));
+        self.transpose(y, &swap)
+    }
+
+    /// `x` with mean 0 and variance 1 over the axes from `axis` on, times `scale` plus `bias`: one
+    /// node from opset 17 on, which can't leave out the scale. `ty` is the type and rank of `x`.
+    pub fn layer_norm(
+        &mut self,
+        x: TensorId,
+        (dtype, rank): (DType, usize),
+        axis: usize,
+        epsilon: f64,
+        scale: Option<TensorId>,
+        bias: Option<TensorId>,
+    ) -> TensorId {
+        if self.opset >= 17 {
+            let scale = scale.unwrap_or_else(|| {
+                let one = self.scalar(dtype, 1.0);
+                let shape = self.shape_slice(x, axis as i64, rank as i64);
+                self.node("Expand", &[one, shape], [])
+            });
+            let attrs = [
+                ("axis", NodeAttr::Int(axis as i64)),
+                ("epsilon", NodeAttr::Float(epsilon as f32)),
+            ];
+            let inputs = [Some(x), Some(scale), bias];
+            return self.node_with_outputs("LayerNormalization", inputs.into(), attrs, 1)[0];
+        }
+        let axes: Vec<usize> = (axis..rank).collect();
+        let mut y = self.standardize(x, dtype, &axes, epsilon);
+        if let Some(scale) = scale {
+            y = self.node("Mul", &[y, scale], []);
+        }
+        match bias {
+            Some(bias) => self.node("Add", &[y, bias], []),
+            None => y,
+        }
+    }
+
+    /// `(x - mean) / √(variance + epsilon)` over some axes.
+    pub fn standardize(
+        &mut self,
+        x: TensorId,
+        dtype: DType,
+        axes: &[usize],
+        epsilon: f64,
+    ) -> TensorId {
+        let mean = self.reduce("ReduceMean", x, axes, true);
+        let centered = self.node("Sub", &[x, mean], []);
+        let square = self.node("Mul", &[centered, centered], []);
+        let variance = self.reduce("ReduceMean", square, axes, true);
+        let epsilon = self.scalar(dtype, epsilon);
+        let variance = self.node("Add", &[variance, epsilon], []);
+        let deviation = self.node("Sqrt", &[variance], []);
+        self.node("Div", &[centered, deviation], [])
+    }
+
+    /// A node on `x` and a list of axes, which is an input from opset `since` on and an attribute
+    /// before.
+    fn with_axes(
+        &mut self,
+        op_type: &'static str,
+        x: TensorId,
+        axes: &[i64],
+        since: u32,
+        mut attrs: Vec<(&'static str, NodeAttr)>,
+    ) -> TensorId {
+        let mut inputs = vec![x];
+        if self.opset >= since {
+            inputs.push(self.vector(axes));
+        } else {
+            attrs.push(("axes", NodeAttr::Ints(axes.to_vec())));
+        }
+        self.node(op_type, &inputs, attrs)
+    }
+
+    /// The tensor with axes of extent 1 at these positions of the result.
+    pub fn unsqueeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
+        if axes.is_empty() {
+            return x;
+        }
+        self.with_axes("Unsqueeze", x, axes, 13, Vec::new())
+    }
+
+    /// The tensor without these axes, which have extent 1.
+    pub fn squeeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
+        if axes.is_empty() {
+            return x;
+        }
+        self.with_axes("Squeeze", x, axes, 13, Vec::new())
+    }
+
+    /// A Reduce node over some axes, or all.
     pub fn reduce(
         &mut self,
         op_type: &'static str,
@@ -49,24 +229,25 @@ impl Lowering<'_> {
         axes: &[usize],
         keepdims: bool,
     ) -> TensorId {
-        let keepdims = ("keepdims", NodeAttr::Int(keepdims.into()));
-        let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
+        let attrs = vec![("keepdims", NodeAttr::Int(keepdims.into()))];
         if axes.is_empty() {
-            return self.node(op_type, &[x], [keepdims]);
+            return self.node(op_type, &[x], attrs);
         }
-        if self.opset < 18 && op_type != "ReduceSum" {
-            return self.node(op_type, &[x], [("axes", NodeAttr::Ints(axes)), keepdims]);
-        }
-        let axes = self.vector(&axes);
-        self.node(op_type, &[x, axes], [keepdims])
+        let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
+        let since = if op_type == "ReduceSum" { 13 } else { 18 };
+        self.with_axes(op_type, x, &axes, since, attrs)
     }
 
     /// The parts of `x` along `axis`, of these extents.
     pub fn split(&mut self, x: TensorId, extents: &[i64], axis: i64) -> Vec<TensorId> {
-        let parts = self.vector(extents);
-        let inputs = vec![Some(x), Some(parts)];
-        let axis = ("axis", NodeAttr::Int(axis));
-        self.node_with_outputs("Split", inputs, [axis], extents.len())
+        let mut inputs = vec![Some(x)];
+        let mut attrs = vec![("axis", NodeAttr::Int(axis))];
+        if self.opset >= 13 {
+            inputs.push(Some(self.vector(extents)));
+        } else {
+            attrs.push(("split", NodeAttr::Ints(extents.to_vec())));
+        }
+        self.node_with_outputs("Split", inputs, attrs, extents.len())
     }
 
     /// `count` equal parts of `x` along an axis whose extent is not known. Opset 18 has an

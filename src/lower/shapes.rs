@@ -9,6 +9,10 @@ use crate::tensor::{DType, Dim, Symbol};
 impl Lowering<'_> {
     /// The extents `start..end` of a tensor, as an int64 vector.
     pub fn shape_slice(&mut self, x: TensorId, start: i64, end: i64) -> TensorId {
+        if self.opset() < 15 {
+            let shape = self.node("Shape", &[x], []);
+            return self.slice(shape, start, end, 0);
+        }
         let attrs = [("start", NodeAttr::Int(start)), ("end", NodeAttr::Int(end))];
         self.node("Shape", &[x], attrs)
     }

@@ -4,11 +4,11 @@
 
 use std::marker::PhantomData;
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::Result;
-use crate::lower::{Lowering, NodeAttr, TensorId};
+use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, normalize, with_real};
 use crate::tensor::{Tensor, normalize_axis};
@@ -45,6 +45,8 @@ pub(super) const fn of_x(
         results: &["out"],
         legacy,
         pir: &[],
+        dtypes: FLOATS,
+        opset: 11,
         accuracy: Accuracy::Accumulated,
         parse,
     }
@@ -203,13 +205,15 @@ impl Function for Softmax {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
-        if g.rank(self.x) == 0 {
+        let rank = g.rank(self.x);
+        if rank == 0 {
             // ONNX has no axis to normalise along here. The only element becomes 1.
             let vector = g.unsqueeze(x, &[0]);
-            let softmax = g.node("Softmax", &[vector], [("axis", NodeAttr::Int(0))]);
+            let softmax = g.softmax("Softmax", vector, 0, 1);
             return Ok(g.squeeze(softmax, &[0]));
         }
-        Ok(g.node("Softmax", &[x], [("axis", NodeAttr::Int(self.axis))]))
+        let axis = normalize_axis(self.axis, rank)?;
+        Ok(g.softmax("Softmax", x, axis, rank))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/batch_norm_kernel.h`. ONNX: BatchNormalization.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::norm::same_type;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
@@ -37,6 +37,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         Form::legacy(&["batch_norm"], FROM, &["Y"]).renaming(&[("data_layout", "data_format")])
     ],
     pir: &[Form::pir(&["batch_norm_"], POSITIONS, FROM)],
+    dtypes: FLOATS,
+    opset: 11,
     accuracy: Accuracy::Accumulated,
     parse: BatchNorm::parse,
 }];

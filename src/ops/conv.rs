@@ -1,6 +1,6 @@
 //! Convolution.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::image::{Layout, Padding, pixels, positive_pair, same};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
@@ -29,6 +29,8 @@ const fn convolution(name: &'static str, legacy: &'static [Form]) -> OpDef {
         results: &["out"],
         legacy,
         pir: &[],
+        dtypes: FLOATS,
+        opset: 11,
         accuracy: Accuracy::Accumulated,
         parse: Conv2d::parse,
     }

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{full,assign}_kernel.h`.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -47,6 +47,8 @@ pub(super) const OPS: &[OpDef] = &[
             ],
         )
         .rewriting(fill_value)],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Full::parse,
     },
@@ -67,6 +69,8 @@ pub(super) const OPS: &[OpDef] = &[
             &[From::Slot("input"), From::Rewrite],
         )
         .rewriting(fill_value_like)],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: FullBatchSizeLike::parse,
     },
@@ -79,6 +83,8 @@ pub(super) const OPS: &[OpDef] = &[
         pir: &[
             Form::pir(&["assign_out_"], &["x", "output"], &[From::Slot("x")]).overwriting("output"),
         ],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Assign::parse,
     },
@@ -93,6 +99,8 @@ pub(super) const OPS: &[OpDef] = &[
                 .renaming(&[("value", "values")])
                 .rewriting(int_array),
         ],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: AssignValue::parse,
     },

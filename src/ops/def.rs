@@ -5,6 +5,14 @@ use super::reader::OpReader;
 use crate::error::Result;
 use crate::normalise::{Builder, Draft};
 use crate::program::ValueId;
+use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
+
+/// Every floating-point type.
+pub(super) const FLOATS: &[DType] = &[F16, BF16, F32, F64];
+/// Every type but bool.
+pub(super) const NUMBERS: &[DType] = &[U8, I8, I16, I32, I64, F16, BF16, F32, F64];
+/// Every type.
+pub(super) const ANY: &[DType] = &[Bool, U8, I8, I16, I32, I64, F16, BF16, F32, F64];
 
 /// The definition of one op: everything that the crate knows of it.
 pub(crate) struct OpDef {
@@ -21,10 +29,32 @@ pub(crate) struct OpDef {
     pub legacy: &'static [Form],
     /// How else programs of Paddle 3 spell it.
     pub pir: &'static [Form],
+    /// The element types that the first operand may have, or the result where there is none.
+    pub dtypes: &'static [DType],
+    /// The lowest opset in which ONNX expresses the op, if not with all of its attributes.
+    pub opset: u32,
     /// How closely two right implementations agree.
     pub accuracy: Accuracy,
     /// Reads operands and attributes, once and typed.
     pub parse: fn(&mut OpReader<'_>) -> Parsed,
+}
+
+/// What sets an op apart from others that its family's shorthand describes.
+impl OpDef {
+    pub const fn taking(mut self, dtypes: &'static [DType]) -> Self {
+        self.dtypes = dtypes;
+        self
+    }
+
+    pub const fn since(mut self, opset: u32) -> Self {
+        self.opset = opset;
+        self
+    }
+
+    pub const fn with_accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.accuracy = accuracy;
+        self
+    }
 }
 
 /// An argument of a PHI signature that is an operand, by its name there.

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/elementwise_{add,subtract,multiply,divide}_kernel.h`.
 //! ONNX: Add, Sub, Mul, Div.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, Form, From, NUMBERS, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -32,6 +32,8 @@ const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> Op
         results: &["out"],
         legacy,
         pir: &[],
+        dtypes: NUMBERS,
+        opset: 11,
         accuracy: Accuracy::Rounded,
         parse,
     }

@@ -4,7 +4,7 @@
 
 use ndarray::IxDyn;
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -30,6 +30,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         &["Out"],
     )],
     pir: &[],
+    dtypes: ANY,
+    opset: 11,
     accuracy: Accuracy::Exact,
     parse: Expand::parse,
 }];

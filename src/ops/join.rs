@@ -4,7 +4,7 @@
 
 use ndarray::{ArrayViewD, Axis};
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -30,6 +30,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Concat::parse,
     },
@@ -39,6 +41,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[Form::legacy(&["stack"], &[From::List("X")], &["Y"])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Stack::parse,
     },
@@ -64,6 +68,8 @@ pub(super) const OPS: &[OpDef] = &[
         )
         .rewriting(split_by_sections_or_number)],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Split::parse,
     },
@@ -73,6 +79,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Split::parse_number,
     },

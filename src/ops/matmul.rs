@@ -2,7 +2,7 @@
 
 use ndarray::Axis;
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -31,6 +31,8 @@ pub(super) const OPS: &[OpDef] = &[
                 .rewriting(scale_product),
         ],
         pir: &[],
+        dtypes: FLOATS,
+        opset: 11,
         accuracy: Accuracy::Accumulated,
         parse: Matmul::parse,
     },
@@ -42,6 +44,8 @@ pub(super) const OPS: &[OpDef] = &[
             // Quantisation scales: meaningless without a quantised kernel.
             .ignoring(&["scale_x", "scale_y", "scale_out"])],
         pir: &[],
+        dtypes: FLOATS,
+        opset: 11,
         accuracy: Accuracy::Accumulated,
         parse: MatmulWithFlatten::parse,
     },

@@ -33,8 +33,8 @@ pub(crate) use operator::{Facts, Macs, Operator};
 pub(crate) use reader::OpReader;
 
 use crate::error::{Error, Result};
-use crate::program::{OpKind, Program};
-use crate::tensor::display_shape;
+use crate::program::{Op, OpKind, Operand, Program};
+use crate::tensor::{DType, display_shape};
 
 /// All families.
 static FAMILIES: &[&[OpDef]] = &[
@@ -65,6 +65,10 @@ pub struct SupportedOp {
     pub legacy: Vec<&'static str>,
     /// Its names in programs of Paddle 3, without the `_` of those that overwrite an operand.
     pub pir: Vec<&'static str>,
+    /// The element types that its first operand may have, or its result where it has none.
+    pub dtypes: &'static [DType],
+    /// The lowest opset in which ONNX expresses it. Some attributes and types need a higher one.
+    pub opset: u32,
     /// How closely two right implementations of it agree.
     pub accuracy: Accuracy,
 }
@@ -76,6 +80,8 @@ pub fn supported_ops() -> Vec<SupportedOp> {
         name: def.name,
         legacy: names(def.legacy).collect(),
         pir: std::iter::once(def.name).chain(names(def.pir)).collect(),
+        dtypes: def.dtypes,
+        opset: def.opset,
         accuracy: def.accuracy,
     });
     supported.collect()
@@ -166,6 +172,7 @@ pub(crate) fn infer<'p>(
 ) -> Result<Facts<'p>> {
     let mut facts = Facts::declared(program);
     for (op, operator) in program.ops().iter().zip(operators) {
+        refuse_type(op, &facts)?;
         let inferred = operator.infer(&facts).map_err(|e| e.at_op(&op.source))?;
         if inferred.len() != op.results.len() {
             let (due, found) = (inferred.len(), op.results.len());
@@ -186,6 +193,22 @@ pub(crate) fn infer<'p>(
         }
     }
     Ok(facts)
+}
+
+/// Refuses operands that the op's definition does not list.
+fn refuse_type(op: &Op, facts: &Facts<'_>) -> Result<()> {
+    let operands = op.operands.iter().flat_map(Operand::values);
+    let (Some(def), Some(value)) = (find(op.kind.name()), operands.chain(&op.results).next())
+    else {
+        return Ok(());
+    };
+    let dtype = facts.dtype(*value);
+    if def.dtypes.contains(&dtype) {
+        return Ok(());
+    }
+    let taken: Vec<&str> = def.dtypes.iter().map(|dtype| dtype.name()).collect();
+    let message = format!("it takes {}, not {dtype}", taken.join(", "));
+    Err(Error::unsupported(message).at_op(&op.source))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Layer normalisation.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
-use crate::lower::{Lowering, NodeAttr, TensorId};
+use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Values, normalize};
 use crate::tensor::{Dim, Element, Tensor, normalize_axis, reshape_dims};
@@ -28,13 +28,15 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
     )
     .ignoring(&["is_test"])],
     pir: &[],
+    dtypes: FLOATS,
+    opset: 11,
     accuracy: Accuracy::Accumulated,
     parse: LayerNorm::parse,
 }];
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `begin_norm_axis` on.
 ///
-/// Paddle: `phi/kernels/layer_norm_kernel.h`. ONNX: LayerNormalization (opset 17). Paddle's scale
+/// Paddle: `phi/kernels/layer_norm_kernel.h`. ONNX: LayerNormalization. Paddle's scale
 /// and bias have one axis, ONNX's those that are normalised.
 struct LayerNorm {
     x: ValueId,
@@ -64,14 +66,6 @@ impl LayerNorm {
         g.reshape(tensor, normalized)
             .ok_or_else(|| Error::unsupported("layer_norm over several axes of unknown extents"))
     }
-
-    /// ONNX can't leave out the scale.
-    fn ones(&self, g: &mut Lowering<'_>, x: TensorId, axis: i64) -> TensorId {
-        let one = g.scalar(g.dtype(self.x), 1.0);
-        let rank = g.rank(self.x) as i64;
-        let shape = g.shape_slice(x, axis, rank);
-        g.node("Expand", &[one, shape], [])
-    }
 }
 
 impl Function for LayerNorm {
@@ -95,20 +89,11 @@ impl Function for LayerNorm {
         let x = g.value(self.x)?;
         let axis = normalize_axis(self.begin_norm_axis, g.rank(self.x))?;
         let normalized = g.shape(self.x)[axis..].to_vec();
-        let axis = axis as i64;
-        let scale = match self.scale {
-            Some(scale) => self.parameter(g, scale, &normalized)?,
-            None => self.ones(g, x, axis),
-        };
-        let mut inputs = vec![x, scale];
-        if let Some(bias) = self.bias {
-            inputs.push(self.parameter(g, bias, &normalized)?);
-        }
-        let attrs = [
-            ("axis", NodeAttr::Int(axis)),
-            ("epsilon", NodeAttr::Float(self.epsilon as f32)),
-        ];
-        Ok(g.node("LayerNormalization", &inputs, attrs))
+        let mut parameter =
+            |id: Option<ValueId>| id.map(|id| self.parameter(g, id, &normalized)).transpose();
+        let (scale, bias) = (parameter(self.scale)?, parameter(self.bias)?);
+        let ty = (g.dtype(self.x), g.rank(self.x));
+        Ok(g.layer_norm(x, ty, axis, self.epsilon, scale, bias))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

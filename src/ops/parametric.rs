@@ -112,7 +112,7 @@ impl Function for Activation {
                 let attrs = [("alpha", float(slope)), ("beta", float(offset))];
                 g.node("HardSigmoid", &[x], attrs)
             }
-            Curve::HardSwish => g.node("HardSwish", &[x], []),
+            Curve::HardSwish => g.hard_swish(x),
             Curve::Swish { beta } => {
                 let mut inner = x;
                 if beta != 1.0 {

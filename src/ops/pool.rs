@@ -1,6 +1,6 @@
 //! Pooling.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::image::{Layout, Padding, pixels, positive_pair, same};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
@@ -28,6 +28,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
     )
     .ignoring(&["is_test"])],
     pir: &[],
+    dtypes: FLOATS,
+    opset: 11,
     accuracy: Accuracy::Accumulated,
     parse: Pool2d::parse,
 }];

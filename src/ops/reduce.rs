@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/reduce_{mean,sum,max,min}_kernel.h`. ONNX: ReduceMean and its like.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,21 +13,21 @@ use crate::reference::{Values, map, reduce};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis};
 
 pub(super) const OPS: &[OpDef] = &[
-    reduction(
-        "mean",
-        &[form(&["reduce_mean"])],
-        Accuracy::Accumulated,
-        |op| Reduce::parse(op, Kind::Mean),
-    ),
-    reduction("sum", &[SUM], Accuracy::Accumulated, |op| {
-        Reduce::parse(op, Kind::Sum)
-    }),
-    reduction("max", &[form(&["reduce_max"])], Accuracy::Exact, |op| {
+    reduction("mean", &[form(&["reduce_mean"])], |op| {
+        Reduce::parse(op, Kind::Mean)
+    })
+    .taking(NUMBERS),
+    reduction("sum", &[SUM], |op| Reduce::parse(op, Kind::Sum)),
+    reduction("max", &[form(&["reduce_max"])], |op| {
         Reduce::parse(op, Kind::Max)
-    }),
-    reduction("min", &[form(&["reduce_min"])], Accuracy::Exact, |op| {
+    })
+    .taking(NUMBERS)
+    .with_accuracy(Accuracy::Exact),
+    reduction("min", &[form(&["reduce_min"])], |op| {
         Reduce::parse(op, Kind::Min)
-    }),
+    })
+    .taking(NUMBERS)
+    .with_accuracy(Accuracy::Exact),
 ];
 
 const OPERANDS: &[From] = &[
@@ -53,7 +53,6 @@ const SUM: Form = form(&["reduce_sum"])
 const fn reduction(
     name: &'static str,
     legacy: &'static [Form],
-    accuracy: Accuracy,
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
     OpDef {
@@ -62,7 +61,9 @@ const fn reduction(
         results: &["out"],
         legacy,
         pir: &[],
-        accuracy,
+        dtypes: ANY,
+        opset: 11,
+        accuracy: Accuracy::Accumulated,
         parse,
     }
 }

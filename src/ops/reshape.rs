@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{reshape,flatten,transpose,squeeze,unsqueeze}_kernel.h`.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -43,6 +43,8 @@ pub(super) const OPS: &[OpDef] = &[
                 },
             ],
         )],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Reshape::parse,
     },
@@ -52,6 +54,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[Form::legacy(&["flatten_contiguous_range"], &[X], &["Out"])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Flatten::parse,
     },
@@ -62,6 +66,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[Form::legacy(&["flatten2", "flatten"], &[X], &["Out"])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: FlattenToMatrix::parse,
     },
@@ -74,6 +80,8 @@ pub(super) const OPS: &[OpDef] = &[
             // A hint to oneDNN.
             .ignoring(&["data_format"])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Transpose::parse,
     },
@@ -93,6 +101,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Squeeze::parse,
     },
@@ -112,6 +122,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Unsqueeze::parse,
     },

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{scale,cast,dropout}_kernel.h`.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -28,6 +28,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Rounded,
         parse: Scale::parse,
     },
@@ -40,6 +42,8 @@ pub(super) const OPS: &[OpDef] = &[
             // The operand has its type itself.
             .ignoring(&["in_dtype"])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: Cast::parse,
     },
@@ -65,6 +69,8 @@ pub(super) const OPS: &[OpDef] = &[
         )
         .renaming(&[("dropout_implementation", "mode")])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Rounded,
         parse: Dropout::parse,
     },

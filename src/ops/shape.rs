@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/shape_kernel.h`. ONNX: Shape.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[Form::legacy(&["shape"], &[From::Slot("Input")], &["Out"])],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: |op| parse(op, DType::I32),
     },
@@ -27,6 +29,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[],
         pir: &[],
+        dtypes: ANY,
+        opset: 11,
         accuracy: Accuracy::Exact,
         parse: |op| parse(op, DType::I64),
     },

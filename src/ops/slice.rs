@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ndarray::Axis;
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         &["Out"],
     )],
     pir: &[],
+    dtypes: ANY,
+    opset: 11,
     accuracy: Accuracy::Exact,
     parse: Slice::parse,
 }];

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::ops::{self, Operator};
 use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
-use crate::tensor::{Dim, Tensor, display_shape, refuse_too_large};
+use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
 /// A program ready to run, with its weights in memory.
 pub struct Reference<'p> {
@@ -60,15 +60,20 @@ impl<'p> Reference<'p> {
         for id in self.program.inputs() {
             let value = &self.program[*id];
             let tensor = input(value, inputs)?;
-            let dtype = self.values(&tensors).dtype(value.dtype);
-            tensors[id.index()] = Some(tensor.cast(dtype));
+            tensors[id.index()] = Some(tensor.cast(self.precision.keeping(value.dtype)));
         }
-        self.refuse_too_large(&tensors)?;
+        let dtypes = self.result_types(&tensors)?;
         for (position, op) in self.program.ops().iter().enumerate() {
-            let results = self.operators[position]
-                .evaluate(&self.values(&tensors))
+            let results = evaluate(&*self.operators[position], op, &tensors, self.precision)
                 .map_err(|e| e.at_op(&op.source))?;
             for (id, tensor) in op.results.iter().zip(results) {
+                let dtype = self.precision.keeping(dtypes[id.index()]);
+                let is_rounded = matches!(dtype, DType::F16 | DType::BF16);
+                let tensor = if is_rounded {
+                    tensor.cast(dtype)
+                } else {
+                    tensor
+                };
                 tensors[id.index()] = Some(tensor);
             }
             let step = Step {
@@ -84,15 +89,18 @@ impl<'p> Reference<'p> {
                 tensors[id.index()] = None;
             }
         }
-        let values = self.values(&tensors);
+        let values = Values {
+            tensors: &tensors,
+            precision: self.precision,
+        };
         let outputs = self.program.outputs().iter();
         let outputs = outputs.map(|output| values.get(output.value).cloned());
         outputs.collect::<Result<_>>().map(Some)
     }
 
-    /// Finds contradictions between shapes, and results that memory does not hold, before a kernel
-    /// runs into them. `tensors` holds the inputs.
-    fn refuse_too_large(&self, tensors: &[Option<Tensor>]) -> Result<()> {
+    /// The types of all values. Finds contradictions between shapes, and results that memory does
+    /// not hold, before a kernel runs into them. `tensors` holds the inputs.
+    fn result_types(&self, tensors: &[Option<Tensor>]) -> Result<Vec<DType>> {
         let program = self.program.with_input_shapes(|id, declared| {
             tensors[id.index()].as_ref().map_or_else(
                 || declared.to_vec(),
@@ -109,15 +117,32 @@ impl<'p> Reference<'p> {
                 }
             }
         }
-        Ok(())
+        Ok(program.values().map(|(id, _)| facts.dtype(id)).collect())
     }
+}
 
-    fn values<'t>(&self, tensors: &'t [Option<Tensor>]) -> Values<'t> {
-        Values {
-            tensors,
-            precision: self.precision,
-        }
+/// The results of an op, with operands of half precision converted to what kernels compute in.
+fn evaluate(
+    operator: &dyn Operator,
+    op: &Op,
+    tensors: &[Option<Tensor>],
+    precision: Precision,
+) -> Result<Vec<Tensor>> {
+    let operands = op.operands.iter().flat_map(Operand::values);
+    let operands = operands.filter_map(|id| Some((id.index(), tensors.get(id.index())?.as_ref()?)));
+    let computing = |tensor: &Tensor| precision.computing(tensor.dtype());
+    if operands
+        .clone()
+        .all(|(_, tensor)| tensor.dtype() == computing(tensor))
+    {
+        return operator.evaluate(&Values { tensors, precision });
     }
+    let mut converted = vec![None; tensors.len()];
+    for (index, tensor) in operands {
+        converted[index] = Some(tensor.cast(computing(tensor)));
+    }
+    let tensors = &converted;
+    operator.evaluate(&Values { tensors, precision })
 }
 
 /// An op of a run, with the values that are alive after it.
@@ -137,17 +162,7 @@ impl Step<'_> {
 
     /// The results of the op in float64, from the operands as they are.
     pub fn exact_results(&self) -> Result<Vec<Tensor>> {
-        let mut tensors = vec![None; self.tensors.len()];
-        let mut values = Values {
-            tensors: &[],
-            precision: Precision::Double,
-        };
-        for id in self.op.operands.iter().flat_map(Operand::values) {
-            let tensor = self.tensor(*id);
-            tensors[id.index()] = tensor.map(|tensor| tensor.cast(values.dtype(tensor.dtype())));
-        }
-        values.tensors = &tensors;
-        self.operator.evaluate(&values)
+        evaluate(self.operator, self.op, self.tensors, Precision::Double)
     }
 }
 
@@ -180,10 +195,6 @@ fn input<'t>(value: &Value, inputs: &'t [(String, Tensor)]) -> Result<&'t Tensor
 fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tensor>>> {
     let uses = program.use_counts();
     let mut maps: HashMap<Arc<Path>, Mmap> = HashMap::new();
-    let convert = Values {
-        tensors: &[],
-        precision,
-    };
     let mut fixed = Vec::with_capacity(uses.len());
     for (id, value) in program.values() {
         let tensor = match &value.origin {
@@ -192,7 +203,7 @@ fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tens
             Origin::Parameter(range) => Some(load(value, range, &mut maps)?),
             Origin::Input | Origin::Result => None,
         };
-        fixed.push(tensor.map(|tensor| tensor.cast(convert.dtype(value.dtype))));
+        fixed.push(tensor.map(|tensor| tensor.cast(precision.keeping(value.dtype))));
     }
     Ok(fixed)
 }

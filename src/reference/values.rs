@@ -13,6 +13,24 @@ pub enum Precision {
     Double,
 }
 
+impl Precision {
+    pub(super) fn computing(self, dtype: DType) -> DType {
+        match (self, dtype) {
+            (Precision::Single, DType::F16 | DType::BF16) => DType::F32,
+            (Precision::Double, DType::F16 | DType::BF16 | DType::F32) => DType::F64,
+            _ => dtype,
+        }
+    }
+
+    /// The type in which results of type `dtype` are kept between ops.
+    pub(super) fn keeping(self, dtype: DType) -> DType {
+        match self {
+            Precision::Single => dtype,
+            Precision::Double => self.computing(dtype),
+        }
+    }
+}
+
 /// The values that are alive at one point of a run.
 pub(crate) struct Values<'r> {
     pub(super) tensors: &'r [Option<Tensor>],
@@ -33,11 +51,9 @@ impl Values<'_> {
         Ok(self.get(id)?.to_i64_vec())
     }
 
-    /// The type in which this run holds what the program declares as `dtype`.
+    /// The type in which kernels compute what the program declares as `dtype`. Half precision is
+    /// computed in float32 and rounded after each op, as Paddle's kernels do.
     pub fn dtype(&self, dtype: DType) -> DType {
-        match (self.precision, dtype) {
-            (Precision::Double, DType::F32) => DType::F64,
-            _ => dtype,
-        }
+        self.precision.computing(dtype)
     }
 }
