@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::lower::{self, DEFAULT_OPSET};
+use crate::lower::{self, DEFAULT_OPSET, OPSETS};
 use crate::normalise;
 use crate::ops::{self, Macs};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
@@ -141,6 +141,23 @@ impl Model {
             written,
             nodes: onnx.node_count(),
         })
+    }
+
+    /// The lowest opset that the model can be converted to.
+    ///
+    /// # Errors
+    /// When it can't be converted to any.
+    pub fn lowest_opset(&self) -> Result<u32> {
+        let mut opset = *OPSETS.start();
+        loop {
+            match lower::lower(&self.program, opset) {
+                Ok(_) => return Ok(opset),
+                Err(e) => match e.needed_opset().filter(|needed| *needed > opset) {
+                    Some(needed) => opset = needed,
+                    None => return Err(e.in_file(&self.files.program)),
+                },
+            }
+        }
     }
 
     /// The output replaces what has its name, which must not be the model itself.

@@ -122,14 +122,15 @@ impl Lowering<'_> {
         axis: usize,
         rank: usize,
     ) -> TensorId {
-        let attr = |axis: usize| [("axis", NodeAttr::Int(axis as i64))];
-        if self.opset >= 13 || axis + 1 == rank {
-            return self.node(op_type, &[x], attr(axis));
+        let is_last = axis + 1 == rank;
+        let node_axis = if is_last { -1 } else { axis as i64 };
+        if is_last || self.opset >= 13 {
+            return self.node(op_type, &[x], [("axis", NodeAttr::Int(node_axis))]);
         }
         let mut swap: Vec<usize> = (0..rank).collect();
         swap.swap(axis, rank - 1);
         let x = self.transpose(x, &swap);
-        let y = self.node(op_type, &[x], attr(rank - 1));
+        let y = self.node(op_type, &[x], [("axis", NodeAttr::Int(-1))]);
         self.transpose(y, &swap)
     }
 

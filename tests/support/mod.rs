@@ -8,6 +8,7 @@ pub mod mutate;
 pub mod mutate_onnx;
 pub mod mutate_pir;
 pub mod onnx;
+mod packs;
 pub mod shell;
 
 use std::fs;
@@ -20,11 +21,18 @@ use paddle2onnx::runtime::OnnxRuntime;
 /// The version that is installed where none is found.
 const ONNX_RUNTIME: &str = "onnxruntime==1.32.0";
 
-/// A file or folder below `fixtures/`.
+/// A file or folder below `fixtures/`. Those of op cases, `VERSION/ops/OP/CASE…`, are unpacked first.
 pub fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(path)
+    static UNPACKED: OnceLock<PathBuf> = OnceLock::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let is_packed = Path::new(path).iter().nth(1) == Some("ops".as_ref());
+    if is_packed {
+        UNPACKED
+            .get_or_init(|| packs::unpacked(&fixtures))
+            .join(path)
+    } else {
+        fixtures.join(path)
+    }
 }
 
 /// The versions of Paddle that fixtures come from: the last that writes ProgramDesc, and one that
