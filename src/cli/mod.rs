@@ -9,6 +9,7 @@ mod convert;
 mod inspect;
 mod interrupt;
 mod model_and_onnx;
+mod ops;
 mod output;
 mod per_op;
 mod progress;
@@ -58,6 +59,7 @@ enum Command {
     Verify(verify::Args),
     Bench(bench::Args),
     Inspect(inspect::Args),
+    Ops(ops::Args),
     Zoo(zoo::Args),
 }
 
@@ -115,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Ops(args) => ops::run(&args),
         Command::Zoo(args) => zoo::run(&args),
     };
     match result {
