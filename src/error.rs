@@ -150,6 +150,11 @@ impl Error {
         self.opset
     }
 
+    /// What is wrong, without the place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Where the failure lies.
     pub fn place(&self) -> &Place {
         &self.place

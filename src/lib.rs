@@ -34,7 +34,7 @@ pub mod zoo;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use lower::{DEFAULT_OPSET, OPSETS};
-pub use model::{Conversion, ConvertOptions, MacCount, Model, Port, Summary};
+pub use model::{Conversion, ConvertOptions, MacCount, Model, Obstacle, Port, Summary};
 pub use ops::{Accuracy, SupportedOp, supported_ops};
 pub use read::{ByteRange, Format, ModelFiles, WeightFiles};
 pub use write::{Progress, Weights, Written};

@@ -41,6 +41,19 @@ impl Default for ConvertOptions<'_> {
     }
 }
 
+/// A reason why ops of one kind can't be converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// The name of the op in the file.
+    pub op: String,
+    /// What can't be converted.
+    pub reason: String,
+    /// The lowest opset in which it can be, if there is one.
+    pub needed_opset: Option<u32>,
+    /// Where it is, as `op 12 `relu` in /Net/Block`.
+    pub places: Vec<String>,
+}
+
 /// What a conversion made.
 #[derive(Debug, Clone)]
 pub struct Conversion {
@@ -141,6 +154,31 @@ impl Model {
             written,
             nodes: onnx.node_count(),
         })
+    }
+
+    /// All ops that stand in the way of a conversion to `opset`, by what is wrong with them, in the
+    /// order of the program. None if the model can be converted.
+    ///
+    /// # Errors
+    /// When nothing at all can be written in `opset`.
+    pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
+        let mut obstacles: Vec<Obstacle> = Vec::new();
+        for (op, error) in lower::obstacles(&self.program, opset)? {
+            let place = op.source.to_string();
+            let is_alike = |known: &&mut Obstacle| {
+                known.op == op.source.name && known.reason == error.message()
+            };
+            match obstacles.iter_mut().find(is_alike) {
+                Some(known) => known.places.push(place),
+                None => obstacles.push(Obstacle {
+                    op: op.source.name.clone(),
+                    reason: error.message().to_owned(),
+                    needed_opset: error.needed_opset(),
+                    places: vec![place],
+                }),
+            }
+        }
+        Ok(obstacles)
     }
 
     /// The lowest opset that the model can be converted to.

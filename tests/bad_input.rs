@@ -267,6 +267,42 @@ fn what_is_not_there() {
     shop.refuses(&shop.program().join("x.pdmodel"), &words);
 }
 
+/// Unknown ops, known ones that can't be read, and nothing of what follows from either.
+#[test]
+fn a_check_lists_every_obstacle() {
+    let shop = Workshop::new();
+    let check = |options: &[&str]| {
+        let mut command = command([Path::new("convert"), Path::new("--check")]);
+        command.args(options).arg(shop.program());
+        run(command)
+    };
+    let ran = check(&[]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(ran.stdout, "Nothing stands in the way of opset 17\n");
+
+    shop.retype("softmax", "zoftmax");
+    shop.retype("gelu", "relu");
+    let ran = check(&["--opset", "20"]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    for words in [
+        "zoftmax (3 ×): not supported\n    op ",
+        "relu (2 ×): these attributes are not known: `approximate` = ",
+        "\n5 ops stand in the way of opset 20\n",
+    ] {
+        assert!(ran.stdout.contains(words), "{words}: {ran}");
+    }
+    let ran = check(&["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &json["convertible"]), (Some(1), &false.into()));
+    let obstacles = json["obstacles"].as_array().unwrap();
+    let zoftmax = obstacles
+        .iter()
+        .find(|obstacle| obstacle["op"] == "zoftmax");
+    let places = zoftmax.unwrap()["places"].as_array().unwrap();
+    assert_eq!(places.len(), 3);
+    assert_eq!(names_in(&shop.out()), [""; 0]);
+}
+
 #[test]
 fn unknown_ops_are_all_listed() {
     let shop = Workshop::new();

@@ -18,6 +18,7 @@ fn help() {
     assert_snapshot!("help_convert", shown("convert --help", &folder));
     assert_snapshot!("help_verify", shown("verify --help", &folder));
     assert_snapshot!("help_bench", shown("bench --help", &folder));
+    assert_snapshot!("help_ops", shown("ops --help", &folder));
     assert_snapshot!("help_inspect", shown("inspect --help", &folder));
 }
 
@@ -40,7 +41,7 @@ fn wrong_usage() {
         "frobnicate",
         "convert VIT --batch 1",
         "convert VIT --ort-lib x",
-        "convert VIT --opset 16",
+        "convert VIT --opset 10",
         "convert VIT --opset x",
         "convert VIT --weights away",
         "verify VIT --batch 0",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::comparing::Comparing;
 use super::model_and_onnx::Opset;
 use super::progress::Line;
-use super::{Outcome, Result, complain, interrupt, open, print, print_json, render, verify};
+use super::{Outcome, Result, check, complain, interrupt, open, print, print_json, render, verify};
 
 /// Converts a Paddle model to ONNX.
 ///
@@ -50,6 +50,11 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 
+    /// List everything that stands in the way of the conversion, and write nothing; exit with 1 if there
+    /// is something
+    #[arg(long, conflicts_with_all = ["output", "weights", "verify"])]
+    check: bool,
+
     /// Run both models afterwards and compare what they compute; exit with 1 if they differ
     #[arg(long)]
     verify: bool,
@@ -68,6 +73,9 @@ Examples:
 
   Leave the weights in Paddle's file, to which the ONNX model then points:
       paddle2onnx-rs convert model --weights link
+
+  See whether a model can be converted at all:
+      paddle2onnx-rs convert model --check
 
   Prove the result against ONNX Runtime at batch sizes 1 and 8:
       paddle2onnx-rs convert model --verify --batch 1,8";
@@ -114,6 +122,9 @@ pub fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
     let model = open(&args.model, args.params.as_deref())?;
+    if args.check {
+        return check::run(&model, args.opset.number(), args.json);
+    }
     let output = args
         .output
         .clone()

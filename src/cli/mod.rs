@@ -1,9 +1,10 @@
 //! Arguments → the library's work → text or JSON.
 //!
 //! One file per subcommand. Data goes to stdout, messages and progress to stderr. The exit code
-//! answers: 0 done or yes, 1 no parity or not as expected, 2 could not be done, 130 interrupted.
+//! answers: 0 done or yes, 1 no parity, not as expected or not convertible, 2 could not be done, 130 interrupted.
 
 mod bench;
+mod check;
 mod comparing;
 mod convert;
 mod inspect;
@@ -49,7 +50,8 @@ Examples:
 
 Exit codes:
   0    done; with verify: both compute the same
-  1    verified, and they do not compute the same; with zoo: not as expected
+  1    verified, and they do not compute the same; with zoo: not as expected; with --check: the
+       model can't be converted
   2    could not be done; the message on stderr says why
   130  interrupted";
 
@@ -69,6 +71,7 @@ enum Outcome {
     Success,
     NoParity,
     NotAsExpected,
+    NotConvertible,
 }
 
 /// Why a subcommand could not do its work, as a sentence.
@@ -122,7 +125,9 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(Outcome::Success) => ExitCode::SUCCESS,
-        Ok(Outcome::NoParity | Outcome::NotAsExpected) => ExitCode::from(1),
+        Ok(Outcome::NoParity | Outcome::NotAsExpected | Outcome::NotConvertible) => {
+            ExitCode::from(1)
+        }
         Err(failure) => {
             complain(&failure.message);
             ExitCode::from(if failure.interrupted {

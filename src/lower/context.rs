@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use super::graph::{Graph, Kind, Node, NodeAttr, TensorId};
 use crate::error::{Error, Result};
-use crate::ops::Facts;
+use crate::ops::{Facts, Operator};
 use crate::program::{Op, Origin, ValueId};
 use crate::tensor::{DType, Tensor};
 
@@ -44,17 +44,40 @@ impl<'p> Lowering<'p> {
         lowering
     }
 
+    /// Lowers one op.
+    ///
+    /// # Errors
+    /// When ONNX can't express it, or not in this opset.
+    pub(super) fn op(&mut self, op: &Op, operator: &dyn Operator) -> Result<()> {
+        self.enter(op);
+        let start = self.graph.nodes.len();
+        let results = operator.lower(self).and_then(|results| {
+            self.refuse_newer_nodes(start)?;
+            Ok(results)
+        });
+        let results = results.map_err(|e| e.at_op(&op.source))?;
+        for (value, tensor) in op.results.iter().zip(results) {
+            self.tensors.insert(*value, tensor);
+        }
+        Ok(())
+    }
+
+    /// Gives the results of an op that can't be lowered tensors all the same, so that those which
+    /// read them can be.
+    pub(super) fn skip(&mut self, op: &Op) {
+        for value in &op.results {
+            let tensor = self.graph.tensor(Kind::Node);
+            self.tensors.insert(*value, tensor);
+        }
+    }
+
     /// Starts on an op.
-    pub(super) fn enter(&mut self, op: &Op) {
+    fn enter(&mut self, op: &Op) {
         self.label = match (&op.source.layer, op.results.first()) {
             (Some(layer), _) => layer.trim_end_matches('/').to_owned(),
             (None, Some(id)) => self.program()[*id].name.clone(),
             (None, None) => String::new(),
         };
-    }
-
-    pub(super) fn bind(&mut self, value: ValueId, tensor: TensorId) {
-        self.tensors.insert(value, tensor);
     }
 
     /// The tensor that holds a value.

@@ -4,12 +4,14 @@
 //! spells how ([`opset`]), and remembers which op a node comes from. At the end the nodes that
 //! nothing needs are dropped and everything gets its name ([`finish`]).
 
+mod check;
 mod context;
 mod finish;
 mod graph;
 mod opset;
 mod shapes;
 
+pub(crate) use check::obstacles;
 pub(crate) use context::Lowering;
 pub use finish::OnnxModel;
 pub(crate) use finish::{Initializer, InitializerData};
@@ -33,6 +35,19 @@ pub const DEFAULT_OPSET: u32 = 17;
 /// # Errors
 /// When ops are not supported (all of them are listed), or an op can't be expressed in `opset`.
 pub(crate) fn lower(program: &Program, opset: u32) -> Result<OnnxModel> {
+    refuse_opset(program, opset)?;
+    let operators = ops::resolve(program)?;
+    let facts = ops::infer(program, &operators)?;
+    let mut lowering = Lowering::new(&facts, opset);
+    for (op, operator) in program.ops().iter().zip(&operators) {
+        lowering.op(op, &**operator)?;
+    }
+    finish::finish(lowering)
+}
+
+/// # Errors
+/// When `opset` can't be written, or does not have a type of the program.
+fn refuse_opset(program: &Program, opset: u32) -> Result<()> {
     if !OPSETS.contains(&opset) {
         return Err(Error::invalid(format!(
             "opset {opset} can't be written; choose one from {} to {}",
@@ -47,20 +62,5 @@ pub(crate) fn lower(program: &Program, opset: u32) -> Result<OnnxModel> {
     {
         return Err(Error::needs_opset(13, "bfloat16"));
     }
-    let operators = ops::resolve(program)?;
-    let facts = ops::infer(program, &operators)?;
-    let mut lowering = Lowering::new(&facts, opset);
-    for (op, operator) in program.ops().iter().zip(&operators) {
-        lowering.enter(op);
-        let start = lowering.graph.nodes.len();
-        let results = operator.lower(&mut lowering).and_then(|results| {
-            lowering.refuse_newer_nodes(start)?;
-            Ok(results)
-        });
-        let results = results.map_err(|e| e.at_op(&op.source))?;
-        for (value, tensor) in op.results.iter().zip(results) {
-            lowering.bind(*value, tensor);
-        }
-    }
-    finish::finish(lowering)
+    Ok(())
 }

@@ -124,20 +124,19 @@ pub(crate) fn find_pir(name: &str) -> Option<PirSpelling> {
 /// not what its definition expects.
 pub(crate) fn resolve(program: &Program) -> Result<Vec<Box<dyn Operator>>> {
     refuse_unknown(program)?;
-    program
-        .ops()
-        .iter()
-        .map(|op| {
-            let def = find(op.kind.name())
-                .ok_or_else(|| Error::internal(format!("no definition of `{}`", op.kind.name())))?;
-            let mut reader = OpReader::new(op, def);
-            let operator = (def.parse)(&mut reader).and_then(|operator| {
-                reader.finish()?;
-                Ok(operator)
-            });
-            operator.map_err(|e| e.at_op(&op.source))
-        })
-        .collect()
+    program.ops().iter().map(parse).collect()
+}
+
+/// Reads one op.
+pub(crate) fn parse(op: &Op) -> Result<Box<dyn Operator>> {
+    let parse = || {
+        let def = find(op.kind.name()).ok_or_else(|| Error::unsupported("not supported"))?;
+        let mut reader = OpReader::new(op, def);
+        let operator = (def.parse)(&mut reader)?;
+        reader.finish()?;
+        Ok(operator)
+    };
+    parse().map_err(|e: Error| e.at_op(&op.source))
 }
 
 fn refuse_unknown(program: &Program) -> Result<()> {
@@ -172,27 +171,35 @@ pub(crate) fn infer<'p>(
 ) -> Result<Facts<'p>> {
     let mut facts = Facts::declared(program);
     for (op, operator) in program.ops().iter().zip(operators) {
-        refuse_type(op, &facts)?;
-        let inferred = operator.infer(&facts).map_err(|e| e.at_op(&op.source))?;
+        infer_op(op, &**operator, &mut facts)?;
+    }
+    Ok(facts)
+}
+
+/// Adds what is known of the results of one op.
+pub(crate) fn infer_op(op: &Op, operator: &dyn Operator, facts: &mut Facts<'_>) -> Result<()> {
+    let infer = || {
+        refuse_type(op, facts)?;
+        let inferred = operator.infer(facts)?;
         if inferred.len() != op.results.len() {
             let (due, found) = (inferred.len(), op.results.len());
             return Err(Error::malformed(format!(
                 "writes {found} variables where it has {due} results"
-            ))
-            .at_op(&op.source));
+            )));
         }
         if let Some(fact) = inferred.iter().find(|fact| fact.is_impossible()) {
             let shape = display_shape(&fact.shape);
-            return Err(
-                Error::malformed(format!("a result of the impossible shape {shape}"))
-                    .at_op(&op.source),
-            );
+            return Err(Error::malformed(format!(
+                "a result of the impossible shape {shape}"
+            )));
         }
-        for (result, fact) in op.results.iter().zip(inferred) {
-            facts.refine(*result, fact);
-        }
+        Ok(inferred)
+    };
+    let inferred = infer().map_err(|e| e.at_op(&op.source))?;
+    for (result, fact) in op.results.iter().zip(inferred) {
+        facts.refine(*result, fact);
     }
-    Ok(facts)
+    Ok(())
 }
 
 /// Refuses operands that the op's definition does not list.
@@ -208,7 +215,7 @@ fn refuse_type(op: &Op, facts: &Facts<'_>) -> Result<()> {
     }
     let taken: Vec<&str> = def.dtypes.iter().map(|dtype| dtype.name()).collect();
     let message = format!("it takes {}, not {dtype}", taken.join(", "));
-    Err(Error::unsupported(message).at_op(&op.source))
+    Err(Error::unsupported(message))
 }
 
 #[cfg(test)]

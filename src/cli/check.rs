@@ -1,0 +1,86 @@
+//! `convert --check`: what stands in the way of a conversion.
+
+use std::fmt::Write;
+
+use paddle2onnx::{Model, Obstacle};
+use serde::Serialize;
+
+use super::render::{BAD, GOOD};
+use super::{Outcome, Result, print, print_json};
+
+/// As many places of one obstacle are shown as text.
+const PLACES: usize = 3;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Checked<'a> {
+    convertible: bool,
+    opset: u32,
+    obstacles: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    op: &'a str,
+    reason: &'a str,
+    needed_opset: Option<u32>,
+    places: &'a [String],
+}
+
+/// Lists the obstacles, and writes no model.
+pub fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
+    let obstacles = model.obstacles(opset)?;
+    if json {
+        print_json(&Checked {
+            convertible: obstacles.is_empty(),
+            opset,
+            obstacles: obstacles.iter().map(listed).collect(),
+        })?;
+    } else {
+        print(&text(&obstacles, opset))?;
+    }
+    Ok(if obstacles.is_empty() {
+        Outcome::Success
+    } else {
+        Outcome::NotConvertible
+    })
+}
+
+fn listed(obstacle: &Obstacle) -> Listed<'_> {
+    Listed {
+        op: &obstacle.op,
+        reason: &obstacle.reason,
+        needed_opset: obstacle.needed_opset,
+        places: &obstacle.places,
+    }
+}
+
+fn text(obstacles: &[Obstacle], opset: u32) -> String {
+    if obstacles.is_empty() {
+        return format!("{GOOD}Nothing stands in the way of opset {opset}{GOOD:#}\n");
+    }
+    let mut text = String::new();
+    let mut count = 0;
+    for obstacle in obstacles {
+        count += obstacle.places.len();
+        let _ = writeln!(
+            text,
+            "{BAD}{}{BAD:#} ({} ×): {}",
+            obstacle.op,
+            obstacle.places.len(),
+            obstacle.reason
+        );
+        for place in obstacle.places.iter().take(PLACES) {
+            let _ = writeln!(text, "    {place}");
+        }
+        let rest = obstacle.places.len().saturating_sub(PLACES);
+        if rest > 0 {
+            let _ = writeln!(text, "    and {rest} more");
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\n{BAD}{count} ops stand in the way of opset {opset}{BAD:#}"
+    );
+    text
+}
