@@ -27,6 +27,7 @@ mod proto;
 mod read;
 pub mod reference;
 pub mod runtime;
+mod simplify;
 pub mod tensor;
 pub mod verify;
 mod write;

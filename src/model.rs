@@ -163,15 +163,14 @@ impl Model {
     /// When nothing at all can be written in `opset`.
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
         let mut obstacles: Vec<Obstacle> = Vec::new();
-        for (op, error) in lower::obstacles(&self.program, opset)? {
-            let place = op.source.to_string();
-            let is_alike = |known: &&mut Obstacle| {
-                known.op == op.source.name && known.reason == error.message()
-            };
+        for (source, error) in lower::obstacles(&self.program, opset)? {
+            let place = source.to_string();
+            let is_alike =
+                |known: &&mut Obstacle| known.op == source.name && known.reason == error.message();
             match obstacles.iter_mut().find(is_alike) {
                 Some(known) => known.places.push(place),
                 None => obstacles.push(Obstacle {
-                    op: op.source.name.clone(),
+                    op: source.name.clone(),
                     reason: error.message().to_owned(),
                     needed_opset: error.needed_opset(),
                     places: vec![place],

@@ -167,7 +167,7 @@ fn dtype_name(code: i32) -> &'static str {
 }
 
 /// Programs of `fixtures/paddle-2.6.2/ops/`, each for one decision of a lowering, and the opsets to show.
-const CASES: [(&str, &[u32]); 25] = [
+const CASES: [(&str, &[u32]); 29] = [
     // Where the result's rank is open to doubt, or the shape is a tensor.
     ("reshape/shape_tensor", &[DEFAULT_OPSET]),
     ("reshape/copy_and_infer", &[DEFAULT_OPSET]),
@@ -193,6 +193,11 @@ const CASES: [(&str, &[u32]); 25] = [
     // The extent that is split is not known, so there are no sizes to give to Split.
     ("split/dynamic_axis", &[DEFAULT_OPSET]),
     ("stack/dims", &[DEFAULT_OPSET]),
+    // What is known before a run is a constant; what is computed twice is there once.
+    ("simplify/constants", &[DEFAULT_OPSET]),
+    ("simplify/shapes", &[DEFAULT_OPSET]),
+    ("simplify/twice", &[DEFAULT_OPSET]),
+    ("simplify/nearly_twice", &[DEFAULT_OPSET]),
     // Opset 20 has a Gelu.
     ("gelu/exact", &[17, 20]),
     ("gelu/tanh", &[17, 20]),

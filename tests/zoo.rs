@@ -197,9 +197,9 @@ fn manifests_that_are_wrong() {
         (with("opset = [17]"), Some(3), "unknown field `opset`"),
         (with("opsets = 17"), Some(3), "invalid type"),
         (
-            with("opsets = [16]"),
+            with("opsets = [10]"),
             Some(1),
-            "opset 16 can't be written, only 17 to 21",
+            "opset 10 can't be written, only 11 to 21",
         ),
         (with("opsets = []"), Some(1), "`opsets` is empty"),
         (with("batches = [0]"), Some(3), "nonzero"),

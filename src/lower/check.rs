@@ -4,15 +4,17 @@ use super::context::Lowering;
 use super::refuse_opset;
 use crate::error::{Error, Result};
 use crate::ops::{self, Facts, Operator};
-use crate::program::{Op, Program};
+use crate::program::{Program, Source};
+use crate::simplify::simplify;
 
 /// Every op that can't be converted to `opset`, in the order of the program, with the reason. After
 /// one of them, what the program declares of its results is taken for granted.
 ///
 /// # Errors
 /// When nothing at all can be written in `opset`.
-pub(crate) fn obstacles(program: &Program, opset: u32) -> Result<Vec<(&Op, Error)>> {
+pub(crate) fn obstacles(program: &Program, opset: u32) -> Result<Vec<(Source, Error)>> {
     refuse_opset(program, opset)?;
+    let program = &simplify(program);
     let mut obstacles = Vec::new();
     let mut operators: Vec<Option<Box<dyn Operator>>> = Vec::new();
     let mut facts = Facts::declared(program);
@@ -21,7 +23,11 @@ pub(crate) fn obstacles(program: &Program, opset: u32) -> Result<Vec<(&Op, Error
             ops::infer_op(op, &*operator, &mut facts)?;
             Ok(operator)
         });
-        operators.push(operator.map_err(|e| obstacles.push((op, e))).ok());
+        operators.push(
+            operator
+                .map_err(|e| obstacles.push((op.source.clone(), e)))
+                .ok(),
+        );
     }
     let mut lowering = Lowering::new(&facts, opset);
     for (op, operator) in program.ops().iter().zip(&operators) {
@@ -34,9 +40,9 @@ pub(crate) fn obstacles(program: &Program, opset: u32) -> Result<Vec<(&Op, Error
         };
         if let Err(e) = lowered {
             lowering.skip(op);
-            obstacles.push((op, e));
+            obstacles.push((op.source.clone(), e));
         }
     }
-    obstacles.sort_by_key(|(op, _)| op.source.index);
+    obstacles.sort_by_key(|(source, _)| source.index);
     Ok(obstacles)
 }

@@ -22,6 +22,7 @@ use std::ops::RangeInclusive;
 use crate::error::{Error, Result};
 use crate::ops;
 use crate::program::Program;
+use crate::simplify::simplify;
 use crate::tensor::DType;
 
 /// The versions of ONNX's operator set that can be written.
@@ -36,6 +37,7 @@ pub const DEFAULT_OPSET: u32 = 17;
 /// When ops are not supported (all of them are listed), or an op can't be expressed in `opset`.
 pub(crate) fn lower(program: &Program, opset: u32) -> Result<OnnxModel> {
     refuse_opset(program, opset)?;
+    let program = &simplify(program);
     let operators = ops::resolve(program)?;
     let facts = ops::infer(program, &operators)?;
     let mut lowering = Lowering::new(&facts, opset);

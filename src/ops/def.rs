@@ -93,6 +93,8 @@ pub enum Accuracy {
     Rounded,
     /// Up to the rounding of a long sum, or of a transcendental function.
     Accumulated,
+    /// Not at all: its values are drawn.
+    Random,
 }
 
 /// One form that an op has in files. Attributes keep their names unless renamed.

@@ -117,7 +117,7 @@ impl OpKind {
 }
 
 /// One operand of an op.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Operand {
     /// An optional operand that is not given.
     Absent,

@@ -145,6 +145,28 @@ fn evaluate(
     operator.evaluate(&Values { tensors, precision })
 }
 
+/// The results of an op whose operands are all known, of these types, as a run would compute them.
+pub(crate) fn evaluate_constant(
+    op: &Op,
+    operator: &dyn Operator,
+    tensors: &[Option<Tensor>],
+    dtypes: &[DType],
+) -> Result<Vec<Tensor>> {
+    let results = evaluate(operator, op, tensors, Precision::Single)?;
+    let results = results.into_iter().zip(dtypes);
+    Ok(results
+        .map(|(tensor, dtype)| rounded(tensor, *dtype))
+        .collect())
+}
+
+/// A result as it is kept: half precision was computed in float32.
+fn rounded(tensor: Tensor, dtype: DType) -> Tensor {
+    match dtype {
+        DType::F16 | DType::BF16 => tensor.cast(dtype),
+        _ => tensor,
+    }
+}
+
 /// An op of a run, with the values that are alive after it.
 pub(crate) struct Step<'s> {
     pub op: &'s Op,

@@ -15,7 +15,7 @@ pub(crate) mod reduce;
 mod values;
 
 pub use interpreter::Reference;
-pub(crate) use interpreter::Step;
+pub(crate) use interpreter::{Step, evaluate_constant};
 pub(crate) use real::{Real, with_real, with_reals};
 pub use values::Precision;
 pub(crate) use values::Values;
