@@ -188,13 +188,15 @@ impl Builder {
             let dtype = ("dtype".to_owned(), Attr::Int(DType::I64.paddle_code()));
             part = self.insert("cast", vec![Operand::One(part)], [dtype].into(), ty);
         }
-        if self.rank(part) == 0 {
-            let axes = Operand::One(self.constant(Tensor::vector(vec![0_i64])));
-            let operands = vec![Operand::One(part), axes];
-            let ty = (DType::I64, vec![Dim::Known(1)]);
-            part = self.insert("unsqueeze", operands, BTreeMap::new(), ty);
-        }
-        part
+        // Whatever rank is declared: the same op gives one axis before Paddle 2.5, and none since.
+        let shape = Operand::One(self.constant(Tensor::vector(vec![1_i64])));
+        let ty = (DType::I64, vec![Dim::Known(1)]);
+        self.insert(
+            "reshape",
+            vec![Operand::One(part), shape],
+            BTreeMap::new(),
+            ty,
+        )
     }
 }
 

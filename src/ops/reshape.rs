@@ -182,6 +182,10 @@ impl Function for Reshape {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let shape = self.infer(g)?.shape;
+        let from = g.shape(self.x);
+        if from.len() == shape.len() && from.iter().zip(&shape).all(|(from, to)| from.same(to)) {
+            return g.value(self.x);
+        }
         let target = match g.integers(self.shape) {
             Some(target) if open_extents(&shape) > 1 && !shape.contains(&Dim::Known(0)) => {
                 // ONNX reads 0 and -1 as Paddle does.

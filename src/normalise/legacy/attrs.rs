@@ -45,6 +45,12 @@ const FUSIONS: &[&str] = &[
     "fuse_activation",
     "fuse_residual_connection",
     "fuse_relu_before_depthwise_conv",
+    "fused_reshape_X",
+    "fused_reshape_Y",
+    "fused_reshape_Out",
+    "fused_transpose_X",
+    "fused_transpose_Y",
+    "fused_transpose_Out",
 ];
 
 /// Parameters of a fusion: no meaning without one.
@@ -71,6 +77,7 @@ fn is_off(attr: &Attr) -> bool {
     match attr {
         Attr::Bool(value) => !value,
         Attr::String(value) => value.is_empty(),
+        Attr::Ints(values) => values.is_empty(),
         _ => false,
     }
 }
