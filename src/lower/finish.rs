@@ -140,7 +140,11 @@ fn bind_outputs(lowering: &mut Lowering<'_>) -> Result<Vec<(String, TensorId, Va
 fn drop_unneeded(graph: &mut Graph, outputs: &[(String, TensorId, ValueId)]) {
     let mut needed: HashSet<TensorId> = outputs.iter().map(|(_, tensor, _)| *tensor).collect();
     let nodes = std::mem::take(&mut graph.nodes);
-    for node in nodes.into_iter().rev() {
+    for mut node in nodes.into_iter().rev() {
+        // Its positions are computed only if somebody asks for them.
+        if node.op_type == "MaxPool" && node.outputs.iter().skip(1).all(|o| !needed.contains(o)) {
+            node.outputs.truncate(1);
+        }
         if node.outputs.iter().any(|output| needed.contains(output)) {
             needed.extend(node.inputs.iter().flatten());
             graph.nodes.push(node);

@@ -1,20 +1,25 @@
-//! Convolution.
+//! Convolution over two or three axes. Over one, Paddle's functions add an axis of extent 1.
 
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
-use super::image::{Layout, Padding, pixels, positive_pair, same};
+use super::image::{Extents, Layout, Padding, ints, pixels, positive};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
-use crate::reference::conv::{Window, conv2d};
+use crate::reference::conv::{WindowAxis, conv};
 use crate::reference::{Real, Values, with_reals};
 use crate::tensor::{Array, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
-    convolution("conv2d", &[form(&["conv2d"])]),
+    convolution("conv2d", &[form(&["conv2d"])], Conv::parse::<2>),
     // The same with as many groups as channels: only Paddle's choice of kernel differs.
-    convolution("depthwise_conv2d", &[form(&["depthwise_conv2d"])]),
+    convolution(
+        "depthwise_conv2d",
+        &[form(&["depthwise_conv2d"])],
+        Conv::parse::<2>,
+    ),
+    convolution("conv3d", &[form(&["conv3d"])], Conv::parse::<3>),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
@@ -22,7 +27,11 @@ const fn form(names: &'static [&'static str]) -> Form {
     Form::legacy(names, operands, &["Output"]).ignoring(&["is_test"])
 }
 
-const fn convolution(name: &'static str, legacy: &'static [Form]) -> OpDef {
+const fn convolution(
+    name: &'static str,
+    legacy: &'static [Form],
+    parse: fn(&mut OpReader<'_>) -> Parsed,
+) -> OpDef {
     OpDef {
         name,
         operands: &[Arg::Tensor("input"), Arg::Tensor("filter")],
@@ -32,127 +41,175 @@ const fn convolution(name: &'static str, legacy: &'static [Form]) -> OpDef {
         dtypes: FLOATS,
         opset: 11,
         accuracy: Accuracy::Accumulated,
-        parse: Conv2d::parse,
+        parse,
     }
 }
 
-/// A two-dimensional convolution without a bias: `input` is `[n, c, h, w]` (or `[n, h, w, c]`),
-/// `filter` `[o, c / groups, kh, kw]` in either layout.
+/// How the windows of a convolution, or of its transpose, move over an image.
 ///
-/// Paddle: `phi/kernels/conv_kernel.h` and `UpdatePaddingAndDilation` in
-/// `phi/kernels/cpu/conv_util.h`. ONNX: Conv.
-struct Conv2d {
-    input: ValueId,
-    filter: ValueId,
-    strides: [usize; 2],
-    dilations: [usize; 2],
-    padding: Padding,
-    groups: usize,
-    layout: Layout,
+/// Paddle: `UpdatePaddingAndDilation` in `phi/kernels/cpu/conv_util.h`.
+pub(super) struct Windows {
+    pub strides: Vec<usize>,
+    pub dilations: Vec<usize>,
+    pub padding: Padding,
+    pub groups: usize,
+    pub layout: Layout,
 }
 
-impl Conv2d {
-    fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let padding = Padding::parse(op)?;
+impl Windows {
+    pub fn parse(op: &mut OpReader<'_>, axes: usize) -> Result<Self> {
+        let padding = Padding::parse(op, axes)?;
         let dilations = match padding {
             Padding::Same => {
                 op.ignore("dilations");
-                [1, 1]
+                vec![1; axes]
             }
-            Padding::Explicit(_) => positive_pair(op, "dilations")?,
+            Padding::Explicit(_) => positive(op, "dilations", axes)?,
         };
         let groups: i64 = op.attr_or("groups", 1)?;
-        Ok(Box::new(Self {
-            input: op.operand("input")?,
-            filter: op.operand("filter")?,
-            strides: positive_pair(op, "strides")?,
+        Ok(Self {
+            strides: positive(op, "strides", axes)?,
             dilations,
             padding,
             groups: pixels(groups)
                 .filter(|groups| *groups > 0)
                 .ok_or_else(|| Error::malformed(format!("{groups} groups")))?,
             layout: Layout::parse(op)?,
+        })
+    }
+
+    /// How many axes an image has.
+    pub fn axes(&self) -> usize {
+        self.strides.len()
+    }
+
+    /// The rank of a batch of images.
+    pub fn rank(&self) -> usize {
+        self.axes() + 2
+    }
+
+    pub fn axis(&self, axis: usize, image: usize, kernel: usize) -> WindowAxis {
+        let stride = self.strides[axis];
+        WindowAxis {
+            kernel,
+            stride,
+            dilation: self.dilations[axis],
+            pads: self.padding.around(axis, image, kernel, stride),
+        }
+    }
+
+    /// The windows along every axis of an image, and the filter's extents behind the first two.
+    pub fn along(&self, image: &[usize], filter: &[usize]) -> Result<Vec<WindowAxis>> {
+        let taps = self.taps(filter)?;
+        let axes = image.iter().zip(taps).enumerate();
+        Ok(axes
+            .map(|(axis, (image, taps))| self.axis(axis, *image, *taps))
+            .collect())
+    }
+
+    /// The filter's extents along the axes of an image.
+    pub fn taps<'f, D>(&self, filter: &'f [D]) -> Result<&'f [D]> {
+        match filter {
+            [_, _, taps @ ..] if taps.len() == self.axes() => Ok(taps),
+            _ => Err(Error::malformed(format!(
+                "a filter of rank {} where {} is due",
+                filter.len(),
+                self.rank()
+            ))),
+        }
+    }
+
+    /// The attributes of an ONNX node, but for the padding.
+    pub fn attrs(&self) -> [(&'static str, NodeAttr); 3] {
+        [
+            ("strides", ints(&self.strides)),
+            ("dilations", ints(&self.dilations)),
+            ("group", NodeAttr::Int(self.groups as i64)),
+        ]
+    }
+}
+
+/// A convolution without a bias: `input` is `[n, c, …]` (or `[n, …, c]`), `filter`
+/// `[o, c / groups, …]` in either layout.
+///
+/// Paddle: `phi/kernels/conv_kernel.h`. ONNX: Conv.
+struct Conv {
+    input: ValueId,
+    filter: ValueId,
+    windows: Windows,
+}
+
+impl Conv {
+    fn parse<const AXES: usize>(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            input: op.operand("input")?,
+            filter: op.operand("filter")?,
+            windows: Windows::parse(op, AXES)?,
         }))
     }
 
-    fn window(&self, image: [usize; 2], kernel: [usize; 2]) -> Window {
-        let pads = match self.padding {
-            Padding::Explicit(pads) => pads,
-            Padding::Same => [0, 1].map(|axis| same(image[axis], kernel[axis], self.strides[axis])),
-        };
-        Window {
-            kernel,
-            strides: self.strides,
-            dilations: self.dilations,
-            pads,
-        }
-    }
-
-    fn kernel(&self, filter: &[usize]) -> Result<[usize; 2]> {
-        match filter {
-            &[_, _, h, w] if h > 0 && w > 0 => Ok([h, w]),
-            _ => Err(Error::malformed(format!("a filter of shape {filter:?}"))),
-        }
-    }
-
     fn convolve<T: Real>(&self, x: &Array<T>, filter: &Array<T>) -> Result<Array<T>> {
-        let kernel = self.kernel(filter.shape())?;
-        let [_, _, h, w] = self.layout.extents(x.shape())?;
-        let x = self.layout.view_from(x.clone());
-        let result = conv2d(&x, filter, self.window([h, w], kernel), self.groups)?;
-        Ok(self.layout.view_to(result.into()))
+        let Windows { layout, groups, .. } = self.windows;
+        let extents = layout.extents(x.shape(), self.windows.axes())?;
+        let window = self.windows.along(&extents.image, filter.shape())?;
+        let x = layout.view_from(x.clone());
+        Ok(layout.view_to(conv(&x, filter, &window, groups)?.into()))
     }
 
-    /// The extents of one output axis.
+    /// The extent of one output axis.
     fn output(&self, axis: usize, image: &Dim, kernel: &Dim) -> Result<Dim> {
         let (Some(image), Some(kernel)) = (image.extent(), kernel.extent()) else {
             return Ok(Dim::Unknown);
         };
-        let window = self.window([image; 2], self.kernel(&[1, 1, kernel, kernel])?);
-        Ok(Dim::from(window.output([image; 2])?[axis]))
+        let window = self.windows.axis(axis, image, kernel);
+        Ok(Dim::from(window.count(image)?))
     }
 }
 
-impl Function for Conv2d {
+impl Function for Conv {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let [n, c, h, w] = self.layout.extents(facts.shape(self.input))?;
-        let [o, group_channels, kh, kw] = facts.shape(self.filter) else {
-            return Err(Error::malformed("a filter without four axes"));
-        };
-        let channels = group_channels.known().zip(i64::try_from(self.groups).ok());
+        let Windows { layout, groups, .. } = self.windows;
+        let input = layout.extents(facts.shape(self.input), self.windows.axes())?;
+        let filter = facts.shape(self.filter);
+        let taps = self.windows.taps(filter)?;
+        let (outputs, group_channels) = (&filter[0], &filter[1]);
+        let channels = group_channels.known().zip(i64::try_from(groups).ok());
         let channels = channels.and_then(|(channels, groups)| channels.checked_mul(groups));
-        if let (Some(expected), Some(found)) = (channels, c.known())
+        if let (Some(expected), Some(found)) = (channels, input.channels.known())
             && expected != found
         {
             return Err(Error::malformed(format!(
                 "an image of {found} channels where the filter takes {expected}"
             )));
         }
-        let outputs = o.extent();
-        if outputs.is_some_and(|outputs| outputs % self.groups != 0) {
+        if outputs
+            .extent()
+            .is_some_and(|outputs| outputs % groups != 0)
+        {
             return Err(Error::malformed(format!(
-                "a filter of {o} outputs in {} groups",
-                self.groups
+                "a filter of {outputs} outputs in {groups} groups"
             )));
         }
-        let (h, w) = (self.output(0, &h, kh)?, self.output(1, &w, kw)?);
-        let shape = self.layout.shape([n, o.clone(), h, w]);
+        let axes = input.image.iter().zip(taps).enumerate();
+        let image = axes.map(|(axis, (image, taps))| self.output(axis, image, taps));
+        let shape = layout.shape(Extents {
+            batch: input.batch,
+            channels: outputs.clone(),
+            image: image.collect::<Result<_>>()?,
+        });
         Ok(Fact::new(facts.dtype(self.input), shape))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let Windows { layout, .. } = self.windows;
+        let rank = self.windows.rank();
         let x = g.value(self.input)?;
-        let x = self.layout.lower_from(g, x);
+        let x = layout.lower_from(g, x, rank);
         let filter = g.value(self.filter)?;
-        let pair = |values: [usize; 2]| NodeAttr::Ints(values.map(|v| v as i64).to_vec());
-        let attrs = [
-            ("strides", pair(self.strides)),
-            ("dilations", pair(self.dilations)),
-            ("group", NodeAttr::Int(self.groups as i64)),
-            self.padding.attr(),
-        ];
+        let padding = self.windows.padding.attr();
+        let attrs = self.windows.attrs().into_iter().chain([padding]);
         let y = g.node("Conv", &[x, filter], attrs);
-        Ok(self.layout.lower_to(g, y))
+        Ok(layout.lower_to(g, y, rank))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

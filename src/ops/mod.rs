@@ -7,6 +7,7 @@
 mod activation;
 mod batch_norm;
 mod conv;
+mod conv_transpose;
 mod creation;
 mod def;
 mod elementwise;
@@ -41,6 +42,7 @@ static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     batch_norm::OPS,
     conv::OPS,
+    conv_transpose::OPS,
     creation::OPS,
     elementwise::OPS,
     expand::OPS,

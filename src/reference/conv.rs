@@ -1,4 +1,5 @@
-//! Convolution: each window becomes a column, and a matrix product does the rest.
+//! Convolution and its transpose, over one to three axes: windows become columns, and a matrix product
+//! does the rest.
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
@@ -7,114 +8,265 @@ use super::matmul::product;
 use super::normalize::zeros;
 use super::real::Real;
 use crate::error::{Error, Result};
-use crate::tensor::Array;
+use crate::tensor::{Array, refuse_too_large};
 
-/// How a window of two axes moves over an image.
+/// How a window moves along one axis of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// The filter's extents, in taps.
-    pub kernel: [usize; 2],
+pub(crate) struct WindowAxis {
+    /// The filter's extent, in taps.
+    pub kernel: usize,
     /// Pixels between windows.
-    pub strides: [usize; 2],
+    pub stride: usize,
     /// Pixels between the taps of a window.
-    pub dilations: [usize; 2],
-    /// Zeros before and after each axis.
-    pub pads: [[usize; 2]; 2],
+    pub dilation: usize,
+    /// Zeros before and after the image.
+    pub pads: [usize; 2],
 }
 
-impl Window {
-    /// The extents of the output.
+impl WindowAxis {
+    /// An axis of extent 1 that stays as it is.
+    const NONE: Self = Self {
+        kernel: 1,
+        stride: 1,
+        dilation: 1,
+        pads: [0; 2],
+    };
+
+    /// The pixels from a window's first tap to its last.
+    pub fn reach(&self) -> usize {
+        let taps = self.kernel.saturating_sub(1);
+        self.dilation.saturating_mul(taps).saturating_add(1)
+    }
+
+    /// How many windows there are.
     ///
     /// # Errors
     /// When the image is smaller than a window.
-    pub fn output(&self, image: [usize; 2]) -> Result<[usize; 2]> {
-        let extent = |axis: usize| {
-            let [before, after] = self.pads[axis];
-            let padded = image[axis].saturating_add(before).saturating_add(after);
-            let taps = self.kernel[axis].saturating_sub(1);
-            let window = self.dilations[axis].saturating_mul(taps).saturating_add(1);
-            padded
-                .checked_sub(window)
-                .and_then(|rest| rest.checked_div(self.strides[axis]))
-                .map(|steps| steps + 1)
-                .ok_or_else(|| {
-                    Error::malformed(format!("a window of {window} does not fit into {padded}"))
-                })
-        };
-        Ok([extent(0)?, extent(1)?])
+    pub fn count(&self, image: usize) -> Result<usize> {
+        let [before, after] = self.pads;
+        let padded = image.saturating_add(before).saturating_add(after);
+        let reach = self.reach();
+        padded
+            .checked_sub(reach)
+            .and_then(|rest| rest.checked_div(self.stride))
+            .map(|steps| steps + 1)
+            .ok_or_else(|| {
+                Error::malformed(format!("a window of {reach} does not fit into {padded}"))
+            })
+    }
+
+    /// The pixel that a tap of a window is on, if it is in an image of this extent.
+    fn pixel(&self, window: usize, tap: usize, image: usize) -> Option<usize> {
+        let padded = window * self.stride + tap * self.dilation;
+        padded
+            .checked_sub(self.pads[0])
+            .filter(|pixel| *pixel < image)
     }
 }
 
-/// `x` (`[n, c, h, w]`) convolved with `filter` (`[o, c / groups, kh, kw]`).
+/// `values` for three axes: those that are missing come first.
+pub(super) fn on_three_axes<T: Copy>(values: &[T], missing: T) -> Result<[T; 3]> {
+    let mut axes = [missing; 3];
+    let place = 3_usize.checked_sub(values.len());
+    let place = place.ok_or_else(|| Error::internal("an image of more than three axes"))?;
+    axes[place..].copy_from_slice(values);
+    Ok(axes)
+}
+
+/// Windows, an image and the filter's position on each window, along three axes.
+struct Geometry {
+    window: [WindowAxis; 3],
+    image: [usize; 3],
+    positions: [usize; 3],
+}
+
+impl Geometry {
+    fn new(window: &[WindowAxis], image: &[usize], positions: &[usize]) -> Result<Self> {
+        Ok(Self {
+            window: on_three_axes(window, WindowAxis::NONE)?,
+            image: on_three_axes(image, 1)?,
+            positions: on_three_axes(positions, 1)?,
+        })
+    }
+
+    fn taps(&self) -> usize {
+        self.window.iter().map(|axis| axis.kernel).product()
+    }
+
+    fn pixels(&self) -> usize {
+        self.image.iter().product()
+    }
+
+    fn windows(&self) -> usize {
+        self.positions.iter().product()
+    }
+
+    /// Calls `f` with the position of each window, in order, and of the pixel that its tap number
+    /// `tap` is on, where it is on one.
+    fn for_each_pixel(&self, tap: usize, mut f: impl FnMut(usize, usize)) {
+        let [depth, height, width] = self.window;
+        let taps = [
+            tap / (height.kernel * width.kernel),
+            tap / width.kernel % height.kernel,
+            tap % width.kernel,
+        ];
+        let [d, h, w] = self.image;
+        let [_, rows, columns] = self.positions;
+        for line in 0..self.positions[0] * rows {
+            let z = depth.pixel(line / rows, taps[0], d);
+            let y = height.pixel(line % rows, taps[1], h);
+            let (Some(z), Some(y)) = (z, y) else {
+                continue;
+            };
+            for column in 0..columns {
+                if let Some(x) = width.pixel(column, taps[2], w) {
+                    f(line * columns + column, (z * h + y) * w + x);
+                }
+            }
+        }
+    }
+}
+
+fn not_contiguous() -> Error {
+    Error::internal("an array is not contiguous")
+}
+
+/// `x` (`[n, c, …]`) convolved with `filter` (`[o, c / groups, …]`).
 ///
 /// # Errors
 /// When the channels do not match, or the image is smaller than a window.
-pub(crate) fn conv2d<T: Real>(
+pub(crate) fn conv<T: Real>(
     x: &Array<T>,
     filter: &Array<T>,
-    window: Window,
+    window: &[WindowAxis],
     groups: usize,
 ) -> Result<ArrayD<T>> {
-    let (&[n, c, h, w], &[o, group_channels, ..]) = (x.shape(), filter.shape()) else {
-        return Err(Error::internal("conv2d of operands without four axes"));
+    let (&[n, c, ref image @ ..], &[o, group_channels, ..]) = (x.shape(), filter.shape()) else {
+        return Err(Error::internal("a convolution of operands without axes"));
     };
     if group_channels * groups != c || !o.is_multiple_of(groups) {
-        return Err(Error::malformed(format!(
-            "{c} channels and a filter of shape {:?} do not make {groups} groups",
-            filter.shape()
-        )));
+        return Err(mismatch(c, filter, groups));
     }
-    let [oh, ow] = window.output([h, w])?;
-    let depth = group_channels * window.kernel[0] * window.kernel[1];
+    let axes = window.iter().zip(image);
+    let positions: Vec<usize> = axes
+        .map(|(axis, image)| axis.count(*image))
+        .collect::<Result<_>>()?;
+    let geometry = Geometry::new(window, image, &positions)?;
+    let (pixels, windows) = (geometry.pixels(), geometry.windows());
+    let depth = group_channels * geometry.taps();
     let group_outputs = o / groups;
     let x = x.as_standard_layout();
     let filter = filter.as_standard_layout();
-    let mut result = zeros(&[n, o, oh, ow]);
-    let contiguous = || Error::internal("an array is not contiguous");
-    let images = x.as_slice().ok_or_else(contiguous)?;
-    let filters = filter.as_slice().ok_or_else(contiguous)?;
-    let output = result.as_slice_mut().ok_or_else(contiguous)?;
+    let shape: Vec<usize> = [n, o].into_iter().chain(positions).collect();
+    let mut result = zeros(&shape);
+    let images = x.as_slice().ok_or_else(not_contiguous)?;
+    let filters = filter.as_slice().ok_or_else(not_contiguous)?;
+    let output = result.as_slice_mut().ok_or_else(not_contiguous)?;
     if output.is_empty() || images.is_empty() {
         return Ok(result);
     }
-    let group_images = images.chunks(group_channels * h * w);
-    let group_results = output.chunks_mut(group_outputs * oh * ow);
+    refuse_too_large(&[depth, windows])?;
+    let group_images = images.chunks(group_channels * pixels);
+    let group_results = output.chunks_mut(group_outputs * windows);
     for (index, (image, result)) in group_images.zip(group_results).enumerate() {
         let group = index % groups;
         let filter = &filters[group * group_outputs * depth..][..group_outputs * depth];
-        let columns = columns(image, [h, w], window, [oh, ow]);
-        product(result, filter, &columns, [group_outputs, depth, oh * ow]);
+        let columns = columns(image, &geometry);
+        product(result, filter, &columns, [group_outputs, depth, windows]);
     }
     Ok(result)
 }
 
-/// One row per channel and tap, one column per output pixel.
-fn columns<T: Real>(
-    image: &[T],
-    [h, w]: [usize; 2],
-    window: Window,
-    [oh, ow]: [usize; 2],
-) -> Vec<T> {
-    let [kh, kw] = window.kernel;
-    let rows = image.len() / (h * w) * kh * kw;
-    let mut columns = vec![T::zero(); rows * oh * ow];
-    columns
-        .par_chunks_mut(oh * ow)
-        .enumerate()
-        .for_each(|(row, pixels)| {
-            let (channel, tap) = (row / (kh * kw), row % (kh * kw));
-            let plane = &image[channel * h * w..][..h * w];
-            let source = |axis: usize, position: usize, tap: usize| {
-                (position * window.strides[axis] + tap * window.dilations[axis])
-                    .checked_sub(window.pads[axis][0])
-            };
-            for (position, pixel) in pixels.iter_mut().enumerate() {
-                let y = source(0, position / ow, tap / kw).filter(|y| *y < h);
-                let x = source(1, position % ow, tap % kw).filter(|x| *x < w);
-                if let (Some(y), Some(x)) = (y, x) {
-                    *pixel = plane[y * w + x];
-                }
-            }
+fn mismatch<T>(channels: usize, filter: &Array<T>, groups: usize) -> Error {
+    let shape = filter.shape();
+    Error::malformed(format!(
+        "{channels} channels and a filter of shape {shape:?} do not make {groups} groups"
+    ))
+}
+
+/// One row per channel and tap, one column per window.
+fn columns<T: Real>(image: &[T], geometry: &Geometry) -> Vec<T> {
+    let (taps, pixels, windows) = (geometry.taps(), geometry.pixels(), geometry.windows());
+    let mut columns = vec![T::zero(); image.len() / pixels * taps * windows];
+    let rows = columns.par_chunks_mut(windows).enumerate();
+    rows.for_each(|(row, elements)| {
+        let channel = &image[row / taps * pixels..][..pixels];
+        geometry.for_each_pixel(row % taps, |window, pixel| {
+            elements[window] = channel[pixel];
         });
+    });
     columns
+}
+
+/// The transpose of a convolution: each element of `x` (`[n, c, …]`) adds its multiple of `filter`
+/// (`[c, o / groups, …]`) to the pixels of its window in the result, an image of extents `output`.
+///
+/// # Errors
+/// When the channels do not match.
+pub(crate) fn conv_transpose<T: Real>(
+    x: &Array<T>,
+    filter: &Array<T>,
+    window: &[WindowAxis],
+    output: &[usize],
+    groups: usize,
+) -> Result<ArrayD<T>> {
+    let (&[n, c, ref positions @ ..], &[filter_channels, group_outputs, ..]) =
+        (x.shape(), filter.shape())
+    else {
+        return Err(Error::internal("a convolution of operands without axes"));
+    };
+    if filter_channels != c || !c.is_multiple_of(groups) {
+        return Err(mismatch(c, filter, groups));
+    }
+    let geometry = Geometry::new(window, output, positions)?;
+    let (pixels, windows) = (geometry.pixels(), geometry.windows());
+    let (depth, group_channels) = (group_outputs * geometry.taps(), c / groups);
+    let shape = [n, group_outputs * groups]
+        .into_iter()
+        .chain(output.iter().copied());
+    let shape: Vec<usize> = shape.collect();
+    refuse_too_large(&shape)?;
+    let mut result = zeros(&shape);
+    let x = x.as_standard_layout();
+    let filter = filter.as_standard_layout();
+    let inputs = x.as_slice().ok_or_else(not_contiguous)?;
+    let filters = filter.as_slice().ok_or_else(not_contiguous)?;
+    let images = result.as_slice_mut().ok_or_else(not_contiguous)?;
+    if images.is_empty() || inputs.is_empty() {
+        return Ok(result);
+    }
+    refuse_too_large(&[depth, windows])?;
+    let group_inputs = inputs.chunks(group_channels * windows);
+    let group_images = images.chunks_mut(group_outputs * pixels);
+    for (index, (input, image)) in group_inputs.zip(group_images).enumerate() {
+        let group = index % groups * group_channels * depth;
+        let filter = transposed(&filters[group..][..group_channels * depth], depth);
+        let mut columns = vec![T::zero(); depth * windows];
+        product(
+            &mut columns,
+            &filter,
+            input,
+            [depth, group_channels, windows],
+        );
+        add_columns(image, &columns, &geometry);
+    }
+    Ok(result)
+}
+
+/// A matrix of rows of this length, with rows as columns.
+fn transposed<T: Real>(matrix: &[T], columns: usize) -> Vec<T> {
+    let column = |column: usize| matrix[column..].iter().step_by(columns);
+    (0..columns).flat_map(column).copied().collect()
+}
+
+/// Adds columns to the pixels that [`columns`] would take them from.
+fn add_columns<T: Real>(image: &mut [T], columns: &[T], geometry: &Geometry) {
+    let (taps, pixels, windows) = (geometry.taps(), geometry.pixels(), geometry.windows());
+    let channels = image.par_chunks_mut(pixels).enumerate();
+    channels.for_each(|(channel, image)| {
+        for tap in 0..taps {
+            let row = &columns[(channel * taps + tap) * windows..][..windows];
+            geometry.for_each_pixel(tap, |window, pixel| image[pixel] += row[window]);
+        }
+    });
 }

@@ -1,13 +1,14 @@
-//! Pooling: one number for each window.
+//! Pooling over one to three axes: one number for each window.
 
 use std::ops::Range;
 
-use ndarray::Array4;
+use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
+use super::conv::on_three_axes;
 use super::real::Real;
 use crate::error::{Error, Result};
-use crate::tensor::Array;
+use crate::tensor::{Array, Element, refuse_too_large};
 
 /// A window along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,71 +19,96 @@ pub(crate) struct Span {
     pub counted: usize,
 }
 
-/// The windows along both axes of the image.
-pub(crate) struct Windows {
-    pub rows: Vec<Span>,
-    pub columns: Vec<Span>,
+/// What of an image is in a window.
+pub(crate) struct Window<'w, T> {
+    pixels: &'w [T],
+    /// The extents of the last two axes.
+    lines: [usize; 2],
+    spans: [&'w Span; 3],
 }
 
-/// What becomes of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reduction {
-    Max,
-    Average,
+impl<T: Real> Window<'_, T> {
+    /// The elements, each with its position in the image.
+    pub fn elements(&self) -> impl Iterator<Item = (usize, T)> {
+        let [depth, rows, columns] = self.spans.map(|span| span.inside.clone());
+        let [height, width] = self.lines;
+        let lines = depth.flat_map(move |z| rows.clone().map(move |y| (z * height + y) * width));
+        let positions = lines.flat_map(move |line| line + columns.start..line + columns.end);
+        positions.map(|position| (position, self.pixels[position]))
+    }
+
+    /// How many elements an average is taken over.
+    fn counted(&self) -> usize {
+        self.spans.iter().map(|span| span.counted).product()
+    }
+
+    pub fn max(&self) -> T {
+        let elements = self.elements().map(|(_, x)| x);
+        elements.fold(T::neg_infinity(), T::max)
+    }
+
+    /// The position of the largest element, the first if there are several.
+    pub fn position_of_max(&self) -> i32 {
+        let best = self
+            .elements()
+            .reduce(|best, x| if x.1 > best.1 { x } else { best });
+        best.and_then(|(position, _)| i32::try_from(position).ok())
+            .unwrap_or(-1)
+    }
+
+    pub fn average(&self) -> T {
+        let sum: f64 = self.elements().map(|(_, x)| Element::to_f64(x)).sum();
+        T::from_f64(sum / self.counted() as f64)
+    }
+
+    /// `(Σ xᵖ)^(1 / p)`, of the numbers themselves rather than their magnitudes.
+    pub fn norm(&self, p: f64) -> T {
+        let power = T::from_f64(p);
+        let powers = self.elements().map(|(_, x)| Element::to_f64(x.powf(power)));
+        T::from_f64(powers.sum()).powf(power.recip())
+    }
 }
 
-/// Pools `[n, c, h, w]`.
-pub(crate) fn pool2d<T: Real>(
+/// `f` of each window of `x` (`[n, c, …]`), given those along each axis.
+pub(crate) fn pool<T: Real, R: Element>(
     x: &Array<T>,
-    windows: &Windows,
-    reduction: Reduction,
-) -> Result<Array<T>> {
-    let &[n, c, h, w] = x.shape() else {
-        return Err(Error::malformed(format!(
-            "rank {} where 4 is due",
-            x.ndim()
-        )));
+    windows: &[Vec<Span>],
+    f: impl Fn(Window<'_, T>) -> R + Sync,
+) -> Result<ArrayD<R>> {
+    let &[n, c, ref image @ ..] = x.shape() else {
+        return Err(Error::malformed("an operand without channels"));
     };
+    let counts = windows.iter().map(Vec::len);
+    let shape: Vec<usize> = [n, c].into_iter().chain(counts).collect();
+    refuse_too_large(&shape)?;
+    let whole = vec![Span {
+        inside: 0..1,
+        counted: 1,
+    }];
+    let along: Vec<&Vec<Span>> = windows.iter().collect();
+    let [depth, rows, columns] = on_three_axes(&along, &whole)?;
+    let [_, height, width] = on_three_axes(image, 1)?;
+    let pixels: usize = image.iter().product();
+    let count = depth.len() * rows.len() * columns.len();
     let x = x.as_standard_layout();
     let x = x
         .as_slice()
         .ok_or_else(|| Error::internal("an array without an order"))?;
-    let (rows, columns) = (windows.rows.len(), windows.columns.len());
-    let mut result = vec![T::zero(); n * c * rows * columns];
-    if !result.is_empty() && h * w > 0 {
-        let planes = result
-            .par_chunks_mut(rows * columns)
-            .zip(x.par_chunks(h * w));
-        planes.for_each(|(result, plane)| pool_plane(plane, w, windows, reduction, result));
-    }
-    let result = Array4::from_shape_vec((n, c, rows, columns), result);
-    result
-        .map(|array| array.into_dyn().into())
-        .map_err(|e| Error::internal(format!("pooling: {e}")))
-}
-
-fn pool_plane<T: Real>(
-    plane: &[T],
-    width: usize,
-    windows: &Windows,
-    reduction: Reduction,
-    result: &mut [T],
-) {
-    let spans = windows
-        .rows
-        .iter()
-        .flat_map(|row| windows.columns.iter().map(move |c| (row, c)));
-    for (result, (row, column)) in result.iter_mut().zip(spans) {
-        let rows = row.inside.clone();
-        let elements = rows
-            .flat_map(|y| &plane[y * width..][column.inside.clone()])
-            .copied();
-        *result = match reduction {
-            Reduction::Max => elements.fold(T::neg_infinity(), T::max),
-            Reduction::Average => {
-                let count = T::from_f64((row.counted * column.counted) as f64);
-                elements.sum::<T>() / count
+    let mut result = vec![R::default(); n * c * count];
+    if !result.is_empty() && pixels > 0 {
+        let images = result.par_chunks_mut(count).zip(x.par_chunks(pixels));
+        images.for_each(|(result, pixels)| {
+            for (index, result) in result.iter_mut().enumerate() {
+                let (line, column) = (index / columns.len(), index % columns.len());
+                let (z, y) = (line / rows.len(), line % rows.len());
+                *result = f(Window {
+                    pixels,
+                    lines: [height, width],
+                    spans: [&depth[z], &rows[y], &columns[column]],
+                });
             }
-        };
+        });
     }
+    ArrayD::from_shape_vec(IxDyn(&shape), result)
+        .map_err(|e| Error::internal(format!("pooling: {e}")))
 }

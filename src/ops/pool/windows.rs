@@ -1,0 +1,236 @@
+//! Which windows a pooling op has.
+
+use crate::error::{Error, Result};
+use crate::ops::image::{Padding, pixels, positive};
+use crate::ops::reader::OpReader;
+use crate::reference::pool::Span;
+use crate::tensor::{Dim, display_shape, refuse_too_large};
+
+/// Which windows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Of the kernel's size, a stride apart.
+    Kernel,
+    /// One over the whole image.
+    Global,
+    /// As many as the kernel's size says, which together cover the image.
+    Adaptive,
+}
+
+/// The windows of an op.
+///
+/// Paddle: `UpdatePadding`, `PoolOutputSize` and `AdaptStartIndex` in `phi/kernels/funcs/pooling.h`.
+pub(super) struct Windows {
+    pub extent: Extent,
+    pub strides: Vec<usize>,
+    pub padding: Padding,
+    pub ceil_mode: bool,
+}
+
+/// An extent that stands for an unknown one: what holds for an image of some size holds for all, but
+/// for the rest of a division.
+const LARGE: usize = 1 << 20;
+
+impl Windows {
+    pub fn parse(op: &mut OpReader<'_>, axes: usize) -> Result<Self> {
+        let is_global = op.attr_or("global_pooling", false)?;
+        let is_adaptive = op.attr_or("adaptive", false)?;
+        Ok(Self {
+            extent: match (is_global, is_adaptive) {
+                (true, _) => Extent::Global,
+                (false, true) => Extent::Adaptive,
+                (false, false) => Extent::Kernel,
+            },
+            strides: positive(op, "strides", axes)?,
+            padding: Padding::parse(op, axes)?,
+            ceil_mode: op.attr_or("ceil_mode", false)?,
+        })
+    }
+
+    pub fn axes(&self) -> usize {
+        self.strides.len()
+    }
+
+    /// The kernel's size along each axis, from what is known of the operand that states it.
+    pub fn kernel(&self, content: Option<&[Dim]>) -> Result<Vec<Dim>> {
+        let kernel = match content {
+            None => vec![Dim::Unknown; self.axes()],
+            Some([all]) => vec![all.clone(); self.axes()],
+            Some(each) if each.len() == self.axes() => each.to_vec(),
+            Some(other) => {
+                let shape = display_shape(other);
+                return Err(Error::malformed(format!("a kernel of size {shape}")));
+            }
+        };
+        if let Some(size) = kernel.iter().filter_map(Dim::known).find(|size| *size < 1) {
+            return Err(Error::malformed(format!("a kernel of size {size}")));
+        }
+        if self.extent == Extent::Kernel && kernel.iter().any(|size| size.known().is_none()) {
+            return Err(Error::unsupported(
+                "the operand `kernel_size` is computed from the inputs, where a constant is needed",
+            ));
+        }
+        Ok(kernel)
+    }
+
+    /// The windows of one axis.
+    pub fn axis(&self, axis: usize, size: &Dim, image: usize) -> Result<AxisWindows> {
+        let size = size.known().and_then(pixels).filter(|size| *size > 0);
+        let size = size.ok_or_else(|| Error::malformed("a kernel of no size"));
+        let stride = self.strides[axis];
+        let whole = AxisWindows {
+            extent: self.extent,
+            kernel: image,
+            stride: 1,
+            pads: [0; 2],
+            image,
+            count: 1,
+        };
+        Ok(match self.extent {
+            Extent::Global => whole,
+            Extent::Adaptive => AxisWindows {
+                count: size?,
+                ..whole
+            },
+            Extent::Kernel => {
+                let kernel = size?;
+                let pads = self.padding.around(axis, image, kernel, stride);
+                let padded = image.saturating_add(pads[0]).saturating_add(pads[1]);
+                let room = padded.checked_sub(kernel).ok_or_else(|| {
+                    Error::malformed(format!("a kernel of {kernel} in an image of {padded}"))
+                })?;
+                let steps = if self.ceil_mode {
+                    room.div_ceil(stride)
+                } else {
+                    room / stride
+                };
+                AxisWindows {
+                    kernel,
+                    stride,
+                    pads,
+                    count: steps + 1,
+                    ..whole
+                }
+            }
+        })
+    }
+
+    /// The windows of one axis, those of a large image where its extent is not known.
+    pub fn axis_of(&self, axis: usize, size: &Dim, image: &Dim) -> Result<AxisWindows> {
+        self.axis(axis, size, image.extent().unwrap_or(LARGE))
+    }
+
+    /// How many windows there are along one axis.
+    pub fn count(&self, axis: usize, size: &Dim, image: &Dim) -> Result<Dim> {
+        match (self.extent, image.extent()) {
+            (Extent::Global, _) => Ok(Dim::Known(1)),
+            (Extent::Adaptive, _) => Ok(size.clone()),
+            (Extent::Kernel, None) => Ok(Dim::Unknown),
+            (Extent::Kernel, Some(image)) => Ok(Dim::from(self.axis(axis, size, image)?.count)),
+        }
+    }
+
+    /// The windows along each axis of an image. Averages over them count padding, or not.
+    pub fn spans(&self, kernel: &[i64], image: &[usize], padding: bool) -> Result<Vec<Vec<Span>>> {
+        let kernel: Vec<Dim> = kernel.iter().copied().map(Dim::Known).collect();
+        let kernel = self.kernel(Some(&kernel))?;
+        let axes = kernel.iter().zip(image).enumerate();
+        axes.map(|(axis, (size, image))| {
+            let windows = self.axis(axis, size, *image)?;
+            refuse_too_large(&[windows.count])?;
+            let positions = 0..windows.count;
+            Ok(positions.map(|p| windows.span(p, padding)).collect())
+        })
+        .collect()
+    }
+
+    /// Refuses windows that ONNX does not have.
+    pub fn refuse_windows_behind(&self, axis: usize, size: &Dim, image: &Dim) -> Result<()> {
+        let windows = self.axis_of(axis, size, image)?;
+        let [before, after] = windows.pads;
+        let is_inside = match image.extent() {
+            Some(image) => (windows.count - 1) * windows.stride < image + before,
+            None => after + windows.stride <= windows.kernel,
+        };
+        if self.ceil_mode && !is_inside {
+            return Err(Error::unsupported(
+                "a window of ceil_mode that may begin behind the image, which ONNX leaves out",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The windows along one axis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AxisWindows {
+    extent: Extent,
+    pub kernel: usize,
+    pub stride: usize,
+    /// What surrounds the image.
+    pub pads: [usize; 2],
+    pub image: usize,
+    pub count: usize,
+}
+
+/// With more windows than this, nobody looks at each of them before a run.
+const MANY: usize = 1 << 12;
+
+impl AxisWindows {
+    /// Where an adaptive window begins, or the one before it ends if the division has no rest.
+    fn boundary(&self, position: usize) -> (usize, usize) {
+        let product = position as u128 * self.image as u128;
+        let count = self.count as u128;
+        // At most the image's extent.
+        ((product / count) as usize, product.div_ceil(count) as usize)
+    }
+
+    /// The window at a position.
+    pub fn span(&self, position: usize, counts_padding: bool) -> Span {
+        if self.extent == Extent::Adaptive {
+            let inside = self.boundary(position).0..self.boundary(position + 1).1;
+            let counted = inside.len();
+            return Span { inside, counted };
+        }
+        // As Paddle counts: from the start of the padding, and to as much behind the image as there
+        // is before it.
+        let (before, image) = (self.pads[0], self.image);
+        let start = position * self.stride;
+        let end = (start + self.kernel).min(image + 2 * before);
+        let inside = start.saturating_sub(before).min(image)..end.saturating_sub(before).min(image);
+        let counted = if counts_padding {
+            end.saturating_sub(start)
+        } else {
+            inside.len()
+        };
+        Span { inside, counted }
+    }
+
+    /// The kernel and the stride of fixed windows that are these adaptive ones, if there are any.
+    pub fn evenly(&self) -> Option<[usize; 2]> {
+        if self.count == 0 || self.image == 0 {
+            return None;
+        }
+        if self.image.is_multiple_of(self.count) {
+            return Some([self.image / self.count; 2]);
+        }
+        if self.count > MANY {
+            return None;
+        }
+        let first = self.span(0, false).inside;
+        let stride = match self.count {
+            1 => 1,
+            _ => self.span(1, false).inside.start,
+        };
+        let is_even = (0..self.count).all(|position| {
+            let window = self.span(position, false).inside;
+            window.start == position * stride && window.len() == first.len()
+        });
+        (is_even && stride > 0).then_some([first.len(), stride])
+    }
+
+    /// The windows, if there are not too many to be listed.
+    pub fn listed(&self) -> Option<Vec<Span>> {
+        (self.count <= MANY).then(|| (0..self.count).map(|p| self.span(p, true)).collect())
+    }
+}
