@@ -3,6 +3,7 @@
 //! Paddle: `phi/kernels/batch_norm_kernel.h`. ONNX: BatchNormalization.
 
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
+use super::image::Layout;
 use super::norm::same_type;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
@@ -34,9 +35,14 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
     ],
     results: &["out"],
     legacy: &[
-        Form::legacy(&["batch_norm"], FROM, &["Y"]).renaming(&[("data_layout", "data_format")])
+        Form::legacy(&["batch_norm", "sync_batch_norm"], FROM, &["Y"])
+            .renaming(&[("data_layout", "data_format")]),
     ],
-    pir: &[Form::pir(&["batch_norm_"], POSITIONS, FROM)],
+    pir: &[Form::pir(
+        &["batch_norm_", "sync_batch_norm"],
+        POSITIONS,
+        FROM,
+    )],
     dtypes: FLOATS,
     opset: 11,
     accuracy: Accuracy::Accumulated,
@@ -68,12 +74,6 @@ impl BatchNorm {
                  model before it is exported",
             ));
         }
-        let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
-        let channels_last = match format.as_str() {
-            "NCHW" | "NCDHW" | "NCL" | "NC" | "AnyLayout" => false,
-            "NHWC" | "NDHWC" | "NLC" => true,
-            other => return Err(Error::unsupported(format!("data_format {other:?}"))),
-        };
         Ok(Box::new(Self {
             x: op.operand("x")?,
             mean: op.operand("mean")?,
@@ -81,7 +81,7 @@ impl BatchNorm {
             scale: op.optional("scale")?,
             bias: op.optional("bias")?,
             epsilon: op.attr_or("epsilon", 1e-5)?,
-            channels_last,
+            channels_last: Layout::parse(op)? == Layout::ChannelsLast,
         }))
     }
 

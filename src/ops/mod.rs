@@ -5,6 +5,7 @@
 //! to `fixtures/op_cases/`.
 
 mod activation;
+mod affine_channel;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
@@ -12,6 +13,7 @@ mod creation;
 mod def;
 mod elementwise;
 mod expand;
+mod group_norm;
 mod image;
 mod join;
 mod matmul;
@@ -40,12 +42,14 @@ use crate::tensor::{DType, display_shape};
 /// All families.
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
+    affine_channel::OPS,
     batch_norm::OPS,
     conv::OPS,
     conv_transpose::OPS,
     creation::OPS,
     elementwise::OPS,
     expand::OPS,
+    group_norm::OPS,
     join::OPS,
     matmul::OPS,
     norm::OPS,

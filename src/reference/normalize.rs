@@ -3,6 +3,7 @@
 use ndarray::{ArrayD, Axis, IxDyn};
 use rayon::prelude::*;
 
+use super::map::reshape;
 use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
@@ -100,6 +101,37 @@ pub(crate) fn layer_norm<T: Real>(
     for_each_row(&mut result, extent, |row| {
         layer_norm_row(row, &scale, &bias, T::from_f64(epsilon));
     })?;
+    Ok(result)
+}
+
+/// `(x - mean) / √(variance + epsilon) · scale + bias` over each of `groups` groups of the channels of
+/// `x` (`[n, c, …]`). `scale` and `bias` have an element for each channel.
+pub(crate) fn group_norm<T: Real>(
+    x: &Array<T>,
+    groups: usize,
+    [scale, bias]: [Option<&Array<T>>; 2],
+    epsilon: f64,
+) -> Result<ArrayD<T>> {
+    let &[images, channels, ..] = x.shape() else {
+        return Err(Error::malformed("an operand without channels"));
+    };
+    let pixels: usize = x.shape()[2..].iter().product();
+    let rows = reshape(x, &[images, groups, channels / groups * pixels])?;
+    let normalized = layer_norm(&rows, None, None, 2, epsilon)?;
+    let mut result = reshape(&normalized.into(), x.shape())?.into_owned();
+    for (channel, mut lane) in result.axis_iter_mut(Axis(1)).enumerate() {
+        let parameter = |of: Option<&Array<T>>, neutral: T| match of {
+            Some(of) => of.iter().nth(channel).copied().ok_or_else(|| {
+                Error::malformed(format!(
+                    "a parameter of {} for {channels} channels",
+                    of.len()
+                ))
+            }),
+            None => Ok(neutral),
+        };
+        let (factor, offset) = (parameter(scale, T::one())?, parameter(bias, T::zero())?);
+        lane.mapv_inplace(|x| x * factor + offset);
+    }
     Ok(result)
 }
 
