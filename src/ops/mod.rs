@@ -12,6 +12,7 @@ mod def;
 mod elementwise;
 mod expand;
 mod image;
+mod interpolate;
 mod join;
 mod matmul;
 mod norm;
@@ -20,6 +21,7 @@ mod parametric;
 mod pool;
 mod reader;
 mod reduce;
+mod resample;
 mod reshape;
 mod scale;
 mod shape;
@@ -44,6 +46,7 @@ static FAMILIES: &[&[OpDef]] = &[
     creation::OPS,
     elementwise::OPS,
     expand::OPS,
+    interpolate::OPS,
     join::OPS,
     matmul::OPS,
     norm::OPS,
