@@ -17,9 +17,11 @@ mod join;
 mod matmul;
 mod norm;
 mod operator;
+mod pad;
 mod parametric;
 mod pool;
 mod reader;
+mod rearrange;
 mod reduce;
 mod resample;
 mod reshape;
@@ -50,8 +52,10 @@ static FAMILIES: &[&[OpDef]] = &[
     join::OPS,
     matmul::OPS,
     norm::OPS,
+    pad::OPS,
     parametric::OPS,
     pool::OPS,
+    rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
