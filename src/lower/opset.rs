@@ -3,7 +3,7 @@
 use super::context::Lowering;
 use super::graph::{NodeAttr, TensorId};
 use crate::error::{Error, Result};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// Operators that came after the oldest opset that is written, each with the first that has it.
 const NEWER: &[(&str, u32)] = &[
@@ -185,6 +185,21 @@ impl Lowering<'_> {
         let variance = self.node("Add", &[variance, epsilon], []);
         let deviation = self.node("Sqrt", &[variance], []);
         self.node("Div", &[centered, deviation], [])
+    }
+
+    /// A Resize to extents or by scales, one for each axis. Before opset 13, an empty tensor stands
+    /// for the one that is not given.
+    pub fn resize(
+        &mut self,
+        x: TensorId,
+        scales: Option<TensorId>,
+        extents: Option<TensorId>,
+        attrs: Vec<(&'static str, NodeAttr)>,
+    ) -> TensorId {
+        let filler = (self.opset < 13).then(|| self.constant(Tensor::vector::<f32>(Vec::new())));
+        let mut inputs = vec![Some(x), filler, scales.or(filler)];
+        inputs.extend(extents.map(Some));
+        self.node_with_outputs("Resize", inputs, attrs, 1)[0]
     }
 
     /// A node on `x` and a list of axes, which is an input from opset `since` on and an attribute

@@ -15,14 +15,18 @@ mod elementwise;
 mod expand;
 mod group_norm;
 mod image;
+mod interpolate;
 mod join;
 mod matmul;
 mod norm;
 mod operator;
+mod pad;
 mod parametric;
 mod pool;
 mod reader;
+mod rearrange;
 mod reduce;
+mod resample;
 mod reshape;
 mod scale;
 mod shape;
@@ -50,11 +54,14 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     group_norm::OPS,
+    interpolate::OPS,
     join::OPS,
     matmul::OPS,
     norm::OPS,
+    pad::OPS,
     parametric::OPS,
     pool::OPS,
+    rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
     scale::OPS,

@@ -128,6 +128,18 @@ impl FromAttr for Vec<i64> {
     }
 }
 
+impl FromAttr for Vec<f64> {
+    const EXPECTED: &'static str = "a list of numbers";
+
+    fn from_attr(attr: &Attr) -> Option<Self> {
+        match attr {
+            Attr::Floats(values) => Some(values.clone()),
+            Attr::Ints(values) => Some(values.iter().map(|value| *value as f64).collect()),
+            _ => None,
+        }
+    }
+}
+
 impl FromAttr for DType {
     const EXPECTED: &'static str = "an element type";
 

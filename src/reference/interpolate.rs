@@ -1,0 +1,49 @@
+//! Resampling along one axis: elements picked, or weighted sums of some.
+
+use ndarray::{ArrayD, Axis};
+
+use super::real::Real;
+use crate::error::{Error, Result};
+use crate::tensor::{Array, Element};
+
+/// An element of an axis, and its share in a result.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Tap {
+    pub index: usize,
+    pub weight: f64,
+}
+
+/// The elements at `indices` along an axis.
+pub(crate) fn select<T: Element>(
+    x: &Array<T>,
+    axis: usize,
+    indices: &[usize],
+) -> Result<ArrayD<T>> {
+    if indices.iter().any(|index| *index >= x.shape()[axis]) {
+        return Err(Error::malformed("an element beyond the end of an axis"));
+    }
+    Ok(x.select(Axis(axis), indices))
+}
+
+/// One weighted sum of elements along an axis for each list of taps.
+pub(crate) fn resample<T: Real>(
+    x: &Array<T>,
+    axis: usize,
+    positions: &[Vec<Tap>],
+) -> Result<ArrayD<T>> {
+    let mut shape = x.shape().to_vec();
+    shape[axis] = positions.len();
+    let mut result = ArrayD::from_elem(shape, T::zero());
+    for (mut lane, taps) in result.axis_iter_mut(Axis(axis)).zip(positions) {
+        for tap in taps {
+            if tap.index >= x.shape()[axis] {
+                return Err(Error::malformed("an element beyond the end of an axis"));
+            }
+            lane.scaled_add(
+                T::from_f64(tap.weight),
+                &x.index_axis(Axis(axis), tap.index),
+            );
+        }
+    }
+    Ok(result)
+}
