@@ -6,8 +6,12 @@
 
 mod activation;
 mod batch_norm;
+mod broadcast;
+mod compare;
 mod conv;
+mod count;
 mod creation;
+mod cumulative;
 mod def;
 mod elementwise;
 mod expand;
@@ -16,12 +20,15 @@ mod join;
 mod matmul;
 mod norm;
 mod operator;
+mod order;
+mod p_norm;
 mod parametric;
 mod pool;
 mod reader;
 mod reduce;
 mod reshape;
 mod scale;
+mod select;
 mod shape;
 mod slice;
 
@@ -40,18 +47,24 @@ use crate::tensor::{DType, display_shape};
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     batch_norm::OPS,
+    compare::OPS,
     conv::OPS,
+    count::OPS,
     creation::OPS,
+    cumulative::OPS,
     elementwise::OPS,
     expand::OPS,
     join::OPS,
     matmul::OPS,
     norm::OPS,
+    order::OPS,
+    p_norm::OPS,
     parametric::OPS,
     pool::OPS,
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
+    select::OPS,
     shape::OPS,
     slice::OPS,
 ];
