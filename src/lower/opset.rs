@@ -113,6 +113,37 @@ impl Lowering<'_> {
         self.node("Mul", &[x, gate], [])
     }
 
+    /// Max or Min of two tensors, which took floats alone before opset 12.
+    pub fn extreme(
+        &mut self,
+        op_type: &'static str,
+        x: TensorId,
+        y: TensorId,
+        dtype: DType,
+    ) -> TensorId {
+        if self.opset >= 12 || dtype.is_float() {
+            return self.node(op_type, &[x, y], []);
+        }
+        let comparison = if op_type == "Max" { "Greater" } else { "Less" };
+        let takes_x = self.node(comparison, &[x, y], []);
+        self.node("Where", &[takes_x, x, y], [])
+    }
+
+    /// `x ≥ y`, or `x ≤ y`, by the strict comparison: one node from opset 12 on.
+    pub fn compare_or_equal(&mut self, strict: &'static str, x: TensorId, y: TensorId) -> TensorId {
+        if self.opset >= 12 {
+            let op_type = if strict == "Greater" {
+                "GreaterOrEqual"
+            } else {
+                "LessOrEqual"
+            };
+            return self.node(op_type, &[x, y], []);
+        }
+        let differs = self.node(strict, &[x, y], []);
+        let equals = self.node("Equal", &[x, y], []);
+        self.node("Or", &[differs, equals], [])
+    }
+
     /// Softmax or LogSoftmax along one axis of `rank`. Before opset 13 they took in all axes behind
     /// it as well, so it has to be the last.
     pub fn softmax(

@@ -152,6 +152,10 @@ fn constant(builder: &mut Builder, attr: Option<Attr>) -> Result<Operand> {
         Some(Attr::Float(value)) => Tensor::scalar(value),
         Some(Attr::Bool(value)) => Tensor::scalar(value),
         Some(Attr::Ints(values)) => Tensor::vector(values),
+        // Paddle 2 writes some numbers as text, so as not to round them to f32.
+        Some(Attr::String(text)) => Tensor::scalar(text.parse::<f64>().map_err(|_| {
+            Error::malformed(format!("an attribute is {text:?}, which is no number"))
+        })?),
         Some(other) => {
             return Err(Error::malformed(format!(
                 "an attribute is {} ({other}) where a number or a list of integers was expected",

@@ -1,31 +1,71 @@
 //! Arithmetic on two tensors, with NumPy's broadcasting.
 //!
-//! Paddle: `phi/kernels/elementwise_{add,subtract,multiply,divide}_kernel.h`.
-//! ONNX: Add, Sub, Mul, Div.
+//! Paddle: functors in `phi/kernels/funcs/elementwise_functor.h`. ONNX: Add, Sub, Mul, Div, Pow, Mod,
+//! Max, Min.
 
-use super::def::{Accuracy, Arg, Form, From, NUMBERS, OpDef};
+use std::marker::PhantomData;
+
+use super::broadcast::Pair;
+use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
-use crate::error::{Error, Result};
-use crate::lower::{Lowering, TensorId};
-use crate::program::ValueId;
+use crate::error::Result;
+use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::reference::{Real, Values, map};
-use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims};
+use crate::tensor::DType::{self, BF16, F16, F32, F64, I32, I64};
+use crate::tensor::{Dim, Element, Tensor, with_arrays};
+
+/// The types of ops without a kernel for narrow integers.
+const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
-    binary("add", &[form(&["elementwise_add"])], parse::<Add>),
+    binary("add", &[form(&["elementwise_add"])], parse::<Add>).taking(ANY),
     binary("subtract", &[form(&["elementwise_sub"])], parse::<Subtract>),
-    binary("multiply", &[form(&["elementwise_mul"])], parse::<Multiply>),
+    binary("multiply", &[form(&["elementwise_mul"])], parse::<Multiply>).taking(ANY),
     binary("divide", &[form(&["elementwise_div"])], parse::<Divide>),
+    binary(
+        "floor_divide",
+        &[form(&["elementwise_floordiv"])],
+        parse::<FloorDivide>,
+    ),
+    binary(
+        "remainder",
+        &[form(&["elementwise_mod"])],
+        parse::<Remainder>,
+    )
+    .taking(WIDE),
+    binary(
+        "elementwise_pow",
+        &[form(&["elementwise_pow"])],
+        parse::<Power>,
+    )
+    .taking(WIDE)
+    .with_accuracy(Accuracy::Accumulated),
+    binary("maximum", &[form(&["elementwise_max"])], parse::<Maximum>)
+        .taking(WIDE)
+        .with_accuracy(Accuracy::Exact),
+    binary("minimum", &[form(&["elementwise_min"])], parse::<Minimum>)
+        .taking(WIDE)
+        .with_accuracy(Accuracy::Exact),
+    binary("fmax", &[form(&["elementwise_fmax"])], parse::<FMax>)
+        .taking(WIDE)
+        .with_accuracy(Accuracy::Exact),
+    binary("fmin", &[form(&["elementwise_fmin"])], parse::<FMin>)
+        .taking(WIDE)
+        .with_accuracy(Accuracy::Exact),
+    binary(
+        "heaviside",
+        &[form(&["elementwise_heaviside"])],
+        parse::<Heaviside>,
+    )
+    .taking(WIDE)
+    .with_accuracy(Accuracy::Exact),
 ];
 
-type Parse = fn(&mut OpReader<'_>) -> Parsed;
+pub(super) type Parse = fn(&mut OpReader<'_>) -> Parsed;
 
-const fn form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, &[From::Slot("X"), From::Slot("Y")], &["Out"])
-}
-
-const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+/// An op on `x` and `y` that legacy programs call by one of these names.
+pub(super) const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     OpDef {
         name,
         operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
@@ -39,19 +79,27 @@ const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> Op
     }
 }
 
+pub(super) const fn form(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[From::Slot("X"), From::Slot("Y")], &["Out"])
+}
+
 /// What tells one of these ops from the others.
 trait Kernel: Send + Sync + 'static {
-    const ONNX: &'static str;
+    /// Emits the op on operands of this type, which is none of the narrow integers.
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId;
 
     fn real<T: Real>(x: T, y: T) -> T;
 
-    /// On integers of any width: the result is cut to it.
+    /// On integers of any width: the result is cut to it. With bools, 0 and 1, a result other
+    /// than 0 is true.
     fn integer(x: i64, y: i64) -> i64;
 }
 
 struct Add;
 impl Kernel for Add {
-    const ONNX: &'static str = "Add";
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
+        g.node("Add", &[x, y], [])
+    }
 
     fn real<T: Real>(x: T, y: T) -> T {
         x + y
@@ -64,7 +112,9 @@ impl Kernel for Add {
 
 struct Subtract;
 impl Kernel for Subtract {
-    const ONNX: &'static str = "Sub";
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
+        g.node("Sub", &[x, y], [])
+    }
 
     fn real<T: Real>(x: T, y: T) -> T {
         x - y
@@ -77,7 +127,9 @@ impl Kernel for Subtract {
 
 struct Multiply;
 impl Kernel for Multiply {
-    const ONNX: &'static str = "Mul";
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
+        g.node("Mul", &[x, y], [])
+    }
 
     fn real<T: Real>(x: T, y: T) -> T {
         x * y
@@ -90,7 +142,9 @@ impl Kernel for Multiply {
 
 struct Divide;
 impl Kernel for Divide {
-    const ONNX: &'static str = "Div";
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
+        g.node("Div", &[x, y], [])
+    }
 
     fn real<T: Real>(x: T, y: T) -> T {
         x / y
@@ -102,203 +156,338 @@ impl Kernel for Divide {
     }
 }
 
+/// The remainder, with the sign of the divisor.
+struct Remainder;
+impl Kernel for Remainder {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        if !dtype.is_float() {
+            return g.node("Mod", &[x, y], []);
+        }
+        let (rest, differs) = c_remainder(g, x, y, dtype);
+        let moved = g.node("Add", &[rest, y], []);
+        g.node("Where", &[differs, moved, rest], [])
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        let rest = x % y;
+        if rest != T::zero() && (rest < T::zero()) != (y < T::zero()) {
+            rest + y
+        } else {
+            rest
+        }
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        if y == 0 {
+            return 0;
+        }
+        let rest = x.wrapping_rem(y);
+        if rest != 0 && (rest < 0) != (y < 0) {
+            rest + y
+        } else {
+            rest
+        }
+    }
+}
+
+/// The largest whole number that is not above the true quotient. With floats it is found from the
+/// remainder, as Python does: `1.0 // 0.1` is 9, though `1.0 / 0.1` rounds to 10.
+struct FloorDivide;
+impl Kernel for FloorDivide {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        if dtype.is_float() {
+            return floor_divide_floats(g, x, y, dtype);
+        }
+        // In int64, so that int32 can't overflow.
+        let (x, y) = (g.cast(x, dtype, I64), g.cast(y, dtype, I64));
+        let rest = g.node("Mod", &[x, y], []);
+        let multiple = g.node("Sub", &[x, rest], []);
+        let quotient = g.node("Div", &[multiple, y], []);
+        g.cast(quotient, I64, dtype)
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        if y == T::zero() {
+            return x / y;
+        }
+        let rest = x % y;
+        let mut quotient = (x - rest) / y;
+        if rest != T::zero() && (rest < T::zero()) != (y < T::zero()) {
+            quotient = quotient - T::one();
+        }
+        if quotient == T::zero() {
+            return (x / y) * T::zero();
+        }
+        let floor = quotient.floor();
+        if quotient - floor > T::from_f64(0.5) {
+            floor + T::one()
+        } else {
+            floor
+        }
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        if y == 0 {
+            return 0;
+        }
+        let quotient = x.wrapping_div(y);
+        if x.wrapping_rem(y) != 0 && (x < 0) != (y < 0) {
+            quotient - 1
+        } else {
+            quotient
+        }
+    }
+}
+
+/// The remainder of floats with the sign of the dividend, and whether it is not 0 and has another
+/// sign than the divisor.
+fn c_remainder(
+    g: &mut Lowering<'_>,
+    x: TensorId,
+    y: TensorId,
+    dtype: DType,
+) -> (TensorId, TensorId) {
+    let rest = g.node("Mod", &[x, y], [("fmod", NodeAttr::Int(1))]);
+    let zero = g.scalar(dtype, 0.0);
+    let is_negative = g.node("Less", &[rest, zero], []);
+    let is_positive = g.node("Greater", &[rest, zero], []);
+    let divides_negative = g.node("Less", &[y, zero], []);
+    let divides_positive = g.node("Greater", &[y, zero], []);
+    let first = g.node("And", &[is_negative, divides_positive], []);
+    let second = g.node("And", &[is_positive, divides_negative], []);
+    let differs = g.node("Or", &[first, second], []);
+    (rest, differs)
+}
+
+fn floor_divide_floats(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+    let (rest, differs) = c_remainder(g, x, y, dtype);
+    let one = g.scalar(dtype, 1.0);
+    let multiple = g.node("Sub", &[x, rest], []);
+    let quotient = g.node("Div", &[multiple, y], []);
+    let less = g.node("Sub", &[quotient, one], []);
+    let quotient = g.node("Where", &[differs, less, quotient], []);
+    // The quotient is whole but for its rounding.
+    let floor = g.node("Floor", &[quotient], []);
+    let fraction = g.node("Sub", &[quotient, floor], []);
+    let half = g.scalar(dtype, 0.5);
+    let is_above = g.node("Greater", &[fraction, half], []);
+    let next = g.node("Add", &[floor, one], []);
+    let rounded = g.node("Where", &[is_above, next, floor], []);
+    let zero = g.scalar(dtype, 0.0);
+    let divides_by_zero = g.node("Equal", &[y, zero], []);
+    let infinite = g.node("Div", &[x, y], []);
+    g.node("Where", &[divides_by_zero, infinite, rounded], [])
+}
+
+/// `xʸ`. Integers are raised in f64.
+struct Power;
+impl Kernel for Power {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        if dtype.is_float() {
+            return g.node("Pow", &[x, y], []);
+        }
+        let (x, y) = (g.cast(x, dtype, F64), g.cast(y, dtype, F64));
+        let power = g.node("Pow", &[x, y], []);
+        let power = g.cast(power, F64, I64);
+        g.cast(power, I64, dtype)
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        x.powf(y)
+    }
+
+    /// Powers that are no whole numbers lie between -1 and 1, and become 0.
+    fn integer(x: i64, y: i64) -> i64 {
+        (x as f64).powf(y as f64) as i64
+    }
+}
+
+/// The larger, or NaN if one is (as Paddle 3 has it; Paddle 2 takes `y` then).
+struct Maximum;
+impl Kernel for Maximum {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        g.extreme("Max", x, y, dtype)
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        if x > y || x.is_nan() { x } else { y }
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        x.max(y)
+    }
+}
+
+/// The smaller, or NaN if one is (as Paddle 3 has it; Paddle 2 takes `y` then).
+struct Minimum;
+impl Kernel for Minimum {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        g.extreme("Min", x, y, dtype)
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        if x < y || x.is_nan() { x } else { y }
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        x.min(y)
+    }
+}
+
+/// The larger, or the one that is not NaN.
+struct FMax;
+impl Kernel for FMax {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        unless_nan(g, "Max", x, y, dtype)
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        x.max(y)
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        x.max(y)
+    }
+}
+
+/// The smaller, or the one that is not NaN.
+struct FMin;
+impl Kernel for FMin {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        unless_nan(g, "Min", x, y, dtype)
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        x.min(y)
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        x.min(y)
+    }
+}
+
+/// Max or Min, or the other operand where one is NaN.
+fn unless_nan(
+    g: &mut Lowering<'_>,
+    op_type: &'static str,
+    x: TensorId,
+    y: TensorId,
+    dtype: DType,
+) -> TensorId {
+    let extreme = g.extreme(op_type, x, y, dtype);
+    if !dtype.is_float() {
+        return extreme;
+    }
+    let x_is_number = g.node("Equal", &[x, x], []);
+    let y_is_number = g.node("Equal", &[y, y], []);
+    let or_x = g.node("Where", &[y_is_number, extreme, x], []);
+    g.node("Where", &[x_is_number, or_x, y], [])
+}
+
+/// 0 below zero and 1 above; at zero, `y`.
+struct Heaviside;
+impl Kernel for Heaviside {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        let zero = g.scalar(dtype, 0.0);
+        let is_zero = g.node("Equal", &[x, zero], []);
+        let is_positive = g.node("Greater", &[x, zero], []);
+        let step = g.cast(is_positive, DType::Bool, dtype);
+        g.node("Where", &[is_zero, y, step], [])
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        if x == T::zero() {
+            y
+        } else if x > T::zero() {
+            T::one()
+        } else {
+            T::zero()
+        }
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        if x == 0 { y } else { (x > 0).into() }
+    }
+}
+
 struct Binary<K> {
-    x: ValueId,
-    y: ValueId,
-    /// Where the operand of lower rank starts in the other; -1 lines up the last axes. A legacy
-    /// attribute: PHI has no such operand, and programs of Paddle 3 reshape instead.
-    axis: i64,
-    kernel: std::marker::PhantomData<K>,
+    pair: Pair,
+    kernel: PhantomData<K>,
 }
 
 fn parse<K: Kernel>(op: &mut OpReader<'_>) -> Parsed {
     Ok(Box::new(Binary::<K> {
-        x: op.operand("x")?,
-        y: op.operand("y")?,
-        axis: op.attr_or("axis", -1)?,
-        kernel: std::marker::PhantomData,
+        pair: Pair::parse(op)?,
+        kernel: PhantomData,
     }))
 }
 
-/// How the operand of lower rank is made to line up: trailing axes of extent 1 are removed while
-/// it reaches beyond the other, then axes are added until both end together.
-#[derive(Debug, PartialEq, Eq)]
-struct Alignment {
-    removed: usize,
-    added: usize,
-}
-
-fn align(axis: i64, high_rank: usize, low: &[Dim]) -> Result<Alignment> {
-    if axis == -1 || high_rank == low.len() {
-        return Ok(Alignment {
-            removed: 0,
-            added: 0,
-        });
-    }
-    let start = usize::try_from(axis).ok().filter(|axis| *axis <= high_rank);
-    let start = start.ok_or_else(|| {
-        Error::malformed(format!("axis {axis} is out of range for rank {high_rank}"))
-    })?;
-    let room = high_rank - start;
-    let removed = low.len().saturating_sub(room);
-    if low
-        .iter()
-        .rev()
-        .take(removed)
-        .any(|dim| *dim != Dim::Known(1))
-    {
-        return Err(Error::malformed(format!(
-            "an operand of rank {} does not fit at axis {axis} of one of rank {high_rank}",
-            low.len()
-        )));
-    }
-    Ok(Alignment {
-        removed,
-        added: room - (low.len() - removed),
-    })
-}
-
-impl Alignment {
-    fn is_trivial(&self) -> bool {
-        self.removed == 0 && self.added == 0
-    }
-
-    fn apply(&self, low: &[Dim]) -> Vec<Dim> {
-        let mut dims = low[..low.len() - self.removed].to_vec();
-        dims.resize(dims.len() + self.added, Dim::Known(1));
-        dims
-    }
-}
-
-impl<K> Binary<K> {
-    /// The operands' shapes, lined up.
-    fn shapes(&self, x: &[Dim], y: &[Dim]) -> Result<(Vec<Dim>, Vec<Dim>)> {
-        Ok(if x.len() >= y.len() {
-            (x.to_vec(), align(self.axis, x.len(), y)?.apply(y))
-        } else {
-            (align(self.axis, y.len(), x)?.apply(x), y.to_vec())
-        })
-    }
-
-    /// Emits what lines up an operand.
-    fn lower_operand(&self, g: &mut Lowering<'_>, id: ValueId, other: ValueId) -> Result<TensorId> {
-        let tensor = g.value(id)?;
-        let (rank, high_rank) = (g.rank(id), g.rank(other));
-        if rank >= high_rank {
-            return Ok(tensor);
+impl<K: Kernel> Binary<K> {
+    /// The result's elements, as far as they are known.
+    fn content(&self, facts: &Facts<'_>) -> Option<Vec<Dim>> {
+        let (x, y) = (facts.content(self.pair.x)?, facts.content(self.pair.y)?);
+        let is_narrow = facts.dtype(self.pair.x) == I32;
+        let result = |(x, y): (&Dim, &Dim)| match (x.known(), y.known()) {
+            (Some(x), Some(y)) => {
+                let result = K::integer(x, y);
+                let fits = !is_narrow || i32::try_from(result).is_ok();
+                if fits {
+                    Dim::Known(result)
+                } else {
+                    Dim::Unknown
+                }
+            }
+            _ => Dim::Unknown,
+        };
+        let is_single = facts.rank(self.pair.x).max(facts.rank(self.pair.y)) <= 1;
+        match (x, y) {
+            _ if !is_single => None,
+            (x, [y]) => Some(x.iter().map(|x| result((x, y))).collect()),
+            ([x], y) => Some(y.iter().map(|y| result((x, y))).collect()),
+            (x, y) => Some(x.iter().zip(y).map(result).collect()),
         }
-        let alignment = align(self.axis, high_rank, g.shape(id))?;
-        if alignment.is_trivial() {
-            return Ok(tensor);
-        }
-        let mut aligned = alignment.apply(g.shape(id));
-        let leading = high_rank.saturating_sub(aligned.len());
-        aligned.splice(..0, vec![Dim::Known(1); leading]);
-        if let Some(reshaped) = g.reshape(tensor, &aligned) {
-            return Ok(reshaped);
-        }
-        let kept = rank - alignment.removed;
-        let removed: Vec<i64> = (kept..rank).map(|axis| axis as i64).collect();
-        let added: Vec<i64> = (kept..kept + alignment.added)
-            .map(|axis| axis as i64)
-            .collect();
-        let tensor = g.squeeze(tensor, &removed);
-        Ok(g.unsqueeze(tensor, &added))
     }
 }
 
 impl<K: Kernel> Function for Binary<K> {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let (x, y) = self.shapes(facts.shape(self.x), facts.shape(self.y))?;
-        Ok(Fact::new(facts.dtype(self.x), broadcast_dims(&x, &y)?))
+        let dtype = facts.dtype(self.pair.x);
+        let fact = Fact::new(dtype, self.pair.shape(facts)?);
+        Ok(fact.with_content(self.content(facts)))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        if g.dtype(self.x) != g.dtype(self.y) {
-            return Err(mixed_types(g.dtype(self.x), g.dtype(self.y)));
-        }
-        let x = self.lower_operand(g, self.x, self.y)?;
-        let y = self.lower_operand(g, self.y, self.x)?;
-        Ok(g.node(K::ONNX, &[x, y], []))
+        let dtype = self.pair.dtype(g)?;
+        let (x, y) = self.pair.lower(g)?;
+        let wide = dtype.widened();
+        let (x, y) = (g.cast(x, dtype, wide), g.cast(y, dtype, wide));
+        let result = K::lower(g, x, y, wide);
+        Ok(g.cast(result, wide, dtype))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        let (x, y) = (values.get(self.x)?, values.get(self.y)?);
-        let dims = |tensor: &Tensor| -> Vec<Dim> {
-            tensor
-                .shape()
-                .iter()
-                .map(|extent| Dim::from(*extent))
-                .collect()
-        };
-        let (x_shape, y_shape) = self.shapes(&dims(x), &dims(y))?;
-        match (x, y) {
-            (Tensor::F32(x), Tensor::F32(y)) => real::<K, f32>(x, y, &x_shape, &y_shape),
-            (Tensor::F64(x), Tensor::F64(y)) => real::<K, f64>(x, y, &x_shape, &y_shape),
-            (Tensor::I64(x), Tensor::I64(y)) => integer::<K, i64>(x, y, &x_shape, &y_shape),
-            (Tensor::I32(x), Tensor::I32(y)) => integer::<K, i32>(x, y, &x_shape, &y_shape),
-            (x, y) if x.dtype() == y.dtype() => Err(Error::unsupported(format!(
-                "the reference has no kernel for {}",
-                x.dtype()
-            ))),
-            (x, y) => Err(mixed_types(x.dtype(), y.dtype())),
-        }
+        let (x, y) = self.pair.values(values)?;
+        Ok(match (&x, &y) {
+            (Tensor::F32(x), Tensor::F32(y)) => f32::tensor(map::zip(x, y, K::real)?.into()),
+            (Tensor::F64(x), Tensor::F64(y)) => f64::tensor(map::zip(x, y, K::real)?.into()),
+            (x, y) => integers(x, y, K::integer)?,
+        })
     }
 }
 
-fn mixed_types(x: crate::tensor::DType, y: crate::tensor::DType) -> Error {
-    Error::unsupported(format!("operands of two types, {x} and {y}"))
-}
-
-fn real<K: Kernel, T: Real>(
-    x: &Array<T>,
-    y: &Array<T>,
-    x_shape: &[Dim],
-    y_shape: &[Dim],
+/// A function of each pair of integers, cut to their type.
+pub(super) fn integers(
+    x: &Tensor,
+    y: &Tensor,
+    f: impl Fn(i64, i64) -> i64 + Sync + Send,
 ) -> Result<Tensor> {
-    let result = map::zip(&lined_up(x, x_shape)?, &lined_up(y, y_shape)?, K::real)?;
-    Ok(T::tensor(result.into()))
-}
-
-fn integer<K: Kernel, T: Element>(
-    x: &Array<T>,
-    y: &Array<T>,
-    x_shape: &[Dim],
-    y_shape: &[Dim],
-) -> Result<Tensor> {
-    let kernel = |x: T, y: T| T::from_i64(K::integer(x.to_i64(), y.to_i64()));
-    let result = map::zip(&lined_up(x, x_shape)?, &lined_up(y, y_shape)?, kernel)?;
-    Ok(T::tensor(result.into()))
-}
-
-fn lined_up<T: Element>(x: &Array<T>, shape: &[Dim]) -> Result<Array<T>> {
-    if x.ndim() == shape.len() {
-        return Ok(x.clone());
+    fn zipped<T: Element>(
+        x: &crate::tensor::Array<T>,
+        y: &crate::tensor::Array<T>,
+        f: impl Fn(i64, i64) -> i64 + Sync + Send,
+    ) -> Result<Tensor> {
+        let cut = |x: T, y: T| T::from_i64(f(x.to_i64(), y.to_i64()));
+        Ok(T::tensor(map::zip(x, y, cut)?.into()))
     }
-    let extents = shape.iter().filter_map(Dim::extent);
-    map::reshape(x, &extents.collect::<Vec<_>>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn low_operands_line_up_at_their_axis() {
-        let dims = |extents: &[i64]| extents.iter().map(|e| Dim::Known(*e)).collect::<Vec<_>>();
-        let cases: [(i64, usize, &[i64], &[i64]); 6] = [
-            (-1, 3, &[5], &[5]),
-            (1, 4, &[3], &[3, 1, 1]),
-            (1, 4, &[3, 4, 1], &[3, 4, 1]),
-            (0, 3, &[2], &[2, 1, 1]),
-            (2, 3, &[5, 1], &[5]),
-            (3, 3, &[1], &[]),
-        ];
-        for (axis, rank, low, expected) in cases {
-            let low = dims(low);
-            assert_eq!(align(axis, rank, &low).unwrap().apply(&low), dims(expected));
-        }
-        assert!(align(2, 3, &dims(&[2, 5])).is_err());
-        assert!(align(4, 3, &dims(&[2])).is_err());
-    }
+    with_arrays!(x, y, (x, y) => zipped(x, y, f))
 }

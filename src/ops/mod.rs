@@ -7,9 +7,13 @@
 mod activation;
 mod affine_channel;
 mod batch_norm;
+mod broadcast;
+mod compare;
 mod conv;
 mod conv_transpose;
+mod count;
 mod creation;
+mod cumulative;
 mod def;
 mod elementwise;
 mod expand;
@@ -21,6 +25,8 @@ mod matmul;
 mod norm;
 mod operator;
 mod pad;
+mod order;
+mod p_norm;
 mod parametric;
 mod pool;
 mod reader;
@@ -29,6 +35,7 @@ mod reduce;
 mod resample;
 mod reshape;
 mod scale;
+mod select;
 mod shape;
 mod slice;
 
@@ -48,9 +55,12 @@ static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     affine_channel::OPS,
     batch_norm::OPS,
+    compare::OPS,
     conv::OPS,
     conv_transpose::OPS,
+    count::OPS,
     creation::OPS,
+    cumulative::OPS,
     elementwise::OPS,
     expand::OPS,
     group_norm::OPS,
@@ -59,12 +69,15 @@ static FAMILIES: &[&[OpDef]] = &[
     matmul::OPS,
     norm::OPS,
     pad::OPS,
+    order::OPS,
+    p_norm::OPS,
     parametric::OPS,
     pool::OPS,
     rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
+    select::OPS,
     shape::OPS,
     slice::OPS,
 ];

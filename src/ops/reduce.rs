@@ -1,16 +1,18 @@
 //! Reductions along axes.
 //!
-//! Paddle: `phi/kernels/reduce_{mean,sum,max,min}_kernel.h`. ONNX: ReduceMean and its like.
+//! Paddle: `phi/kernels/reduce_{mean,sum,max,min,prod,all,any}_kernel.h` and others. ONNX: ReduceMean
+//! and its like.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef};
+use super::activation::{of_x, plain};
+use super::def::{ANY, Accuracy, Arg, FLOATS, Form, From, NUMBERS, OpDef};
+use super::elementwise::Parse;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
-use crate::normalise::{Builder, Draft};
-use crate::program::{Attr, FromAttr, Operand, ValueId};
+use crate::program::{Attr, FromAttr, ValueId};
 use crate::reference::{Values, map, reduce};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
     reduction("mean", &[form(&["reduce_mean"])], |op| {
@@ -18,31 +20,72 @@ pub(super) const OPS: &[OpDef] = &[
     })
     .taking(NUMBERS),
     reduction("sum", &[SUM], |op| Reduce::parse(op, Kind::Sum)),
-    reduction("max", &[form(&["reduce_max"])], |op| {
+    extreme("max", &[form(&["reduce_max"])], |op| {
         Reduce::parse(op, Kind::Max)
-    })
-    .taking(NUMBERS)
-    .with_accuracy(Accuracy::Exact),
-    reduction("min", &[form(&["reduce_min"])], |op| {
+    }),
+    extreme("min", &[form(&["reduce_min"])], |op| {
         Reduce::parse(op, Kind::Min)
+    }),
+    // They differ from `max` and `min` by their gradients alone.
+    extreme("amax", &[form_with_tensors(&["reduce_amax"])], |op| {
+        Reduce::parse(op, Kind::Max)
+    }),
+    extreme("amin", &[form_with_tensors(&["reduce_amin"])], |op| {
+        Reduce::parse(op, Kind::Min)
+    }),
+    reduction("prod", &[form(&["reduce_prod"])], |op| {
+        Reduce::parse(op, Kind::Prod)
     })
-    .taking(NUMBERS)
-    .with_accuracy(Accuracy::Exact),
-];
-
-const OPERANDS: &[From] = &[
-    From::Slot("X"),
-    From::IntArray {
-        attr: "dim",
-        slots: &[],
-    },
+    .taking(NUMBERS),
+    extreme("all", &[form_with_tensors(&["reduce_all"])], |op| {
+        Reduce::parse(op, Kind::All)
+    })
+    .taking(ANY),
+    extreme("any", &[form_with_tensors(&["reduce_any"])], |op| {
+        Reduce::parse(op, Kind::Any)
+    })
+    .taking(ANY),
+    reduction("logsumexp", &[LOG_SUM_EXP], |op| {
+        Reduce::parse(op, Kind::LogSumExp)
+    })
+    .taking(FLOATS),
+    reduction("frobenius_norm", &[form(&["frobenius_norm"])], |op| {
+        Reduce::parse(op, Kind::Norm)
+    })
+    .taking(FLOATS),
+    of_x("mean_all", &[plain(&["mean"])], |op| {
+        Reduce::parse_whole(op, Kind::Mean, false)
+    }),
+    of_x("squared_l2_norm", &[plain(&["squared_l2_norm"])], |op| {
+        Reduce::parse_whole(op, Kind::SumOfSquares, true)
+    }),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
+    const OPERANDS: &[From] = &[
+        From::Slot("X"),
+        From::IntArray {
+            attr: "dim",
+            slots: &[],
+        },
+    ];
     Form::legacy(names, OPERANDS, &["Out"])
         .renaming(&[("keep_dim", "keepdim")])
         .ignoring(&["in_dtype", "out_dtype"])
-        .rewriting(all_axes)
+}
+
+/// The same, for ops that also take their axes from tensors.
+const fn form_with_tensors(names: &'static [&'static str]) -> Form {
+    const OPERANDS: &[From] = &[
+        From::Slot("X"),
+        From::IntArray {
+            attr: "dim",
+            slots: &["AxisTensorList", "AxisTensor"],
+        },
+    ];
+    let mut form = form(names);
+    form.operands = OPERANDS;
+    form
 }
 
 /// A sum alone heeds the type that is stated.
@@ -50,11 +93,19 @@ const SUM: Form = form(&["reduce_sum"])
     .renaming(&[("keep_dim", "keepdim"), ("out_dtype", "dtype")])
     .ignoring(&["in_dtype"]);
 
-const fn reduction(
-    name: &'static str,
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
+const LOG_SUM_EXP: Form = Form::legacy(
+    &["logsumexp"],
+    &[
+        From::Slot("X"),
+        From::IntArray {
+            attr: "axis",
+            slots: &[],
+        },
+    ],
+    &["Out"],
+);
+
+const fn reduction(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     OpDef {
         name,
         operands: &[Arg::Tensor("x"), Arg::IntArray("axis")],
@@ -68,13 +119,11 @@ const fn reduction(
     }
 }
 
-/// Before Paddle 3, a flag says that all axes go, whatever is listed.
-fn all_axes(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
-    if draft.attrs.remove("reduce_all") == Some(Attr::Bool(true)) {
-        draft.operands.truncate(1);
-        draft.operands.push(Operand::Absent);
-    }
-    Ok(builder.emit(draft))
+/// A reduction that chooses an element.
+const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    reduction(name, legacy, parse)
+        .taking(NUMBERS)
+        .with_accuracy(Accuracy::Exact)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +132,17 @@ enum Kind {
     Sum,
     Max,
     Min,
+    Prod,
+    /// Whether all are true, of which every number but 0 is.
+    All,
+    /// Whether any is true.
+    Any,
+    /// `ln Σ exp(x)`
+    LogSumExp,
+    /// `√Σ x²`
+    Norm,
+    /// `Σ x²`
+    SumOfSquares,
 }
 
 /// One number for all along `axis`; an empty list names all axes.
@@ -93,6 +153,8 @@ struct Reduce {
     kind: Kind,
     /// The type that `x` is converted to, if it is stated.
     dtype: Option<DType>,
+    /// Whether the result is a vector where it would be a scalar.
+    is_vector: bool,
 }
 
 impl Reduce {
@@ -107,12 +169,28 @@ impl Reduce {
                 ))
             })?),
         };
+        // The flag says that all axes go, whatever is listed.
+        let reduces_all = op.attr_or("reduce_all", false)?;
+        let axis = op.optional("axis")?.filter(|_| !reduces_all);
         Ok(Box::new(Self {
             x: op.operand("x")?,
-            axis: op.optional("axis")?,
+            axis,
             keepdim: op.attr_or("keepdim", false)?,
             kind,
             dtype,
+            is_vector: false,
+        }))
+    }
+
+    /// An op without attributes, for all axes.
+    fn parse_whole(op: &mut OpReader<'_>, kind: Kind, is_vector: bool) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            axis: None,
+            keepdim: false,
+            kind,
+            dtype: None,
+            is_vector,
         }))
     }
 
@@ -120,6 +198,7 @@ impl Reduce {
     fn dtype(&self, x: DType) -> DType {
         self.dtype.unwrap_or(match (self.kind, x) {
             (Kind::Sum, DType::Bool | DType::I32) => DType::I64,
+            (Kind::All | Kind::Any, _) => DType::Bool,
             _ => x,
         })
     }
@@ -152,7 +231,8 @@ impl Reduce {
             true => self.keepdim.then(|| one.clone()),
             false => Some(dim.clone()),
         });
-        kept.collect()
+        let vector = self.is_vector.then(|| one.clone());
+        kept.chain(vector).collect()
     }
 }
 
@@ -169,16 +249,28 @@ impl Function for Reduce {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let axes = self.known_axes(g)?;
-        let from = g.dtype(self.x);
+        let (from, dtype) = (g.dtype(self.x), self.dtype(g.dtype(self.x)));
+        let wide = dtype.widened();
         let x = g.value(self.x)?;
-        let x = g.cast(x, from, self.dtype(from));
+        let x = g.cast(x, from, dtype);
+        let x = g.cast(x, dtype, wide);
         let op_type = match self.kind {
             Kind::Mean => "ReduceMean",
             Kind::Sum => "ReduceSum",
-            Kind::Max => "ReduceMax",
-            Kind::Min => "ReduceMin",
+            Kind::Max | Kind::Any => "ReduceMax",
+            Kind::Min | Kind::All => "ReduceMin",
+            Kind::Prod => "ReduceProd",
+            Kind::LogSumExp => "ReduceLogSumExp",
+            Kind::Norm | Kind::SumOfSquares => "ReduceSumSquare",
         };
-        Ok(g.reduce(op_type, x, &axes, self.keepdim))
+        let mut result = g.reduce(op_type, x, &axes, self.keepdim);
+        if self.kind == Kind::Norm {
+            result = g.node("Sqrt", &[result], []);
+        }
+        if self.is_vector {
+            result = g.unsqueeze(result, &[0]);
+        }
+        Ok(g.cast(result, wide, dtype))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
@@ -187,32 +279,27 @@ impl Function for Reduce {
             .axis
             .map_or(Ok(Vec::new()), |axis| values.integers(axis))?;
         let axes = Self::axes(&listed, x.shape().len())?;
-        match &x.cast(values.dtype(self.dtype(x.dtype()))) {
-            Tensor::F32(x) => self.reduced(x, &axes, reduce::sum_real),
-            Tensor::F64(x) => self.reduced(x, &axes, reduce::sum_real),
-            Tensor::I32(x) => self.reduced(x, &axes, reduce::sum_integer),
-            Tensor::I64(x) => self.reduced(x, &axes, reduce::sum_integer),
-            other => Err(Error::unsupported(format!(
-                "the reference has no kernel for {}",
-                other.dtype()
-            ))),
-        }
+        let x = x.cast(values.dtype(self.dtype(x.dtype())));
+        with_array!(&x, x => self.reduced(x, &axes))
     }
 }
 
 impl Reduce {
-    fn reduced<T: Element + PartialOrd>(
-        &self,
-        x: &Array<T>,
-        axes: &[usize],
-        sum: fn(&[T]) -> T,
-    ) -> Result<Tensor> {
+    fn reduced<T: Element + PartialOrd>(&self, x: &Array<T>, axes: &[usize]) -> Result<Tensor> {
         let shape = self.shape(x.shape(), axes, &1);
         let reduced = match self.kind {
             Kind::Mean => reduce::reduce(x, axes, reduce::mean),
-            Kind::Sum => reduce::reduce(x, axes, sum),
-            Kind::Max => reduce::reduce(x, axes, reduce::extreme(T::gt)),
-            Kind::Min => reduce::reduce(x, axes, reduce::extreme(T::lt)),
+            Kind::Sum => reduce::reduce(x, axes, reduce::sum),
+            Kind::Max | Kind::Any => reduce::reduce(x, axes, reduce::extreme(T::gt)),
+            Kind::Min | Kind::All => reduce::reduce(x, axes, reduce::extreme(T::lt)),
+            Kind::Prod => reduce::reduce(x, axes, reduce::product),
+            Kind::LogSumExp => reduce::reduce(x, axes, reduce::log_sum_exp),
+            Kind::Norm => reduce::reduce(x, axes, |lane| {
+                T::from_f64(reduce::sum_of_squares(lane).sqrt())
+            }),
+            Kind::SumOfSquares => {
+                reduce::reduce(x, axes, |lane| T::from_f64(reduce::sum_of_squares(lane)))
+            }
         };
         Ok(T::tensor(map::reshape(&reduced?.into(), &shape)?))
     }

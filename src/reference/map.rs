@@ -21,11 +21,11 @@ pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync + Send) ->
 ///
 /// # Errors
 /// When the shapes do not broadcast.
-pub(crate) fn zip<T: Element>(
+pub(crate) fn zip<T: Element, U: Element>(
     x: &Array<T>,
     y: &Array<T>,
-    f: impl Fn(T, T) -> T + Sync + Send,
-) -> Result<ArrayD<T>> {
+    f: impl Fn(T, T) -> U + Sync + Send,
+) -> Result<ArrayD<U>> {
     let shape = broadcast_shape(x.shape(), y.shape())?;
     let fail = || Error::internal("broadcasting failed");
     let x = x.broadcast(shape.as_slice()).ok_or_else(fail)?;

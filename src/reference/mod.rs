@@ -10,9 +10,11 @@ mod interpreter;
 pub(crate) mod map;
 pub(crate) mod matmul;
 pub(crate) mod normalize;
+pub(crate) mod order;
 pub(crate) mod pool;
 mod real;
 pub(crate) mod reduce;
+pub(crate) mod scan;
 mod values;
 
 pub use interpreter::Reference;

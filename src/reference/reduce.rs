@@ -12,6 +12,15 @@ pub(crate) fn reduce<T: Element>(
     axes: &[usize],
     f: impl Fn(&[T]) -> T + Sync + Send,
 ) -> Result<ArrayD<T>> {
+    lanes(x, axes, f)
+}
+
+/// The same, with a result of another type.
+pub(crate) fn lanes<T: Element, U: Element>(
+    x: &Array<T>,
+    axes: &[usize],
+    f: impl Fn(&[T]) -> U + Sync + Send,
+) -> Result<ArrayD<U>> {
     let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
     let shape: Vec<usize> = kept.iter().map(|axis| x.shape()[*axis]).collect();
     let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
@@ -43,6 +52,40 @@ pub(crate) fn mean<T: Element>(lane: &[T]) -> T {
 pub(crate) fn sum_integer<T: Element>(lane: &[T]) -> T {
     let sum = lane.iter().map(|x| x.to_i64());
     T::from_i64(sum.fold(0, i64::wrapping_add))
+}
+
+/// The sum, as the element type has it.
+pub(crate) fn sum<T: Element>(lane: &[T]) -> T {
+    if T::DTYPE.is_float() {
+        sum_real(lane)
+    } else {
+        sum_integer(lane)
+    }
+}
+
+/// The product, taken in f64 or with wrapping.
+pub(crate) fn product<T: Element>(lane: &[T]) -> T {
+    if T::DTYPE.is_float() {
+        return T::from_f64(lane.iter().map(|x| x.to_f64()).product());
+    }
+    let factors = lane.iter().map(|x| x.to_i64());
+    T::from_i64(factors.fold(1, i64::wrapping_mul))
+}
+
+/// `Σ x²`
+pub(crate) fn sum_of_squares<T: Element>(lane: &[T]) -> f64 {
+    lane.iter().map(|x| x.to_f64() * x.to_f64()).sum()
+}
+
+/// `ln Σ exp(x)`, by exponentials of differences to the largest, which can't overflow.
+pub(crate) fn log_sum_exp<T: Element>(lane: &[T]) -> T {
+    let largest = lane.iter().map(|x| x.to_f64());
+    let largest = largest.fold(f64::NEG_INFINITY, f64::max);
+    if largest.is_infinite() {
+        return T::from_f64(largest);
+    }
+    let sum: f64 = lane.iter().map(|x| (x.to_f64() - largest).exp()).sum();
+    T::from_f64(largest + sum.ln())
 }
 
 /// The element that `goes_before` all others; the first of those that are tied.

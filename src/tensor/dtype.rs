@@ -101,6 +101,15 @@ impl DType {
         matches!(self, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
     }
 
+    /// The type in which ONNX operators compute bools and narrow integers that have no kernels of
+    /// their own.
+    pub(crate) fn widened(self) -> Self {
+        match self {
+            DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,
+            other => other,
+        }
+    }
+
     /// NumPy's name, as in `float32`.
     pub fn name(self) -> &'static str {
         match self {

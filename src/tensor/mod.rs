@@ -7,4 +7,4 @@ mod value;
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
 pub use dtype::DType;
 pub use value::{Array, Element, Tensor};
-pub(crate) use value::{refuse_too_large, with_array};
+pub(crate) use value::{refuse_too_large, with_array, with_arrays};

@@ -45,6 +45,30 @@ macro_rules! with_array {
 }
 pub(crate) use with_array;
 
+/// Runs one generic expression, a result, on the arrays in two tensors of the same element type.
+macro_rules! with_arrays {
+    ($x:expr, $y:expr, ($a:ident, $b:ident) => $body:expr) => {
+        match ($x, $y) {
+            ($crate::tensor::Tensor::Bool($a), $crate::tensor::Tensor::Bool($b)) => $body,
+            ($crate::tensor::Tensor::U8($a), $crate::tensor::Tensor::U8($b)) => $body,
+            ($crate::tensor::Tensor::I8($a), $crate::tensor::Tensor::I8($b)) => $body,
+            ($crate::tensor::Tensor::I16($a), $crate::tensor::Tensor::I16($b)) => $body,
+            ($crate::tensor::Tensor::I32($a), $crate::tensor::Tensor::I32($b)) => $body,
+            ($crate::tensor::Tensor::I64($a), $crate::tensor::Tensor::I64($b)) => $body,
+            ($crate::tensor::Tensor::F16($a), $crate::tensor::Tensor::F16($b)) => $body,
+            ($crate::tensor::Tensor::BF16($a), $crate::tensor::Tensor::BF16($b)) => $body,
+            ($crate::tensor::Tensor::F32($a), $crate::tensor::Tensor::F32($b)) => $body,
+            ($crate::tensor::Tensor::F64($a), $crate::tensor::Tensor::F64($b)) => $body,
+            (x, y) => Err($crate::error::Error::unsupported(format!(
+                "operands of two types, {} and {}",
+                x.dtype(),
+                y.dtype()
+            ))),
+        }
+    };
+}
+pub(crate) use with_arrays;
+
 /// A type that tensors can hold.
 pub trait Element: Copy + Default + Send + Sync + 'static {
     /// Its name in files.

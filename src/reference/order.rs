@@ -1,0 +1,63 @@
+//! Elements along an axis by their order.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use ndarray::{Axis, IxDyn};
+
+use super::reduce::lanes;
+use crate::error::Result;
+use crate::tensor::{Array, Element};
+
+/// How two elements are ordered: what has no order, NaN, counts as equal.
+fn compare<T: PartialOrd>(a: &T, b: &T) -> Ordering {
+    a.partial_cmp(b).unwrap_or(Ordering::Equal)
+}
+
+/// The position along some axes of the first element that no other is `due` before. The result has
+/// the other axes.
+pub(crate) fn position<T: Element + PartialOrd>(
+    x: &Array<T>,
+    axes: &[usize],
+    due: Ordering,
+) -> Result<Array<i64>> {
+    let positions = lanes(x, axes, |lane: &[T]| {
+        let mut best = 0;
+        for (position, element) in lane.iter().enumerate() {
+            if compare(element, &lane[best]) == due {
+                best = position;
+            }
+        }
+        best as i64
+    })?;
+    Ok(positions.into())
+}
+
+/// A range of the elements along an axis, sorted so that those come first that are `due` before the
+/// others, and their positions. Equal elements keep their order.
+pub(crate) fn select<T: Element + PartialOrd>(
+    x: &Array<T>,
+    axis: usize,
+    range: Range<usize>,
+    due: Ordering,
+) -> Result<(Array<T>, Array<i64>)> {
+    let mut shape = x.shape().to_vec();
+    shape[axis] = range.len();
+    let mut found = Array::from_elem(IxDyn(&shape), T::default());
+    let mut positions = Array::from_elem(IxDyn(&shape), 0_i64);
+    let lanes = x.lanes(Axis(axis)).into_iter();
+    let results = found.lanes_mut(Axis(axis)).into_iter();
+    let results = results.zip(positions.lanes_mut(Axis(axis)));
+    for (lane, (mut found, mut positions)) in lanes.zip(results) {
+        let mut order: Vec<usize> = (0..lane.len()).collect();
+        order.sort_by(|a, b| match due {
+            Ordering::Greater => compare(&lane[*b], &lane[*a]),
+            _ => compare(&lane[*a], &lane[*b]),
+        });
+        for (to, from) in order[range.clone()].iter().enumerate() {
+            found[to] = lane[*from];
+            positions[to] = *from as i64;
+        }
+    }
+    Ok((found, positions))
+}
