@@ -6,11 +6,13 @@
 
 mod activation;
 mod batch_norm;
+mod composite;
 mod conv;
 mod creation;
 mod def;
 mod elementwise;
 mod expand;
+mod fused;
 mod image;
 mod join;
 mod matmul;
@@ -44,6 +46,7 @@ static FAMILIES: &[&[OpDef]] = &[
     creation::OPS,
     elementwise::OPS,
     expand::OPS,
+    fused::OPS,
     join::OPS,
     matmul::OPS,
     norm::OPS,
