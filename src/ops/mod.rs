@@ -10,6 +10,7 @@ mod composite;
 mod conv;
 mod creation;
 mod def;
+mod einsum;
 mod elementwise;
 mod expand;
 mod fused;
@@ -26,6 +27,8 @@ mod reshape;
 mod scale;
 mod shape;
 mod slice;
+mod vector_norm;
+mod vector_product;
 
 use std::collections::BTreeMap;
 
@@ -44,6 +47,7 @@ static FAMILIES: &[&[OpDef]] = &[
     batch_norm::OPS,
     conv::OPS,
     creation::OPS,
+    einsum::OPS,
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
@@ -57,6 +61,8 @@ static FAMILIES: &[&[OpDef]] = &[
     scale::OPS,
     shape::OPS,
     slice::OPS,
+    vector_norm::OPS,
+    vector_product::OPS,
 ];
 
 /// An op that can be converted.
