@@ -21,6 +21,7 @@ mod norm;
 mod operator;
 mod parametric;
 mod pool;
+mod random;
 mod reader;
 mod reduce;
 mod reshape;
@@ -30,7 +31,7 @@ mod slice;
 mod vector_norm;
 mod vector_product;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use def::Accuracy;
 pub(crate) use def::{Arg, Form, From, OpDef};
@@ -38,7 +39,7 @@ pub(crate) use operator::{Facts, Macs, Operator};
 pub(crate) use reader::OpReader;
 
 use crate::error::{Error, Result};
-use crate::program::{Op, OpKind, Operand, Program};
+use crate::program::{Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, display_shape};
 
 /// All families.
@@ -56,6 +57,7 @@ static FAMILIES: &[&[OpDef]] = &[
     norm::OPS,
     parametric::OPS,
     pool::OPS,
+    random::OPS,
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
@@ -173,6 +175,28 @@ fn refuse_unknown(program: &Program) -> Result<()> {
     )))
 }
 
+/// Whether an op gives other results in each run, whatever its operands are.
+pub(crate) fn is_random(op: &Op) -> bool {
+    find(op.kind.name()).is_some_and(|def| def.accuracy == Accuracy::Random)
+}
+
+/// Whether each output of a program depends on random numbers: no two runs give the same then.
+pub(crate) fn random_outputs(program: &Program) -> Vec<bool> {
+    let mut random: BTreeSet<ValueId> = BTreeSet::new();
+    for op in program.ops() {
+        let mut operands = op.operands.iter().flat_map(Operand::values);
+        // The shape of random numbers is none.
+        let reads_values = !matches!(op.kind.name(), "shape" | "shape64");
+        if is_random(op) || (reads_values && operands.any(|id| random.contains(id))) {
+            random.extend(&op.results);
+        }
+    }
+    let outputs = program.outputs().iter();
+    outputs
+        .map(|output| random.contains(&output.value))
+        .collect()
+}
+
 /// What is known of every value, by going through the ops in order.
 pub(crate) fn infer<'p>(
     program: &'p Program,
@@ -229,8 +253,6 @@ fn refuse_type(op: &Op, facts: &Facts<'_>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
