@@ -330,3 +330,30 @@ fn verify_writes_a_page() {
     let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("The op to blame: op 10 expand"), "{page}");
 }
+
+/// What depends on random numbers is another in each run, so that nobody compares its values.
+#[test]
+fn random_outputs_are_compared_by_shape_and_type_alone() {
+    let program = fixture("paddle-3.3.1/ops").join("gaussian/native_one_of_two.json");
+    let program = program.display();
+    let ran = paddle2onnx(&format!("verify {program} --json"), Path::new(""));
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let verified = json(&ran);
+    for run in verified["runs"].as_array().unwrap() {
+        let [exact, random] = run["outputs"].as_array().unwrap().as_slice() else {
+            panic!("{run}");
+        };
+        assert!(exact["random"].is_null() && exact["comparisons"][0]["metrics"].is_object());
+        assert_eq!(random["random"], true);
+        assert_eq!(random["comparisons"][0]["agrees"], true);
+        assert!(random["comparisons"][0]["metrics"].is_null());
+    }
+    let folder = folder();
+    let arguments = format!("verify {program} --per-op --html DIR/report.html");
+    let ran = paddle2onnx(&arguments, folder.path());
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert!(ran.stdout.contains("since they are random"), "{ran}");
+    assert!(ran.stdout.contains("same shape and dtype"), "{ran}");
+    let page = fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.contains("values are not comparable"));
+}

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::DecimalBytes;
 use paddle2onnx::tensor::display_shape;
 use paddle2onnx::verify::{
-    Comparison, NOISE_MULTIPLE, Noise, OutputReport, Report, Run, Side, Tolerance,
+    Comparison, NOISE_MULTIPLE, Noise, OutputReport, RANDOM, Report, Run, Side, Tolerance,
 };
 
 use super::{per_op, top5};
@@ -107,7 +107,8 @@ fn output_table(text: &mut String, run: &Run, output: &OutputReport) {
     let _ = writeln!(text, "{header}verdict");
     for (line, comparison) in lines.zip(&output.comparisons) {
         let (style, word) = match (comparison.agrees, &comparison.metrics) {
-            (true, _) => (GOOD, "agrees"),
+            (true, Some(_)) => (GOOD, "agrees"),
+            (true, None) => (GOOD, "same shape and dtype"),
             (false, Some(_)) => (BAD, "differs"),
             (false, None) => (BAD, "shape or dtype differs"),
         };
@@ -145,6 +146,9 @@ fn short(side: Side) -> &'static str {
 
 /// What the numbers of a table leave open.
 fn remarks(text: &mut String, output: &OutputReport) {
+    if output.random {
+        let _ = writeln!(text, "{RANDOM}");
+    }
     if let Some(Noise { floor, multiple }) = output.noise {
         let largest = |side: Side| {
             let mut comparisons = output.comparisons.iter().filter(|c| c.side == side);
@@ -197,6 +201,14 @@ fn verdict(text: &mut String, report: &Report) {
         (BAD, "No parity")
     };
     let style = style.bold();
+    let random = report.random_outputs();
+    if !random.is_empty() {
+        let outputs = random.join(", ");
+        let _ = writeln!(
+            text,
+            "Not comparable, since they are random: the values of {outputs}"
+        );
+    }
     let criterion = match report.tolerance {
         Some(Tolerance { atol, rtol }) => format!("atol {atol:e}, rtol {rtol:e}"),
         None => format!("within {NOISE_MULTIPLE} × the rounding noise"),

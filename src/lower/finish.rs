@@ -240,6 +240,10 @@ fn attribute((name, value): &(&'static str, NodeAttr)) -> AttributeProto {
             proto.s = Some(value.as_bytes().to_vec());
             proto.set_type(AttributeType::String);
         }
+        NodeAttr::Text(value) => {
+            proto.s = Some(value.as_bytes().to_vec());
+            proto.set_type(AttributeType::String);
+        }
     }
     proto
 }

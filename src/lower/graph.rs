@@ -46,7 +46,10 @@ pub(crate) enum NodeAttr {
     Int(i64),
     Float(f32),
     Ints(Vec<i64>),
+    /// One of ONNX's keywords.
     String(&'static str),
+    /// A string from the program, such as an equation.
+    Text(String),
 }
 
 /// Tensors and nodes.

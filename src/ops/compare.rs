@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Values, map};
-use crate::tensor::DType::{self, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
+use crate::tensor::DType::{self, Bool, F64, I8, I16, I32, I64, U8};
 use crate::tensor::{Array, Dim, Element, Tensor, with_arrays};
 
 const INTEGERS_AND_BOOL: &[DType] = &[Bool, U8, I8, I16, I32, I64];

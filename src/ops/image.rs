@@ -21,6 +21,16 @@ pub(super) struct Extents<T> {
     pub image: Vec<T>,
 }
 
+impl<T> From<[T; 4]> for Extents<T> {
+    fn from([batch, channels, height, width]: [T; 4]) -> Self {
+        Self {
+            batch,
+            channels,
+            image: vec![height, width],
+        }
+    }
+}
+
 impl Layout {
     pub fn parse(op: &mut OpReader<'_>) -> Result<Self> {
         let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
@@ -56,6 +66,19 @@ impl Layout {
         })
     }
 
+    /// The extents `[n, c, h, w]` of images of this shape.
+    ///
+    /// # Errors
+    /// When they don't have two axes.
+    pub fn planar<T: Clone>(self, shape: &[T]) -> Result<[T; 4]> {
+        let extents = self.extents(shape, 2)?;
+        let [height, width] = extents.image.as_slice() else {
+            return Err(Error::internal("images of two axes with others"));
+        };
+        let (height, width) = (height.clone(), width.clone());
+        Ok([extents.batch, extents.channels, height, width])
+    }
+
     /// The shape of images of these extents.
     pub fn shape<T>(self, extents: Extents<T>) -> Vec<T> {
         let Extents {
@@ -87,7 +110,7 @@ impl Layout {
     }
 
     /// And back.
-    fn from_first(self, rank: usize) -> Vec<usize> {
+    fn back_from_first(self, rank: usize) -> Vec<usize> {
         let mut axes: Vec<usize> = (0..rank).collect();
         if self == Layout::ChannelsLast && rank > 2 {
             axes[1..].rotate_left(1);
@@ -102,7 +125,7 @@ impl Layout {
 
     /// Emits what brings channels-first images to this layout.
     pub fn lower_to(self, g: &mut Lowering<'_>, x: TensorId, rank: usize) -> TensorId {
-        g.transpose(x, &self.from_first(rank))
+        g.transpose(x, &self.back_from_first(rank))
     }
 
     /// Images of this layout, channels first.
@@ -113,7 +136,7 @@ impl Layout {
 
     /// Channels-first images in this layout.
     pub fn view_to<T: Element>(self, x: Array<T>) -> Array<T> {
-        let axes = self.from_first(x.ndim());
+        let axes = self.back_from_first(x.ndim());
         x.permuted_axes(axes)
     }
 }

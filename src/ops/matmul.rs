@@ -1,6 +1,6 @@
 //! Products of matrices.
 
-use ndarray::Axis;
+use ndarray::{ArrayD, Axis};
 
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
@@ -10,7 +10,8 @@ use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, OpKind, Operand, ValueId};
 use crate::reference::{Real, Values, map, matmul as kernel, with_reals};
-use crate::tensor::{Array, Dim, Tensor, broadcast_dims, display_shape, reshape_dims};
+use crate::tensor::DType::{BF16, F16, F32, F64, I32, I64};
+use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, display_shape, reshape_dims};
 
 const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 
@@ -29,9 +30,12 @@ pub(super) const OPS: &[OpDef] = &[
                 ])
                 .ignoring(&["head_number"])
                 .rewriting(scale_product),
+            // Paddle takes three axes of `bmm` and a vector on the right of `mv`.
+            Form::legacy(&["bmm"], X_AND_Y, &["Out"]),
+            Form::legacy(&["mv"], &[From::Slot("X"), From::Slot("Vec")], &["Out"]),
         ],
-        pir: &[],
-        dtypes: FLOATS,
+        pir: &[Form::pir(&["bmm", "mv"], &["X", "Y"], X_AND_Y)],
+        dtypes: &[I32, I64, F16, BF16, F32, F64],
         opset: 11,
         accuracy: Accuracy::Accumulated,
         parse: Matmul::parse,
@@ -171,7 +175,17 @@ impl Function for Matmul {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (x, y) = (values.get(self.x)?, values.get(self.y)?);
-        with_reals!(x, y, (x, y) => self.product(x, y)?)
+        match (x, y) {
+            (Tensor::I32(x), Tensor::I32(y)) => self.product(x, y, kernel::integers),
+            (Tensor::I64(x), Tensor::I64(y)) => self.product(x, y, kernel::integers),
+            (Tensor::F32(x), Tensor::F32(y)) => self.product(x, y, kernel::matmul),
+            (Tensor::F64(x), Tensor::F64(y)) => self.product(x, y, kernel::matmul),
+            (x, y) => Err(Error::unsupported(format!(
+                "the reference has no kernel for {} with {}",
+                x.dtype(),
+                y.dtype()
+            ))),
+        }
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
@@ -185,14 +199,22 @@ impl Function for Matmul {
     }
 }
 
+/// A product over the last two axes.
+type Product<T> = fn(&Array<T>, &Array<T>) -> Result<ArrayD<T>>;
+
 impl Matmul {
-    fn product<T: Real>(&self, x: &Array<T>, y: &Array<T>) -> Result<Array<T>> {
+    fn product<T: Element>(
+        &self,
+        x: &Array<T>,
+        y: &Array<T>,
+        product: Product<T>,
+    ) -> Result<Tensor> {
         if x.ndim() == 0 || y.ndim() == 0 {
             return Err(Error::malformed("an operand of rank 0 in a matrix product"));
         }
         let left = as_matrix(x, self.transpose_x, 0);
         let right = as_matrix(y, self.transpose_y, 1);
-        let mut product = kernel::matmul(&left, &right)?;
+        let mut product = product(&left, &right)?;
         if y.ndim() == 1 {
             let last = Axis(product.ndim() - 1);
             product = product.index_axis_move(last, 0);
@@ -201,11 +223,11 @@ impl Matmul {
             let row = Axis(product.ndim() - y.ndim().min(2));
             product = product.index_axis_move(row, 0);
         }
-        Ok(product.into())
+        Ok(T::tensor(product.into()))
     }
 }
 
-fn as_matrix<T: Real>(x: &Array<T>, transpose: bool, vector_axis: usize) -> Array<T> {
+fn as_matrix<T: Element>(x: &Array<T>, transpose: bool, vector_axis: usize) -> Array<T> {
     let mut x = x.clone();
     let rank = x.ndim();
     if rank == 1 {

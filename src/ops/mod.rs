@@ -9,14 +9,17 @@ mod affine_channel;
 mod batch_norm;
 mod broadcast;
 mod compare;
+mod composite;
 mod conv;
 mod conv_transpose;
 mod count;
 mod creation;
 mod cumulative;
 mod def;
+mod einsum;
 mod elementwise;
 mod expand;
+mod fused;
 mod group_norm;
 mod image;
 mod interpolate;
@@ -24,11 +27,11 @@ mod join;
 mod matmul;
 mod norm;
 mod operator;
-mod pad;
 mod order;
-mod p_norm;
+mod pad;
 mod parametric;
 mod pool;
+mod random;
 mod reader;
 mod rearrange;
 mod reduce;
@@ -38,8 +41,10 @@ mod scale;
 mod select;
 mod shape;
 mod slice;
+mod vector_norm;
+mod vector_product;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use def::Accuracy;
 pub(crate) use def::{Arg, Form, From, OpDef};
@@ -47,7 +52,7 @@ pub(crate) use operator::{Facts, Macs, Operator};
 pub(crate) use reader::OpReader;
 
 use crate::error::{Error, Result};
-use crate::program::{Op, OpKind, Operand, Program};
+use crate::program::{Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, display_shape};
 
 /// All families.
@@ -61,18 +66,20 @@ static FAMILIES: &[&[OpDef]] = &[
     count::OPS,
     creation::OPS,
     cumulative::OPS,
+    einsum::OPS,
     elementwise::OPS,
     expand::OPS,
+    fused::OPS,
     group_norm::OPS,
     interpolate::OPS,
     join::OPS,
     matmul::OPS,
     norm::OPS,
-    pad::OPS,
     order::OPS,
-    p_norm::OPS,
+    pad::OPS,
     parametric::OPS,
     pool::OPS,
+    random::OPS,
     rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
@@ -80,6 +87,8 @@ static FAMILIES: &[&[OpDef]] = &[
     select::OPS,
     shape::OPS,
     slice::OPS,
+    vector_norm::OPS,
+    vector_product::OPS,
 ];
 
 /// An op that can be converted.
@@ -190,6 +199,28 @@ fn refuse_unknown(program: &Program) -> Result<()> {
     )))
 }
 
+/// Whether an op gives other results in each run, whatever its operands are.
+pub(crate) fn is_random(op: &Op) -> bool {
+    find(op.kind.name()).is_some_and(|def| def.accuracy == Accuracy::Random)
+}
+
+/// Whether each output of a program depends on random numbers: no two runs give the same then.
+pub(crate) fn random_outputs(program: &Program) -> Vec<bool> {
+    let mut random: BTreeSet<ValueId> = BTreeSet::new();
+    for op in program.ops() {
+        let mut operands = op.operands.iter().flat_map(Operand::values);
+        // The shape of random numbers is none.
+        let reads_values = !matches!(op.kind.name(), "shape" | "shape64");
+        if is_random(op) || (reads_values && operands.any(|id| random.contains(id))) {
+            random.extend(&op.results);
+        }
+    }
+    let outputs = program.outputs().iter();
+    outputs
+        .map(|output| random.contains(&output.value))
+        .collect()
+}
+
 /// What is known of every value, by going through the ops in order.
 pub(crate) fn infer<'p>(
     program: &'p Program,
@@ -246,8 +277,6 @@ fn refuse_type(op: &Op, facts: &Facts<'_>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]

@@ -129,7 +129,7 @@ impl Shuffle {
 
     fn shuffle<T: Element>(&self, x: &Array<T>) -> Result<Array<T>> {
         let r = self.factor;
-        let [n, c, h, w] = self.layout.extents(x.shape())?;
+        let [n, c, h, w] = self.layout.planar(x.shape())?;
         let dims = [n, c, h, w].map(Dim::from);
         let shape = self
             .shuffled(dims)?
@@ -157,13 +157,13 @@ fn shuffle_channels(g: &mut Lowering<'_>, x: TensorId, groups: usize, channels: 
 
 impl Function for Shuffle {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let extents = self.layout.extents(facts.shape(self.x))?;
-        let shape = self.layout.shape(self.shuffled(extents)?);
+        let extents = self.layout.planar(facts.shape(self.x))?;
+        let shape = self.layout.shape(self.shuffled(extents)?.into());
         Ok(Fact::new(facts.dtype(self.x), shape))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let [_, channels, ..] = self.layout.extents(g.shape(self.x))?;
+        let [_, channels, ..] = self.layout.planar(g.shape(self.x))?;
         let channels = || {
             channels
                 .known()
@@ -173,7 +173,7 @@ impl Function for Shuffle {
         let r = self.factor;
         let size = ("blocksize", NodeAttr::Int(r as i64));
         let x = g.value(self.x)?;
-        let x = self.layout.lower_from(g, x);
+        let x = self.layout.lower_from(g, x, 4);
         let y = match self.kind {
             Kind::ToPixels => g.node(
                 "DepthToSpace",
@@ -187,7 +187,7 @@ impl Function for Shuffle {
             }
             Kind::Channels => shuffle_channels(g, x, r, channels()?),
         };
-        Ok(self.layout.lower_to(g, y))
+        Ok(self.layout.lower_to(g, y, 4))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

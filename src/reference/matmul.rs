@@ -1,13 +1,13 @@
 //! Matrix products, batched and broadcast as NumPy's `matmul`.
 
 use gemm::Parallelism;
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip};
 use rayon::prelude::*;
 
 use super::map::broadcast_shape;
 use super::real::Real;
 use crate::error::{Error, Result};
-use crate::tensor::Array;
+use crate::tensor::{Array, Element};
 
 /// A matrix in memory: extents and strides in elements.
 #[derive(Clone, Copy)]
@@ -28,6 +28,44 @@ unsafe impl<T: Sync> Sync for Matrix<T> {}
 /// # Errors
 /// When the inner extents differ or the others do not broadcast.
 pub(crate) fn matmul<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
+    let [m, k, n] = extents(x, y)?;
+    if let Some(rows) = stacked_rows(x, y)? {
+        let product = batched(rows.view(), y.view(), [rows.shape()[0], k, n])?;
+        let mut shape = x.shape().to_vec();
+        shape[x.ndim() - 1] = n;
+        return product
+            .into_shape_with_order(shape)
+            .map_err(|_| Error::internal("a product has the wrong size"));
+    }
+    batched(x.view(), y.view(), [m, k, n])
+}
+
+/// The same for integers, which wrap.
+///
+/// # Errors
+/// As above.
+pub(crate) fn integers<T: Element>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
+    let [m, k, n] = extents(x, y)?;
+    let batch = broadcast_shape(&x.shape()[..x.ndim() - 2], &y.shape()[..y.ndim() - 2])?;
+    let shape = [batch.as_slice(), &[m, n, k]].concat();
+    let fail = || Error::internal("broadcasting failed");
+    let rows = x.view().insert_axis(Axis(x.ndim() - 1));
+    let rows = rows.broadcast(shape.as_slice()).ok_or_else(fail)?;
+    let mut columns = y.view();
+    columns.swap_axes(y.ndim() - 1, y.ndim() - 2);
+    let columns = columns.insert_axis(Axis(y.ndim() - 2));
+    let columns = columns.broadcast(shape.as_slice()).ok_or_else(fail)?;
+    let terms = Axis(shape.len() - 1);
+    let sums = Zip::from(rows.lanes(terms)).and(columns.lanes(terms));
+    Ok(sums.map_collect(|row, column| {
+        let terms = row.iter().zip(column);
+        let products = terms.map(|(a, b)| a.to_i64().wrapping_mul(b.to_i64()));
+        T::from_i64(products.fold(0, i64::wrapping_add))
+    }))
+}
+
+/// The extents `m`, `k` and `n` of a product.
+fn extents<T: Element>(x: &Array<T>, y: &Array<T>) -> Result<[usize; 3]> {
     let (&[.., m, k], &[.., inner, n]) = (x.shape(), y.shape()) else {
         return Err(Error::internal("matmul of operands without two axes"));
     };
@@ -38,15 +76,7 @@ pub(crate) fn matmul<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
             y.shape()
         )));
     }
-    if let Some(rows) = stacked_rows(x, y)? {
-        let product = batched(rows.view(), y.view(), [rows.shape()[0], k, n])?;
-        let mut shape = x.shape().to_vec();
-        shape[x.ndim() - 1] = n;
-        return product
-            .into_shape_with_order(shape)
-            .map_err(|_| Error::internal("a product has the wrong size"));
-    }
-    batched(x.view(), y.view(), [m, k, n])
+    Ok([m, k, n])
 }
 
 /// A batch of `x` times one matrix is one product with all rows of `x`.

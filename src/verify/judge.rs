@@ -81,13 +81,16 @@ impl Sides {
         let mut reports: Vec<Vec<OutputReport>> = Vec::new();
         reports.resize_with(self.reference.len(), Vec::new);
         for (position, name) in names.iter().enumerate() {
-            let noise = self.noise(position);
+            let random = self.random.get(position) == Some(&true);
+            let noise = self.noise(position).filter(|_| !random);
             for (run, reports) in reports.iter_mut().enumerate() {
                 reports.push(OutputReport {
                     name: name.clone(),
                     shape: self.reference[run].outputs[position].shape().to_vec(),
+                    random,
                     noise,
                     comparisons: match noise {
+                        _ if random => self.kinds(run, position),
                         Some(noise) => self.against_exact(run, position, noise),
                         None => self.pairwise(run, position, &tolerance.unwrap_or_default()),
                     },
@@ -134,6 +137,20 @@ impl Sides {
     fn witnesses(&self, run: usize, position: usize) -> impl Iterator<Item = (Side, &Tensor)> {
         let witnesses = self.witnesses.iter();
         witnesses.filter_map(move |(side, runs)| Some((*side, runs.get(run)?.get(position)?)))
+    }
+
+    /// Whether every side has the shape and element type that the reference has.
+    fn kinds(&self, run: usize, position: usize) -> Vec<Comparison> {
+        let reference = &self.reference[run].outputs[position];
+        let onnx = (Side::OnnxRuntime, &self.onnx[run].outputs[position]);
+        let others = std::iter::once(onnx).chain(self.witnesses(run, position));
+        let comparisons = others.map(|(side, tensor)| Comparison {
+            side,
+            against: Side::Reference,
+            agrees: tensor.dtype() == reference.dtype() && tensor.shape() == reference.shape(),
+            metrics: None,
+        });
+        comparisons.collect()
     }
 
     /// The distance of every side from every other.

@@ -127,6 +127,9 @@ pub struct OutputReport {
     pub name: String,
     /// Its extents in this run.
     pub shape: Vec<usize>,
+    /// Whether it depends on random numbers, so that shapes and element types alone are compared.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub random: bool,
     /// The rounding noise, if that decided.
     pub noise: Option<Noise>,
     /// Each pair of sides.
@@ -142,9 +145,22 @@ pub struct Comparison {
     pub against: Side,
     /// Whether they agree.
     pub agrees: bool,
-    /// The distance. None if the shapes or element types differ.
+    /// The distance. None if the shapes or element types differ, and of random numbers.
     pub metrics: Option<Metrics>,
 }
+
+impl Report {
+    /// The outputs that depend on random numbers, by name.
+    pub fn random_outputs(&self) -> Vec<&str> {
+        let outputs = self.runs.first().into_iter().flat_map(|run| &run.outputs);
+        let random = outputs.filter(|output| output.random);
+        random.map(|output| output.name.as_str()).collect()
+    }
+}
+
+/// What a report says of outputs that depend on random numbers.
+pub const RANDOM: &str =
+    "Random numbers: values are not comparable, only shape and element type were compared.";
 
 /// Who computed an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

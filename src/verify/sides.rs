@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::{Side, VerifyOptions, inputs, npz, paddle};
 use crate::error::Result;
 use crate::model::Model;
+use crate::ops::random_outputs;
 use crate::reference::{Precision, Reference};
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
@@ -20,6 +21,8 @@ pub(super) struct Results {
 pub(super) struct Sides {
     /// The names of the outputs.
     pub names: Vec<String>,
+    /// Whether each output depends on random numbers.
+    pub random: Vec<bool>,
     pub reference: Vec<Results>,
     /// The reference in float64, if the rounding noise is to decide.
     pub exact: Option<Vec<Results>>,
@@ -64,6 +67,7 @@ impl Sides {
         };
         Ok(Self {
             names,
+            random: random_outputs(model.program()),
             reference: run_reference(Precision::Single)?,
             exact: match options.tolerance {
                 None => Some(run_reference(Precision::Double)?),

@@ -55,6 +55,9 @@ struct Run {
 #[derive(Deserialize)]
 struct Output {
     name: String,
+    /// Its values were not compared.
+    #[serde(default)]
+    random: bool,
     comparisons: Vec<Comparison>,
 }
 
@@ -196,6 +199,7 @@ impl Judged {
 fn pairs(verification: &Verification) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
     let outputs = verification.runs.iter().flat_map(|run| &run.outputs);
+    let outputs = outputs.filter(|output| !output.random);
     for comparison in outputs.flat_map(|output| &output.comparisons) {
         let metrics = comparison.metrics.as_ref();
         let argmax = metrics.and_then(|metrics| metrics.argmax.as_ref());

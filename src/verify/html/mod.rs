@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::judge::{NOISE_MULTIPLE, Noise};
 use super::per_op::{Culprit, OpReport, OwnError, PerOp, Statistics};
-use super::{Comparison, OutputReport, Report, Run, Side};
+use super::{Comparison, OutputReport, RANDOM, Report, Run, Side};
 use crate::html::{escape, page};
 use crate::tensor::display_shape;
 
@@ -80,6 +80,10 @@ fn verdict(body: &mut String, report: &Report) {
         body,
         "<p><span class=\"badge {class}\">{word}</span></p>\n<p>{criterion}</p>"
     );
+    let random = report.random_outputs();
+    if !random.is_empty() {
+        put!(body, "<p>{}: {RANDOM}</p>", escape(&random.join(", ")));
+    }
 }
 
 fn environment(body: &mut String, report: &Report, about: &About) {
@@ -129,6 +133,9 @@ fn output_section(body: &mut String, run: &Run, output: &OutputReport) {
         comparison_row(body, comparison);
     }
     put!(body, "</tbody></table>");
+    if output.random {
+        put!(body, "<p>{RANDOM}</p>");
+    }
     let runtime = output
         .comparisons
         .iter()
@@ -162,7 +169,8 @@ fn output_section(body: &mut String, run: &Run, output: &OutputReport) {
 fn comparison_row(body: &mut String, comparison: &Comparison) {
     let Comparison { side, against, .. } = comparison;
     let (class, word) = match (comparison.agrees, &comparison.metrics) {
-        (true, _) => ("good", "agrees"),
+        (true, Some(_)) => ("good", "agrees"),
+        (true, None) => ("good", "same shape and dtype"),
         (false, Some(_)) => ("bad", "differs"),
         (false, None) => ("bad", "shape or dtype differs"),
     };
