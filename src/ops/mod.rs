@@ -18,6 +18,7 @@ mod def;
 mod elementwise;
 mod expand;
 mod group_norm;
+mod grid_sample;
 mod image;
 mod interpolate;
 mod join;
@@ -64,6 +65,7 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     group_norm::OPS,
+    grid_sample::OPS,
     interpolate::OPS,
     join::OPS,
     matmul::OPS,
