@@ -7,7 +7,7 @@ use ndarray::{Axis, Slice};
 
 use super::activation::plain;
 use super::def::{ANY, Accuracy, Arg, FLOATS, Form, From, OpDef};
-use super::image::Layout;
+use super::image::{Extents, Layout};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -71,6 +71,17 @@ const fn moving(
     }
 }
 
+/// The extents `[n, c, h, w]` of images of this shape.
+pub(super) fn image_extents<T: Clone>(layout: Layout, shape: &[T]) -> Result<[T; 4]> {
+    let Extents {
+        batch,
+        channels,
+        image,
+    } = layout.extents(shape, 2)?;
+    let [h, w] = <[T; 2]>::try_from(image).map_err(|_| Error::internal("an image of two axes"))?;
+    Ok([batch, channels, h, w])
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `[n, c · r², h, w]` to `[n, c, h · r, w · r]`: channel `(c, i, j)` has row `i` and column `j`
@@ -129,7 +140,7 @@ impl Shuffle {
 
     fn shuffle<T: Element>(&self, x: &Array<T>) -> Result<Array<T>> {
         let r = self.factor;
-        let [n, c, h, w] = self.layout.extents(x.shape())?;
+        let [n, c, h, w] = image_extents(self.layout, x.shape())?;
         let dims = [n, c, h, w].map(Dim::from);
         let shape = self
             .shuffled(dims)?
@@ -157,13 +168,18 @@ fn shuffle_channels(g: &mut Lowering<'_>, x: TensorId, groups: usize, channels: 
 
 impl Function for Shuffle {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let extents = self.layout.extents(facts.shape(self.x))?;
-        let shape = self.layout.shape(self.shuffled(extents)?);
+        let extents = image_extents(self.layout, facts.shape(self.x))?;
+        let [batch, channels, h, w] = self.shuffled(extents)?;
+        let shape = self.layout.shape(Extents {
+            batch,
+            channels,
+            image: vec![h, w],
+        });
         Ok(Fact::new(facts.dtype(self.x), shape))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let [_, channels, ..] = self.layout.extents(g.shape(self.x))?;
+        let [_, channels, ..] = image_extents(self.layout, g.shape(self.x))?;
         let channels = || {
             channels
                 .known()
@@ -173,7 +189,7 @@ impl Function for Shuffle {
         let r = self.factor;
         let size = ("blocksize", NodeAttr::Int(r as i64));
         let x = g.value(self.x)?;
-        let x = self.layout.lower_from(g, x);
+        let x = self.layout.lower_from(g, x, 4);
         let y = match self.kind {
             Kind::ToPixels => g.node(
                 "DepthToSpace",
@@ -187,7 +203,7 @@ impl Function for Shuffle {
             }
             Kind::Channels => shuffle_channels(g, x, r, channels()?),
         };
-        Ok(self.layout.lower_to(g, y))
+        Ok(self.layout.lower_to(g, y, 4))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
