@@ -13,21 +13,22 @@ mod conv;
 mod conv_transpose;
 mod count;
 mod creation;
+mod crop;
 mod cumulative;
 mod def;
 mod elementwise;
 mod expand;
-mod group_norm;
 mod grid_sample;
+mod group_norm;
 mod image;
 mod interpolate;
 mod join;
 mod matmul;
 mod norm;
 mod operator;
-mod pad;
 mod order;
 mod p_norm;
+mod pad;
 mod parametric;
 mod pool;
 mod reader;
@@ -61,6 +62,7 @@ static FAMILIES: &[&[OpDef]] = &[
     conv_transpose::OPS,
     count::OPS,
     creation::OPS,
+    crop::OPS,
     cumulative::OPS,
     elementwise::OPS,
     expand::OPS,
