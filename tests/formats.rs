@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use insta::assert_snapshot;
-use paddle2onnx::{ConvertOptions, Format, Model};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Format, Model};
 use support::onnx::decode;
 use support::onnx::proto::{GraphProto, NodeProto};
 use support::{fixture, programs};
@@ -26,7 +26,11 @@ fn nameless_with(program: &Path, params: Option<&Path>) -> GraphProto {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("model.onnx");
     let model = Model::open(program, params).unwrap();
-    model.convert(&onnx, &ConvertOptions::default()).unwrap();
+    let options = ConvertOptions {
+        opset: model.lowest_opset().unwrap().max(DEFAULT_OPSET),
+        ..ConvertOptions::default()
+    };
+    model.convert(&onnx, &options).unwrap();
     let mut graph = decode(&onnx).graph.unwrap();
     let mut names: HashMap<String, String> = HashMap::from([(String::new(), String::new())]);
     for input in &graph.input {

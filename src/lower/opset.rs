@@ -218,6 +218,32 @@ impl Lowering<'_> {
         self.node("Div", &[centered, deviation], [])
     }
 
+    /// A GridSample of images, or from opset 20 on of volumes. Then its blend is no more called
+    /// bilinear.
+    pub fn grid_sample(
+        &mut self,
+        inputs: [TensorId; 2],
+        rank: usize,
+        is_nearest: bool,
+        padding_mode: &'static str,
+        align_corners: bool,
+    ) -> Result<TensorId> {
+        if rank > 4 {
+            self.require_opset(20, "a GridSample of volumes")?;
+        }
+        let mode = match (is_nearest, self.opset) {
+            (true, _) => "nearest",
+            (false, ..20) => "bilinear",
+            (false, _) => "linear",
+        };
+        let attrs = [
+            ("mode", NodeAttr::String(mode)),
+            ("padding_mode", NodeAttr::String(padding_mode)),
+            ("align_corners", NodeAttr::Int(align_corners.into())),
+        ];
+        Ok(self.node("GridSample", &inputs, attrs))
+    }
+
     /// A Resize to extents or by scales, one for each axis. Before opset 13, an empty tensor stands
     /// for the one that is not given.
     pub fn resize(

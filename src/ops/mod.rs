@@ -14,12 +14,14 @@ mod conv;
 mod conv_transpose;
 mod count;
 mod creation;
+mod crop;
 mod cumulative;
 mod def;
 mod einsum;
 mod elementwise;
 mod expand;
 mod fused;
+mod grid_sample;
 mod group_norm;
 mod image;
 mod interpolate;
@@ -28,6 +30,7 @@ mod matmul;
 mod norm;
 mod operator;
 mod order;
+mod p_norm;
 mod pad;
 mod parametric;
 mod pool;
@@ -65,12 +68,14 @@ static FAMILIES: &[&[OpDef]] = &[
     conv_transpose::OPS,
     count::OPS,
     creation::OPS,
+    crop::OPS,
     cumulative::OPS,
     einsum::OPS,
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
     group_norm::OPS,
+    grid_sample::OPS,
     interpolate::OPS,
     join::OPS,
     matmul::OPS,

@@ -5,6 +5,7 @@
 //! recorded from real Paddle.
 
 pub(crate) mod conv;
+pub(crate) mod grid;
 pub(crate) mod interpolate;
 mod interpreter;
 pub(crate) mod map;
