@@ -6,6 +6,7 @@
 
 mod activation;
 mod batch_norm;
+mod clip;
 mod conv;
 mod creation;
 mod def;
@@ -13,17 +14,22 @@ mod elementwise;
 mod expand;
 mod image;
 mod join;
+mod math;
 mod matmul;
+mod maxout;
 mod norm;
 mod operator;
-mod parametric;
 mod pool;
+mod predicate;
+mod prelu;
 mod reader;
 mod reduce;
 mod reshape;
 mod scale;
 mod shape;
 mod slice;
+mod softmax;
+mod unary;
 
 use std::collections::BTreeMap;
 
@@ -40,20 +46,25 @@ use crate::tensor::{DType, display_shape};
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     batch_norm::OPS,
+    clip::OPS,
     conv::OPS,
     creation::OPS,
     elementwise::OPS,
     expand::OPS,
     join::OPS,
+    math::OPS,
     matmul::OPS,
+    maxout::OPS,
     norm::OPS,
-    parametric::OPS,
     pool::OPS,
+    predicate::OPS,
+    prelu::OPS,
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
     shape::OPS,
     slice::OPS,
+    softmax::OPS,
 ];
 
 /// An op that can be converted.
