@@ -144,6 +144,52 @@ impl Lowering<'_> {
         self.node("Or", &[differs, equals], [])
     }
 
+    /// `min(max(x, min), max)` with scalars. Before opset 12, Clip took floats alone, and ONNX
+    /// Runtime has no other kernel of it than that for float32.
+    pub fn clip(&mut self, x: TensorId, dtype: DType, min: TensorId, max: TensorId) -> TensorId {
+        if self.opset >= 12 || matches!(dtype, DType::F32 | DType::F16) {
+            return self.node("Clip", &[x, min, max], []);
+        }
+        let is_low = self.node("Less", &[x, min], []);
+        let x = self.node("Where", &[is_low, min, x], []);
+        let is_high = self.node("Greater", &[x, max], []);
+        self.node("Where", &[is_high, max, x], [])
+    }
+
+    /// `x`, or if it is negative, `alpha · (exp(x / alpha) - 1)`: one node from opset 12 on, and one
+    /// on a scaled tensor before, which needs a positive alpha.
+    pub fn celu(&mut self, x: TensorId, dtype: DType, alpha: f64) -> TensorId {
+        if self.opset >= 12 || alpha < 0.0 {
+            return self.node("Celu", &[x], [("alpha", NodeAttr::Float(alpha as f32))]);
+        }
+        let alpha = self.scalar(dtype, alpha);
+        let x = self.node("Div", &[x, alpha], []);
+        let elu = self.node("Elu", &[x], []);
+        self.node("Mul", &[elu, alpha], [])
+    }
+
+    /// `x · tanh(softplus(x))`: one node from opset 18 on.
+    pub fn mish(&mut self, x: TensorId) -> TensorId {
+        if self.opset >= 18 {
+            return self.node("Mish", &[x], []);
+        }
+        let softplus = self.node("Softplus", &[x], []);
+        let tanh = self.node("Tanh", &[softplus], []);
+        self.node("Mul", &[x, tanh], [])
+    }
+
+    /// All bits the other way round: one node from opset 18 on, `-1 - x` before, in int64 since ONNX
+    /// Runtime subtracts no narrow integers.
+    pub fn bitwise_not(&mut self, x: TensorId, dtype: DType) -> TensorId {
+        if self.opset >= 18 {
+            return self.node("BitwiseNot", &[x], []);
+        }
+        let ones = self.scalar(DType::I64, -1.0);
+        let x = self.cast(x, dtype, DType::I64);
+        let not = self.node("Sub", &[ones, x], []);
+        self.cast(not, DType::I64, dtype)
+    }
+
     /// Softmax or LogSoftmax along one axis of `rank`. Before opset 13 they took in all axes behind
     /// it as well, so it has to be the last.
     pub fn softmax(

@@ -8,6 +8,7 @@ mod activation;
 mod affine_channel;
 mod batch_norm;
 mod broadcast;
+mod clip;
 mod compare;
 mod composite;
 mod conv;
@@ -26,14 +27,17 @@ mod group_norm;
 mod image;
 mod interpolate;
 mod join;
+mod math;
 mod matmul;
+mod maxout;
 mod norm;
 mod operator;
 mod order;
 mod p_norm;
 mod pad;
-mod parametric;
 mod pool;
+mod predicate;
+mod prelu;
 mod random;
 mod reader;
 mod rearrange;
@@ -44,6 +48,8 @@ mod scale;
 mod select;
 mod shape;
 mod slice;
+mod softmax;
+mod unary;
 mod vector_norm;
 mod vector_product;
 
@@ -63,6 +69,7 @@ static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     affine_channel::OPS,
     batch_norm::OPS,
+    clip::OPS,
     compare::OPS,
     conv::OPS,
     conv_transpose::OPS,
@@ -74,16 +81,19 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
-    group_norm::OPS,
     grid_sample::OPS,
+    group_norm::OPS,
     interpolate::OPS,
     join::OPS,
+    math::OPS,
     matmul::OPS,
+    maxout::OPS,
     norm::OPS,
     order::OPS,
     pad::OPS,
-    parametric::OPS,
     pool::OPS,
+    predicate::OPS,
+    prelu::OPS,
     random::OPS,
     rearrange::OPS,
     reduce::OPS,
@@ -92,6 +102,7 @@ static FAMILIES: &[&[OpDef]] = &[
     select::OPS,
     shape::OPS,
     slice::OPS,
+    softmax::OPS,
     vector_norm::OPS,
     vector_product::OPS,
 ];

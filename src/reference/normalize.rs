@@ -10,14 +10,33 @@ use crate::tensor::{Array, Element};
 
 /// `exp(x - max) / Σ exp(x - max)` along `axis`.
 pub(crate) fn softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
+    for_each_lane(x, axis, softmax_row)
+}
+
+/// `x - max - ln Σ exp(x - max)` along `axis`.
+pub(crate) fn log_softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
+    for_each_lane(x, axis, log_softmax_row)
+}
+
+/// `x` with `f` done to all that lies along `axis`, for each position on the other axes.
+fn for_each_lane<T: Real>(x: &Array<T>, axis: usize, f: fn(&mut [T])) -> Result<ArrayD<T>> {
     let last = x.ndim() - 1;
     let mut view = x.view();
     view.swap_axes(axis, last);
     let mut result = view.as_standard_layout().into_owned();
     let extent = result.shape()[last];
-    for_each_row(&mut result, extent, softmax_row)?;
+    for_each_row(&mut result, extent, f)?;
     result.swap_axes(axis, last);
     Ok(result)
+}
+
+fn log_softmax_row<T: Real>(row: &mut [T]) {
+    let max = row.iter().copied().fold(T::neg_infinity(), T::max);
+    let sum: f64 = row.iter().map(|x| (*x - max).to_f64().exp()).sum();
+    let norm = T::from_f64(sum.ln());
+    for x in row {
+        *x = *x - max - norm;
+    }
 }
 
 fn softmax_row<T: Real>(row: &mut [T]) {

@@ -8,17 +8,28 @@ use crate::tensor::Element;
 pub(crate) trait Real: Element + Float + std::iter::Sum + std::ops::AddAssign {
     /// The error function, `2/√π ∫₀ˣ exp(-t²) dt`.
     fn erf(self) -> Self;
+
+    /// Of the two versions of a function, the one for this type.
+    fn version(single: fn(f32) -> f32, double: fn(f64) -> f64) -> fn(Self) -> Self;
 }
 
 impl Real for f32 {
     fn erf(self) -> Self {
         libm::erff(self)
     }
+
+    fn version(single: fn(f32) -> f32, _: fn(f64) -> f64) -> fn(f32) -> f32 {
+        single
+    }
 }
 
 impl Real for f64 {
     fn erf(self) -> Self {
         libm::erf(self)
+    }
+
+    fn version(_: fn(f32) -> f32, double: fn(f64) -> f64) -> fn(f64) -> f64 {
+        double
     }
 }
 

@@ -1,0 +1,129 @@
+//! A rectifier with trained slopes.
+//!
+//! Paddle: `phi/kernels/prelu_kernel.h`. ONNX: PRelu.
+
+use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::operator::{Fact, Facts, Function, Parsed};
+use super::reader::OpReader;
+use super::unary::of_x;
+use crate::error::{Error, Result};
+use crate::lower::{Lowering, TensorId};
+use crate::program::ValueId;
+use crate::reference::{Real, Values, map, with_reals};
+use crate::tensor::{Array, Dim, Tensor, display_shape};
+
+pub(super) const OPS: &[OpDef] = &[OpDef {
+    operands: &[Arg::Tensor("x"), Arg::Tensor("alpha")],
+    ..of_x(
+        "prelu",
+        &[Form::legacy(
+            &["prelu"],
+            &[From::Slot("X"), From::Slot("Alpha")],
+            &["Out"],
+        )],
+        Prelu::parse,
+    )
+}
+.with_accuracy(Accuracy::Rounded)];
+
+/// Which elements have a slope of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// All share one.
+    All,
+    /// Each channel has one.
+    Channel { last: bool },
+    /// Each element of a sample has one.
+    Element,
+}
+
+/// `x` if it is positive, else `alpha · x`.
+struct Prelu {
+    x: ValueId,
+    alpha: ValueId,
+    sharing: Sharing,
+}
+
+impl Prelu {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let layout: String = op.attr_or("data_format", "NCHW".to_owned())?;
+        let mode: String = op.attr_or("mode", "all".to_owned())?;
+        let sharing = match (mode.as_str(), layout.as_str()) {
+            ("all", _) => Sharing::All,
+            ("channel", "NHWC") => Sharing::Channel { last: true },
+            ("channel", "NCHW") => Sharing::Channel { last: false },
+            ("channel", other) => {
+                return Err(Error::unsupported(format!("data_format {other:?}")));
+            }
+            ("element", _) => Sharing::Element,
+            (other, _) => return Err(Error::malformed(format!("mode {other:?}"))),
+        };
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            alpha: op.operand("alpha")?,
+            sharing,
+        }))
+    }
+
+    /// The shape with which the slopes line up with the last axes of `x`.
+    fn lined_up<T: Clone>(&self, x: &[T], one: &T) -> Result<Vec<T>> {
+        let fail = || Error::malformed(format!("rank {} has no channels", x.len()));
+        Ok(match self.sharing {
+            Sharing::All => Vec::new(),
+            Sharing::Channel { last: true } => vec![x.last().ok_or_else(fail)?.clone()],
+            Sharing::Channel { last: false } => {
+                let mut shape = vec![one.clone(); x.len().saturating_sub(1)];
+                *shape.first_mut().ok_or_else(fail)? = x.get(1).ok_or_else(fail)?.clone();
+                shape
+            }
+            Sharing::Element => x.get(1..).ok_or_else(fail)?.to_vec(),
+        })
+    }
+
+    fn rectified<T: Real>(&self, x: &Array<T>, alpha: &Array<T>) -> Result<Array<T>> {
+        let alpha = map::reshape(alpha, &self.lined_up(x.shape(), &1)?)?;
+        let bent = map::zip(
+            x,
+            &alpha,
+            |x, alpha| if x > T::zero() { x } else { alpha * x },
+        );
+        Ok(bent?.into())
+    }
+}
+
+impl Function for Prelu {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.shape(self.x);
+        let due = self.lined_up(x, &Dim::Known(1))?;
+        let count = |dims: &[Dim]| {
+            let mut dims = dims.iter();
+            dims.try_fold(1_i64, |count, dim| count.checked_mul(dim.known()?))
+        };
+        if let (Some(due), Some(found)) = (count(&due), count(facts.shape(self.alpha)))
+            && due != found
+        {
+            return Err(Error::malformed(format!(
+                "{found} slopes for the shape {}, where {due} are due",
+                display_shape(x)
+            )));
+        }
+        Ok(Fact::new(facts.dtype(self.x), x.to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let mut alpha = g.value(self.alpha)?;
+        let due = self.lined_up(g.shape(self.x), &Dim::Known(1))?;
+        if due != g.shape(self.alpha) {
+            alpha = g.reshape(alpha, &due).ok_or_else(|| {
+                Error::unsupported("slopes for extents that are not known before a run")
+            })?;
+        }
+        Ok(g.node("PRelu", &[x, alpha], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, alpha) = (values.get(self.x)?, values.get(self.alpha)?);
+        with_reals!(x, alpha, (x, alpha) => self.rectified(x, alpha)?)
+    }
+}
