@@ -13,9 +13,13 @@ mod creation;
 mod def;
 mod elementwise;
 mod expand;
+mod gather;
 mod group_norm;
 mod image;
+mod index_put;
 mod join;
+mod like;
+mod mask;
 mod matmul;
 mod norm;
 mod operator;
@@ -25,8 +29,14 @@ mod reader;
 mod reduce;
 mod reshape;
 mod scale;
+mod scatter;
+mod sequence;
 mod shape;
 mod slice;
+mod strided_slice;
+mod tile;
+mod triangle;
+mod unbind;
 
 use std::collections::BTreeMap;
 
@@ -49,8 +59,12 @@ static FAMILIES: &[&[OpDef]] = &[
     creation::OPS,
     elementwise::OPS,
     expand::OPS,
+    gather::OPS,
     group_norm::OPS,
+    index_put::OPS,
     join::OPS,
+    like::OPS,
+    mask::OPS,
     matmul::OPS,
     norm::OPS,
     parametric::OPS,
@@ -58,8 +72,14 @@ static FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
+    scatter::OPS,
+    sequence::OPS,
     shape::OPS,
     slice::OPS,
+    strided_slice::OPS,
+    tile::OPS,
+    triangle::OPS,
+    unbind::OPS,
 ];
 
 /// An op that can be converted.

@@ -68,7 +68,8 @@ impl<'a> OpReader<'a> {
         Ok(self.optional_attr(name)?.unwrap_or(default))
     }
 
-    fn optional_attr<T: FromAttr>(&mut self, name: &str) -> Result<Option<T>> {
+    /// An attribute that may be absent.
+    pub fn optional_attr<T: FromAttr>(&mut self, name: &str) -> Result<Option<T>> {
         self.unread.remove(name);
         let Some(attr) = self.op.attrs.get(name) else {
             return Ok(None);

@@ -5,6 +5,7 @@
 //! recorded from real Paddle.
 
 pub(crate) mod conv;
+pub(crate) mod index;
 mod interpreter;
 pub(crate) mod map;
 pub(crate) mod matmul;
