@@ -139,6 +139,21 @@ fn shapes_and_batches_go_together() {
     );
 }
 
+/// Ids of an embedding are rows of its table, of which there are nine.
+#[test]
+fn indices_fit_what_they_pick_from() {
+    for (name, shape) in [
+        ("embedding/plain", &[40, 3][..]),
+        ("embedding/first", &[90, 1]),
+        ("embedding/first_padding", &[30, 3, 1]),
+    ] {
+        let sets = drawn(&op(name), shaped(&[("x", shape)]));
+        let ids = sets[0].tensors[0].1.to_i64_vec();
+        assert_eq!(ids.iter().max(), Some(&8), "{name}");
+        assert_eq!(ids.iter().min(), Some(&0), "{name}");
+    }
+}
+
 /// A batch size would make no difference.
 #[test]
 fn fixed_shapes_are_one_run() {

@@ -379,4 +379,42 @@ impl Lowering<'_> {
         let number = ("num_outputs", NodeAttr::Int(count as i64));
         self.node_with_outputs("Split", vec![Some(x)], [axis, number], count)
     }
+
+    /// The lower or the upper triangles of matrices, up to a diagonal: one node from opset 14 on,
+    /// for the types that runtimes have it for. `ty` is the type and rank of `x`.
+    pub fn triangle(
+        &mut self,
+        x: TensorId,
+        (dtype, rank): (DType, usize),
+        diagonal: i64,
+        is_lower: bool,
+    ) -> TensorId {
+        let has_kernel = matches!(dtype, DType::F32 | DType::F64 | DType::I64 | DType::Bool);
+        if self.opset >= 14 && has_kernel {
+            let diagonal = self.constant(Tensor::scalar(diagonal));
+            let upper = ("upper", NodeAttr::Int((!is_lower).into()));
+            return self.node("Trilu", &[x, diagonal], [upper]);
+        }
+        let rank = rank as i64;
+        let rows = self.shape_slice(x, rank - 2, rank - 1);
+        let rows = self.count_up(rows);
+        let columns = self.shape_slice(x, rank - 1, rank);
+        let columns = self.count_up(columns);
+        let rows = self.unsqueeze(rows, &[1]);
+        let diagonal = self.constant(Tensor::scalar(diagonal));
+        let on_diagonal = self.node("Add", &[rows, diagonal], []);
+        let goes = if is_lower {
+            self.node("Less", &[on_diagonal, columns], [])
+        } else {
+            self.node("Less", &[columns, on_diagonal], [])
+        };
+        // Where is another that not all types have a kernel for.
+        let wide = match dtype {
+            DType::Bool | DType::I8 | DType::I16 => DType::I32,
+            other => other,
+        };
+        let (x, zero) = (self.cast(x, dtype, wide), self.scalar(wide, 0.0));
+        let triangle = self.node("Where", &[goes, zero, x], []);
+        self.cast(triangle, wide, dtype)
+    }
 }

@@ -4,7 +4,7 @@ use super::context::Lowering;
 use super::graph::{NodeAttr, TensorId};
 use crate::error::Result;
 use crate::program::ValueId;
-use crate::tensor::{DType, Dim, Symbol};
+use crate::tensor::{DType, Dim, Symbol, Tensor};
 
 impl Lowering<'_> {
     /// The extents `start..end` of a tensor, as an int64 vector.
@@ -85,5 +85,15 @@ impl Lowering<'_> {
         } else {
             self.node("Reshape", &[x, target], [])
         })
+    }
+
+    /// The numbers 0, 1, … below a count, which is an int64 vector of one element.
+    pub fn count_up(&mut self, count: TensorId) -> TensorId {
+        let count = self.squeeze(count, &[0]);
+        let (zero, one) = (
+            self.constant(Tensor::scalar(0_i64)),
+            self.constant(Tensor::scalar(1_i64)),
+        );
+        self.node("Range", &[zero, count, one], [])
     }
 }

@@ -92,7 +92,7 @@ pub(super) const OPS: &[OpDef] = &[
         name: "assign_value",
         operands: &[],
         results: &["out"],
-        legacy: &[Form::legacy(&["assign_value"], &[], &["Out"]).rewriting(merge_values)],
+        legacy: &[Form::legacy(&["assign_value"], &[], &["Out"]).rewriting(assign_value)],
         pir: &[
             Form::pir(&["assign_value_"], &["output"], &[]).overwriting("output"),
             Form::pir(&["full_int_array"], &[], &[])
@@ -236,7 +236,7 @@ impl Function for Full {
 }
 
 /// What is known of a tensor of one value.
-fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: ValueId) -> Fact {
+pub(super) fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: ValueId) -> Fact {
     let count = Macs::product(&shape).and_then(|count| usize::try_from(count).ok());
     let content = match (count, facts.content(value)) {
         (Some(count @ ..=LARGEST_CONSTANT), Some([value])) => Some(vec![value.clone(); count]),
@@ -245,7 +245,7 @@ fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: ValueId) -> F
     Fact::new(dtype, shape).with_content(content)
 }
 
-fn small_constant(
+pub(super) fn small_constant(
     g: &mut Lowering<'_>,
     dtype: DType,
     shape: &[Dim],
@@ -263,7 +263,7 @@ fn small_constant(
     }
 }
 
-fn lower_filled(
+pub(super) fn lower_filled(
     g: &mut Lowering<'_>,
     dtype: DType,
     value: ValueId,
@@ -283,7 +283,7 @@ fn lower_filled(
     Ok(g.node("Expand", &[scalar, shape], []))
 }
 
-fn evaluate_filled(
+pub(super) fn evaluate_filled(
     values: &Values<'_>,
     dtype: DType,
     shape: &[i64],
@@ -410,7 +410,7 @@ impl Function for Assign {
 }
 
 /// Form programs have one attribute per element type; only one of them is not empty.
-fn merge_values(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+pub(super) fn merge_values(draft: &mut Draft) {
     const NAMES: [&str; 6] = [
         "values",
         "bool_values",
@@ -431,6 +431,10 @@ fn merge_values(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>>
         }
     }
     draft.attrs.insert("values".to_owned(), merged);
+}
+
+fn assign_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    merge_values(&mut draft);
     Ok(builder.emit(draft))
 }
 

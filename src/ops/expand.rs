@@ -5,36 +5,70 @@
 use ndarray::IxDyn;
 
 use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
-use super::operator::{Fact, Facts, Function, Parsed};
+use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
-use crate::reference::Values;
-use crate::tensor::{Dim, Element, Tensor, display_shape, with_array};
+use crate::reference::{Values, map};
+use crate::tensor::{
+    Dim, Element, Tensor, broadcast_dims, display_shape, refuse_too_large, with_array,
+};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "expand",
-    operands: &[Arg::Tensor("x"), Arg::IntArray("shape")],
-    results: &["out"],
-    legacy: &[Form::legacy(
-        &["expand_v2"],
-        &[
-            From::Slot("X"),
-            From::IntArray {
-                attr: "shape",
-                slots: &["Shape", "expand_shapes_tensor"],
-            },
-        ],
-        &["Out"],
-    )],
-    pir: &[],
-    dtypes: ANY,
-    opset: 11,
-    accuracy: Accuracy::Exact,
-    parse: Expand::parse,
-}];
+pub(super) const OPS: &[OpDef] = &[
+    OpDef {
+        name: "expand",
+        operands: &[Arg::Tensor("x"), Arg::IntArray("shape")],
+        results: &["out"],
+        legacy: &[Form::legacy(
+            &["expand_v2"],
+            &[
+                From::Slot("X"),
+                From::IntArray {
+                    attr: "shape",
+                    slots: &["Shape", "expand_shapes_tensor"],
+                },
+            ],
+            &["Out"],
+        )],
+        pir: &[],
+        dtypes: ANY,
+        opset: 11,
+        accuracy: Accuracy::Exact,
+        parse: Expand::parse,
+    },
+    OpDef {
+        name: "expand_as",
+        operands: &[Arg::Tensor("x"), Arg::Optional("y")],
+        results: &["out"],
+        legacy: &[Form::legacy(
+            &["expand_as_v2"],
+            &[From::Slot("X"), From::Optional("Y")],
+            &["Out"],
+        )],
+        pir: &[],
+        dtypes: ANY,
+        opset: 11,
+        accuracy: Accuracy::Exact,
+        parse: ExpandAs::parse,
+    },
+    OpDef {
+        name: "broadcast_tensors",
+        operands: &[Arg::List("input")],
+        results: &["out"],
+        legacy: &[Form::legacy(
+            &["broadcast_tensors"],
+            &[From::List("X")],
+            &["Out"],
+        )],
+        pir: &[],
+        dtypes: ANY,
+        opset: 11,
+        accuracy: Accuracy::Exact,
+        parse: BroadcastTensors::parse,
+    },
+];
 
 /// `x` repeated along its axes of extent 1, and along new ones in front. In `shape`, -1 keeps an
 /// extent.
@@ -117,10 +151,144 @@ impl Function for Expand {
         let shape: Vec<usize> = shape
             .collect::<Option<_>>()
             .ok_or_else(|| Error::malformed("a negative extent"))?;
-        with_array!(x, x => {
-            let view = x.broadcast(IxDyn(&shape));
-            let view = view.ok_or_else(|| Error::internal("broadcasting failed"))?;
-            Ok(Element::tensor(view.to_owned().into()))
-        })
+        broadcast(x, &shape)
+    }
+}
+
+pub(super) fn broadcast(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
+    refuse_too_large(shape)?;
+    with_array!(x, x => {
+        let view = x.broadcast(IxDyn(shape));
+        let view = view.ok_or_else(|| Error::malformed("shapes that do not broadcast"))?;
+        Ok(Element::tensor(view.to_owned().into()))
+    })
+}
+
+/// `x` expanded to the shape of `y`, or where there is none to `target_shape`.
+struct ExpandAs {
+    x: ValueId,
+    y: Option<ValueId>,
+    target_shape: Vec<i64>,
+}
+
+impl ExpandAs {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            y: op.optional("y")?,
+            target_shape: op.attr_or("target_shape", Vec::new())?,
+        }))
+    }
+
+    fn target(&self, facts: &Facts<'_>) -> Vec<Dim> {
+        match self.y {
+            Some(y) => facts.shape(y).to_vec(),
+            None => self.target_shape.iter().copied().map(Dim::Known).collect(),
+        }
+    }
+}
+
+impl Function for ExpandAs {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = Expand::expanded(facts.shape(self.x), &self.target(facts))?;
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let target = self.target(g);
+        let target = match (g.dims(&target), self.y) {
+            (Some(target), _) => target,
+            (None, Some(y)) => {
+                let y = g.value(y)?;
+                g.node("Shape", &[y], [])
+            }
+            (None, None) => return Err(Error::malformed("a target that is not given")),
+        };
+        Ok(g.node("Expand", &[x, target], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let shape: Vec<usize> = match self.y {
+            Some(y) => values.get(y)?.shape().to_vec(),
+            None => {
+                let shape = self.target_shape.iter().map(|e| usize::try_from(*e).ok());
+                let shape: Option<_> = shape.collect();
+                shape.ok_or_else(|| Error::malformed("a negative extent"))?
+            }
+        };
+        broadcast(values.get(self.x)?, &shape)
+    }
+}
+
+/// The tensors, each broadcast to the shape of them all.
+pub(super) struct BroadcastTensors {
+    pub input: Vec<ValueId>,
+}
+
+impl BroadcastTensors {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            input: op.list("input")?,
+        }))
+    }
+
+    pub fn shape(&self, facts: &Facts<'_>) -> Result<Vec<Dim>> {
+        let mut shapes = self.input.iter().map(|id| facts.shape(*id));
+        shapes.try_fold(Vec::new(), |shape, other| broadcast_dims(&shape, other))
+    }
+}
+
+impl Operator for BroadcastTensors {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
+        let shape = self.shape(facts)?;
+        let input = self.input.iter();
+        Ok(input
+            .map(|id| Fact::new(facts.dtype(*id), shape.clone()))
+            .collect())
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
+        let shape = self.shape(g)?;
+        let tensors = self.input.iter().map(|id| g.value(*id));
+        let tensors = tensors.collect::<Result<Vec<TensorId>>>()?;
+        let is_whole = |id: &ValueId| {
+            let own = g.shape(*id);
+            own.len() == shape.len() && own.iter().zip(&shape).all(|(a, b)| a.same(b))
+        };
+        let whole: Vec<bool> = self.input.iter().map(is_whole).collect();
+        let target = g.dims(&shape);
+        let mut results = Vec::with_capacity(tensors.len());
+        for (position, (tensor, is_whole)) in tensors.iter().zip(whole).enumerate() {
+            let mut result = *tensor;
+            match target {
+                _ if is_whole => {}
+                Some(target) => result = g.node("Expand", &[result, target], []),
+                // ONNX's Expand broadcasts both ways, so that one other after the other will do.
+                None => {
+                    for (_, other) in tensors.iter().enumerate().filter(|(p, _)| *p != position) {
+                        let other = g.node("Shape", &[*other], []);
+                        result = g.node("Expand", &[result, other], []);
+                    }
+                }
+            }
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
+        let mut shape = Vec::new();
+        for id in &self.input {
+            shape = map::broadcast_shape(&shape, values.get(*id)?.shape())?;
+        }
+        let input = self.input.iter();
+        input
+            .map(|id| broadcast(values.get(*id)?, &shape))
+            .collect()
+    }
+
+    fn macs(&self, _: &Facts<'_>) -> Macs {
+        Macs::None
     }
 }

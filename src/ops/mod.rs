@@ -22,11 +22,15 @@ mod einsum;
 mod elementwise;
 mod expand;
 mod fused;
+mod gather;
 mod grid_sample;
 mod group_norm;
 mod image;
+mod index_put;
 mod interpolate;
 mod join;
+mod like;
+mod mask;
 mod math;
 mod matmul;
 mod maxout;
@@ -45,11 +49,17 @@ mod reduce;
 mod resample;
 mod reshape;
 mod scale;
+mod scatter;
 mod select;
+mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod strided_slice;
+mod tile;
+mod triangle;
 mod unary;
+mod unbind;
 mod vector_norm;
 mod vector_product;
 
@@ -81,10 +91,14 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
+    gather::OPS,
     grid_sample::OPS,
     group_norm::OPS,
+    index_put::OPS,
     interpolate::OPS,
     join::OPS,
+    like::OPS,
+    mask::OPS,
     math::OPS,
     matmul::OPS,
     maxout::OPS,
@@ -99,10 +113,16 @@ static FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     scale::OPS,
+    scatter::OPS,
     select::OPS,
+    sequence::OPS,
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    strided_slice::OPS,
+    tile::OPS,
+    triangle::OPS,
+    unbind::OPS,
     vector_norm::OPS,
     vector_product::OPS,
 ];

@@ -25,6 +25,11 @@ pub(crate) trait Operator: Send + Sync {
 
     /// Multiply-accumulates of one run, where they are the op's cost.
     fn macs(&self, facts: &Facts<'_>) -> Macs;
+
+    /// The operand that holds positions in something, and how many of them there are.
+    fn indexes(&self, _facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+        None
+    }
 }
 
 /// An [`Operator`] with exactly one result, as most are.
@@ -37,6 +42,10 @@ pub(crate) trait Function: Send + Sync {
 
     fn macs(&self, _facts: &Facts<'_>) -> Macs {
         Macs::None
+    }
+
+    fn indexes(&self, _facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+        None
     }
 }
 
@@ -55,6 +64,10 @@ impl<F: Function> Operator for F {
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
         Function::macs(self, facts)
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+        Function::indexes(self, facts)
     }
 }
 

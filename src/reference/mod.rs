@@ -7,6 +7,7 @@
 pub(crate) mod conv;
 pub(crate) mod grid;
 pub(crate) mod interpolate;
+pub(crate) mod index;
 mod interpreter;
 pub(crate) mod map;
 pub(crate) mod matmul;

@@ -4,6 +4,7 @@
 //! program can't take is refused with the input's name.
 
 mod image;
+mod indices;
 mod random;
 mod resize;
 

@@ -6,13 +6,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use super::{Set, declared};
+use super::{Set, declared, indices};
 use crate::error::{Error, Result};
 use crate::program::{Program, Value};
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED};
 
-/// Integers without a range are drawn below this: small enough to be an index into most tables.
+/// Integers without a range that are no index into anything known are drawn below this.
 const LARGEST_INTEGER: u64 = 8;
 
 /// Integers of a range are exact up to here, as f64.
@@ -102,9 +102,10 @@ pub(super) fn sets(program: &Program, wish: &RandomInputs) -> Result<Vec<Set>> {
     for (name, _) in &wish.ranges {
         known(name, "--range")?;
     }
+    let bounds = indices::bounds(program);
     let mut sets = Vec::new();
     for run in runs(&inputs, wish)? {
-        sets.push(draw_set(&inputs, &run, wish)?);
+        sets.push(draw_set(&inputs, &bounds, &run, wish)?);
     }
     Ok(sets)
 }
@@ -263,20 +264,30 @@ fn open(value: &Value) -> Error {
     ))
 }
 
-fn draw_set(inputs: &[&Value], run: &Shapes, wish: &RandomInputs) -> Result<Set> {
+fn draw_set(
+    inputs: &[&Value],
+    bounds: &[Option<u64>],
+    run: &Shapes,
+    wish: &RandomInputs,
+) -> Result<Set> {
     let mut rng = ChaCha8Rng::seed_from_u64(wish.seed);
     // Each batch size draws from a stream of its own, whatever others are asked for.
     let batch = run.shapes.iter().find_map(|shape| shape.first());
     rng.set_stream(batch.map_or(0, |batch| *batch as u64));
     let mut tensors = Vec::with_capacity(inputs.len());
-    for (value, shape) in inputs.iter().zip(&run.shapes) {
+    for ((value, shape), bound) in inputs.iter().zip(&run.shapes).zip(bounds) {
         // The last one counts, as for other options.
         let ranges = wish.ranges.iter().rev();
         let range = ranges
             .filter(|(name, _)| *name == value.name)
             .map(|(_, range)| range)
             .next();
-        let tensor = draw(value, shape, range, wish.distribution, &mut rng)?;
+        let values = Values {
+            range,
+            bound: *bound,
+            distribution: wish.distribution,
+        };
+        let tensor = draw(value, shape, &values, &mut rng)?;
         tensors.push((value.name.clone(), tensor));
     }
     Ok(Set {
@@ -285,18 +296,26 @@ fn draw_set(inputs: &[&Value], run: &Shapes, wish: &RandomInputs) -> Result<Set>
     })
 }
 
-/// Numbers of a distribution or a range; integers without a range are small, or coin flips.
+/// Which numbers an input may have.
+struct Values<'w> {
+    range: Option<&'w Range>,
+    /// How many there are of what the input is an index into, if it is one.
+    bound: Option<u64>,
+    distribution: Distribution,
+}
+
+/// Numbers of a distribution or a range; integers without a range are indices that fit, small, or
+/// coin flips.
 fn draw(
     value: &Value,
     shape: &[usize],
-    range: Option<&Range>,
-    distribution: Distribution,
+    values: &Values<'_>,
     rng: &mut ChaCha8Rng,
 ) -> Result<Tensor> {
     let dtype = value.dtype;
     let count = element_count(value, shape)?;
-    let tensor = match (dtype.is_float(), range) {
-        (true, None) if distribution == Distribution::Normal => {
+    let tensor = match (dtype.is_float(), values.range) {
+        (true, None) if values.distribution == Distribution::Normal => {
             let numbers = (0..count).map(|_| StandardNormal.sample(rng));
             Tensor::from_elements::<f32>(shape, numbers.collect())?
         }
@@ -309,7 +328,7 @@ fn draw(
             let (low, count_of_values) = match range {
                 Some(range) => range.integers(value)?,
                 None if dtype == DType::Bool => (0, 2),
-                None => (0, LARGEST_INTEGER),
+                None => (0, values.bound.unwrap_or(LARGEST_INTEGER)),
             };
             let below = |rng: &mut ChaCha8Rng| match u32::try_from(count_of_values) {
                 Ok(bound) => u64::from(rng.next_u32() % bound),

@@ -1,0 +1,183 @@
+//! Kernels that pick elements by their positions, or write them there. Negative positions count
+//! from the end.
+
+use ndarray::{ArrayD, Axis, IxDyn};
+
+use crate::error::{Error, Result};
+use crate::tensor::{Array, Element, refuse_too_large};
+
+/// The place that `index` names among `extent` elements.
+pub(crate) fn position(index: i64, extent: usize) -> Result<usize> {
+    let fail = || Error::malformed(format!("the index {index} of {extent} elements"));
+    let from_start = if index < 0 {
+        i64::try_from(extent)
+            .ok()
+            .and_then(|e| e.checked_add(index))
+    } else {
+        Some(index)
+    };
+    let found = from_start.and_then(|index| usize::try_from(index).ok());
+    found.filter(|index| *index < extent).ok_or_else(fail)
+}
+
+/// The slices of `x` at `positions` along an axis.
+pub(crate) fn select<T: Element>(
+    x: &Array<T>,
+    axis: usize,
+    positions: &[i64],
+) -> Result<ArrayD<T>> {
+    let extent = x.shape()[axis];
+    let mut shape = x.shape().to_vec();
+    shape[axis] = positions.len();
+    refuse_too_large(&shape)?;
+    let positions = positions.iter().map(|index| position(*index, extent));
+    Ok(x.select(Axis(axis), &positions.collect::<Result<Vec<_>>>()?))
+}
+
+/// For each place of `index`, the element of `x` there, but for the position along `axis`, which
+/// is the one that stands in `index`.
+pub(crate) fn take_along<T: Element>(
+    x: &Array<T>,
+    index: &Array<i64>,
+    axis: usize,
+) -> Result<ArrayD<T>> {
+    let extent = x.shape()[axis];
+    let elements = index.indexed_iter().map(|(place, index)| {
+        let mut place = place;
+        place[axis] = position(*index, extent)?;
+        x.get(place)
+            .copied()
+            .ok_or_else(|| Error::malformed("there are more indices than elements"))
+    });
+    let elements = elements.collect::<Result<Vec<T>>>()?;
+    ArrayD::from_shape_vec(index.raw_dim(), elements)
+        .map_err(|_| Error::internal("an index lost elements"))
+}
+
+/// The number of elements in which each slice `x[i, j, …]` starts, for the index vectors in the
+/// rows of `index`, and the number of elements of a slice.
+pub(crate) fn slice_starts(shape: &[usize], index: &Array<i64>) -> Result<(Vec<usize>, usize)> {
+    let depth = index.shape().last().copied().unwrap_or(0);
+    if depth == 0 || depth > shape.len() {
+        return Err(Error::malformed(format!(
+            "indices of {depth} numbers into {} axes",
+            shape.len()
+        )));
+    }
+    let length: usize = shape[depth..].iter().product();
+    let index: Vec<i64> = index.iter().copied().collect();
+    let starts = index.chunks_exact(depth).map(|row| {
+        let mut places = row.iter().zip(shape);
+        places.try_fold(0, |start, (index, extent)| {
+            Ok::<usize, Error>(start * extent + position(*index, *extent)?)
+        })
+    });
+    let starts = starts.map(|start| Ok(start? * length));
+    Ok((starts.collect::<Result<_>>()?, length))
+}
+
+/// The slices `x[i, j, …]` for the index vectors along the last axis of `index`.
+pub(crate) fn take_slices<T: Element>(x: &Array<T>, index: &Array<i64>) -> Result<ArrayD<T>> {
+    let (starts, length) = slice_starts(x.shape(), index)?;
+    let depth = index.shape().last().copied().unwrap_or(0);
+    let mut shape = index.shape()[..index.ndim() - 1].to_vec();
+    shape.extend(&x.shape()[depth..]);
+    refuse_too_large(&shape)?;
+    let elements: Vec<T> = x.iter().copied().collect();
+    let mut taken = Vec::with_capacity(starts.len() * length);
+    for start in starts {
+        taken.extend_from_slice(&elements[start..start + length]);
+    }
+    ArrayD::from_shape_vec(IxDyn(&shape), taken)
+        .map_err(|_| Error::internal("an index lost elements"))
+}
+
+/// What becomes of an element when another is written to its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Combine {
+    Assign,
+    Add,
+    Multiply,
+    Min,
+    Max,
+}
+
+impl Combine {
+    pub fn apply<T: Element>(self, old: T, new: T) -> T {
+        let (a, b) = (old.to_f64(), new.to_f64());
+        if T::DTYPE.is_float() {
+            return match self {
+                Combine::Assign => new,
+                Combine::Add => T::from_f64(a + b),
+                Combine::Multiply => T::from_f64(a * b),
+                Combine::Min => T::from_f64(a.min(b)),
+                Combine::Max => T::from_f64(a.max(b)),
+            };
+        }
+        let (a, b) = (old.to_i64(), new.to_i64());
+        match self {
+            Combine::Assign => new,
+            Combine::Add => T::from_i64(a.wrapping_add(b)),
+            Combine::Multiply => T::from_i64(a.wrapping_mul(b)),
+            Combine::Min => T::from_i64(a.min(b)),
+            Combine::Max => T::from_i64(a.max(b)),
+        }
+    }
+}
+
+/// `x` with slices of `updates` written, one after the other, to where the index vectors along
+/// the last axis of `index` say.
+pub(crate) fn put_slices<T: Element>(
+    x: &Array<T>,
+    index: &Array<i64>,
+    updates: &Array<T>,
+    combine: Combine,
+) -> Result<ArrayD<T>> {
+    let (starts, length) = slice_starts(x.shape(), index)?;
+    let mut elements: Vec<T> = x.iter().copied().collect();
+    let updates: Vec<T> = updates.iter().copied().collect();
+    if Some(updates.len()) != starts.len().checked_mul(length) {
+        return Err(Error::malformed(format!(
+            "{} elements for {} slices of {length}",
+            updates.len(),
+            starts.len()
+        )));
+    }
+    for (start, update) in starts.into_iter().zip(updates.chunks(length.max(1))) {
+        for (old, new) in elements[start..start + length].iter_mut().zip(update) {
+            *old = combine.apply(*old, *new);
+        }
+    }
+    ArrayD::from_shape_vec(x.raw_dim(), elements)
+        .map_err(|_| Error::internal("an update lost elements"))
+}
+
+/// `x` with the elements of `updates` written, one after the other, to their own places, but for
+/// the position along `axis`, which is the one that stands in `index`. Without `includes_self`,
+/// the first that is written to a place replaces what was there.
+pub(crate) fn put_along<T: Element>(
+    x: &Array<T>,
+    index: &Array<i64>,
+    updates: &Array<T>,
+    (axis, combine, includes_self): (usize, Combine, bool),
+) -> Result<ArrayD<T>> {
+    let updates = updates
+        .broadcast(index.raw_dim())
+        .ok_or_else(|| Error::malformed("updates that do not fit their indices"))?;
+    let mut result = x.to_owned();
+    let mut is_written = ArrayD::from_elem(x.raw_dim(), includes_self);
+    for ((place, index), new) in index.indexed_iter().zip(&updates) {
+        let mut place = place;
+        place[axis] = position(*index, x.shape()[axis])?;
+        let fail = || Error::malformed("there are more indices than elements");
+        let old = result.get_mut(place.clone()).ok_or_else(fail)?;
+        let written = is_written.get_mut(place).ok_or_else(fail)?;
+        *old = if *written {
+            combine.apply(*old, *new)
+        } else {
+            *new
+        };
+        *written = true;
+    }
+    Ok(result.into_owned())
+}
