@@ -283,9 +283,10 @@ impl Curve for Activation {
                 let attrs = [("lambd", float(threshold)), ("bias", float(threshold))];
                 g.node("Shrink", &[x], attrs)
             }
-            Activation::Thresholded { threshold, value } if value == 0.0 => {
-                g.node("ThresholdedRelu", &[x], [("alpha", float(threshold))])
-            }
+            Activation::Thresholded {
+                threshold,
+                value: 0.0,
+            } => g.node("ThresholdedRelu", &[x], [("alpha", float(threshold))]),
             Activation::Swish { .. }
             | Activation::Softplus { .. }
             | Activation::Mish { .. }

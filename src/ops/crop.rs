@@ -4,11 +4,11 @@
 
 use ndarray::{Axis, Slice};
 
-use super::activation::plain;
 use super::def::{ANY, Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::image::Layout;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
+use super::unary::plain;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;

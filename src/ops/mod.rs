@@ -37,7 +37,6 @@ mod maxout;
 mod norm;
 mod operator;
 mod order;
-mod p_norm;
 mod pad;
 mod pool;
 mod predicate;
@@ -91,9 +90,9 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
+    group_norm::OPS,
     gather::OPS,
     grid_sample::OPS,
-    group_norm::OPS,
     index_put::OPS,
     interpolate::OPS,
     join::OPS,

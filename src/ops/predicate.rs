@@ -16,22 +16,22 @@ use crate::tensor::{Array, Element, Tensor, with_array};
 pub(super) const OPS: &[OpDef] = &[
     // An `isnan` without the suffix is another op, of Paddle 1: whether any element is one.
     of_x("isnan", &[plain(&["isnan_v2"])], |op| {
-        Predicate::parse(op, Question::IsNan)
+        Predicate::parse(op, Question::Nan)
     })
     .taking(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x("isinf", &[plain(&["isinf_v2"])], |op| {
-        Predicate::parse(op, Question::IsInfinite)
+        Predicate::parse(op, Question::Infinite)
     })
     .taking(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x("isfinite", &[plain(&["isfinite_v2"])], |op| {
-        Predicate::parse(op, Question::IsFinite)
+        Predicate::parse(op, Question::Finite)
     })
     .taking(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x("logical_not", &[plain(&["logical_not"])], |op| {
-        Predicate::parse(op, Question::IsZero)
+        Predicate::parse(op, Question::Zero)
     })
     .taking(ANY)
     .with_accuracy(Accuracy::Exact),
@@ -45,19 +45,19 @@ pub(super) const OPS: &[OpDef] = &[
 
 #[derive(Debug, Clone, Copy)]
 enum Question {
-    IsNan,
-    IsInfinite,
-    IsFinite,
-    IsZero,
+    Nan,
+    Infinite,
+    Finite,
+    Zero,
 }
 
 impl Question {
     fn answer(self, x: f64) -> bool {
         match self {
-            Question::IsNan => x.is_nan(),
-            Question::IsInfinite => x.is_infinite(),
-            Question::IsFinite => x.is_finite(),
-            Question::IsZero => x == 0.0,
+            Question::Nan => x.is_nan(),
+            Question::Infinite => x.is_infinite(),
+            Question::Finite => x.is_finite(),
+            Question::Zero => x == 0.0,
         }
     }
 }
@@ -84,7 +84,7 @@ impl Function for Predicate {
         let x = g.value(self.x)?;
         let dtype = g.dtype(self.x);
         Ok(match self.question {
-            Question::IsZero => {
+            Question::Zero => {
                 let is_other = g.cast(x, dtype, Bool);
                 g.node("Not", &[is_other], [])
             }
@@ -108,9 +108,9 @@ impl Function for Predicate {
 impl Predicate {
     fn lower_for_floats(&self, g: &mut Lowering<'_>, x: TensorId) -> TensorId {
         match self.question {
-            Question::IsNan => g.node("IsNaN", &[x], []),
-            Question::IsInfinite => g.node("IsInf", &[x], []),
-            Question::IsFinite | Question::IsZero => {
+            Question::Nan => g.node("IsNaN", &[x], []),
+            Question::Infinite => g.node("IsInf", &[x], []),
+            Question::Finite | Question::IsZero => {
                 let is_nan = g.node("IsNaN", &[x], []);
                 let is_infinite = g.node("IsInf", &[x], []);
                 let is_either = g.node("Or", &[is_nan, is_infinite], []);

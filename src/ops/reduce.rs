@@ -3,11 +3,11 @@
 //! Paddle: `phi/kernels/reduce_{mean,sum,max,min,prod,all,any}_kernel.h` and others. ONNX: ReduceMean
 //! and its like.
 
-use super::activation::{of_x, plain};
 use super::def::{ANY, Accuracy, Arg, FLOATS, Form, From, NUMBERS, OpDef};
 use super::elementwise::Parse;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
+use super::unary::{of_x, plain};
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::{Attr, FromAttr, ValueId};

@@ -6,8 +6,8 @@
 
 pub(crate) mod conv;
 pub(crate) mod grid;
-pub(crate) mod interpolate;
 pub(crate) mod index;
+pub(crate) mod interpolate;
 mod interpreter;
 pub(crate) mod map;
 pub(crate) mod matmul;
