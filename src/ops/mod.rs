@@ -26,6 +26,8 @@ mod group_norm;
 mod image;
 mod interpolate;
 mod join;
+mod math;
+mod lrn;
 mod matmul;
 mod norm;
 mod operator;
@@ -78,6 +80,8 @@ static FAMILIES: &[&[OpDef]] = &[
     grid_sample::OPS,
     interpolate::OPS,
     join::OPS,
+    math::OPS,
+    lrn::OPS,
     matmul::OPS,
     norm::OPS,
     order::OPS,
