@@ -32,6 +32,8 @@ mod join;
 mod like;
 mod mask;
 mod math;
+mod math;
+mod lrn;
 mod matmul;
 mod maxout;
 mod norm;
@@ -99,6 +101,8 @@ static FAMILIES: &[&[OpDef]] = &[
     like::OPS,
     mask::OPS,
     math::OPS,
+    math::OPS,
+    lrn::OPS,
     matmul::OPS,
     maxout::OPS,
     norm::OPS,

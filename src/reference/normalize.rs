@@ -154,6 +154,38 @@ pub(crate) fn group_norm<T: Real>(
     Ok(result)
 }
 
+/// The parameters of [`local_response`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Response {
+    /// How many channels a sum is taken over.
+    pub channels: usize,
+    pub k: f64,
+    pub alpha: f64,
+    pub beta: f64,
+}
+
+/// `x / (k + alpha · Σ x²)^beta`, with the sum over the channels around each of `x` (`[n, c, …]`).
+pub(crate) fn local_response<T: Real>(x: &Array<T>, of: &Response) -> ArrayD<T> {
+    let channels = x.shape()[1];
+    let mut result = x.as_standard_layout().into_owned();
+    for (channel, mut lane) in result.axis_iter_mut(Axis(1)).enumerate() {
+        let start = channel.saturating_sub((of.channels - 1) / 2);
+        let end = (channel + 1 + of.channels / 2).min(channels);
+        let mut sum = ArrayD::from_elem(lane.raw_dim(), 0.0);
+        for other in start..end {
+            let squares = x
+                .index_axis(Axis(1), other)
+                .mapv(|x| Element::to_f64(x).powi(2));
+            sum += &squares;
+        }
+        lane.zip_mut_with(&sum, |x, sum| {
+            let divisor = (of.k + of.alpha * sum).powf(of.beta);
+            *x = T::from_f64(Element::to_f64(*x) / divisor);
+        });
+    }
+    result
+}
+
 fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
     // Sums of f32 are taken in f64: the reference should add no noise of its own.
     let count = row.len() as f64;
