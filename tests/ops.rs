@@ -24,6 +24,9 @@ const REFUSED: &[(&str, &str)] = &[
         "pool2d/avg_adaptive_f64",
         "Could not find an implementation for AveragePool",
     ),
+    ("atan2/f64", "Could not find an implementation for Atan"),
+    ("atan2/i32", "Could not find an implementation for Atan"),
+    ("atan2/i64", "Could not find an implementation for Atan"),
     ("gelu/exact_f64", "Could not find an implementation for Erf"),
 ];
 

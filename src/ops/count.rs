@@ -2,14 +2,14 @@
 //!
 //! Paddle: `phi/kernels/{numel,searchsorted}_kernel.h`. ONNX: Size; Less and ReduceSum.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, OpDef, WIDE};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::Values;
-use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I32, I64};
+use crate::tensor::DType::{self, Bool, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -34,7 +34,7 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         pir: &[],
-        dtypes: &[I32, I64, F16, BF16, F32, F64],
+        dtypes: WIDE,
         opset: 11,
         accuracy: Accuracy::Exact,
         parse: SearchSorted::parse,

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{cum,cumprod,logcumsumexp}_kernel.h`. ONNX has CumSum alone; the others
 //! become reductions of a square of all elements by all positions.
 
-use super::def::{Accuracy, Arg, FLOATS, Form, From, NUMBERS, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, NUMBERS, OpDef, WIDE};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -11,12 +11,10 @@ use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::{Attr, FromAttr, ValueId};
 use crate::reference::scan::{self, Span};
 use crate::reference::{Values, map};
-use crate::tensor::DType::{self, BF16, F16, F32, F64, I32, I64};
+use crate::tensor::DType::{self, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
 
 const X: From = From::Slot("X");
-/// The types that Paddle's kernels multiply and compare.
-const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef {

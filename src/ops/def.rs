@@ -11,6 +11,8 @@ use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U
 pub(super) const FLOATS: &[DType] = &[F16, BF16, F32, F64];
 /// Every type but bool.
 pub(super) const NUMBERS: &[DType] = &[U8, I8, I16, I32, I64, F16, BF16, F32, F64];
+/// Every number but the narrow integers.
+pub(super) const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 /// Every type.
 pub(super) const ANY: &[DType] = &[Bool, U8, I8, I16, I32, I64, F16, BF16, F32, F64];
 

@@ -6,17 +6,14 @@
 use std::marker::PhantomData;
 
 use super::broadcast::Pair;
-use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef};
+use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef, WIDE};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::Result;
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::reference::{Real, Values, map};
-use crate::tensor::DType::{self, BF16, F16, F32, F64, I32, I64};
+use crate::tensor::DType::{self, F64, I32, I64};
 use crate::tensor::{Dim, Element, Tensor, with_arrays};
-
-/// The types of ops without a kernel for narrow integers.
-const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
     binary("add", &[form(&["elementwise_add"])], parse::<Add>).taking(ANY),

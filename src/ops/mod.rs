@@ -30,10 +30,9 @@ mod index_put;
 mod interpolate;
 mod join;
 mod like;
+mod lrn;
 mod mask;
 mod math;
-mod math;
-mod lrn;
 mod matmul;
 mod maxout;
 mod norm;
@@ -92,17 +91,16 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
-    group_norm::OPS,
     gather::OPS,
     grid_sample::OPS,
+    group_norm::OPS,
     index_put::OPS,
     interpolate::OPS,
     join::OPS,
     like::OPS,
+    lrn::OPS,
     mask::OPS,
     math::OPS,
-    math::OPS,
-    lrn::OPS,
     matmul::OPS,
     maxout::OPS,
     norm::OPS,

@@ -110,7 +110,7 @@ impl Predicate {
         match self.question {
             Question::Nan => g.node("IsNaN", &[x], []),
             Question::Infinite => g.node("IsInf", &[x], []),
-            Question::Finite | Question::IsZero => {
+            Question::Finite | Question::Zero => {
                 let is_nan = g.node("IsNaN", &[x], []);
                 let is_infinite = g.node("IsInf", &[x], []);
                 let is_either = g.node("Or", &[is_nan, is_infinite], []);

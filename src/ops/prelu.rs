@@ -20,7 +20,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
             &["prelu"],
             &[From::Slot("X"), From::Slot("Alpha")],
             &["Out"],
-        )],
+        )
+        .ignoring(&["is_test"])],
         Prelu::parse,
     )
 }

@@ -49,10 +49,24 @@ pub(super) const OPS: &[OpDef] = &[
         Reduce::parse(op, Kind::LogSumExp)
     })
     .taking(FLOATS),
-    reduction("frobenius_norm", &[form(&["frobenius_norm"])], |op| {
-        Reduce::parse(op, Kind::Norm)
-    })
-    .taking(FLOATS),
+    OpDef {
+        pir: &[Form::pir(
+            &["frobenius_norm"],
+            &["x"],
+            &[
+                From::Slot("x"),
+                From::IntArray {
+                    attr: "axis",
+                    slots: &[],
+                },
+            ],
+        )
+        .renaming(&[("keep_dim", "keepdim")])],
+        ..reduction("frobenius_norm", &[form(&["frobenius_norm"])], |op| {
+            Reduce::parse(op, Kind::Norm)
+        })
+        .taking(FLOATS)
+    },
     of_x("mean_all", &[plain(&["mean"])], |op| {
         Reduce::parse_whole(op, Kind::Mean, false)
     }),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_real};
-use crate::tensor::{Array, DType, Element, Tensor};
+use crate::tensor::{Array, DType, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
@@ -157,12 +157,21 @@ impl Function for Scale {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
-        if self.bias_after_scale {
+        let y = if self.bias_after_scale {
             let scaled = self.lower_scale(g, x)?;
-            Ok(self.lower_bias(g, scaled))
+            self.lower_bias(g, scaled)
         } else {
             let biased = self.lower_bias(g, x);
-            self.lower_scale(g, biased)
+            self.lower_scale(g, biased)?
+        };
+        // Before each output, Paddle scales by 1, whatever the type.
+        match g.dtype(self.x) {
+            dtype @ (DType::Bool | DType::U8 | DType::I8 | DType::I16) if y != x => {
+                Err(Error::unsupported(format!(
+                    "{dtype} times or plus something, which wraps in Paddle"
+                )))
+            }
+            _ => Ok(y),
         }
     }
 
@@ -174,14 +183,7 @@ impl Function for Scale {
         Ok(match values.get(self.x)? {
             Tensor::F32(x) => self.real(x, scale),
             Tensor::F64(x) => self.real(x, scale),
-            Tensor::I64(x) => self.integer(x, scale),
-            Tensor::I32(x) => self.integer(x, scale),
-            other => {
-                return Err(Error::unsupported(format!(
-                    "the reference has no kernel for {}",
-                    other.dtype()
-                )));
-            }
+            integers => with_array!(integers, x => self.integer(x, scale)),
         })
     }
 }

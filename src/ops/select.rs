@@ -4,7 +4,7 @@
 //! Paddle: `phi/kernels/{where,lerp,atan2}_kernel.h`. ONNX: Where, Atan.
 
 use super::broadcast::Pair;
-use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef, WIDE};
 use super::elementwise::binary;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_reals};
-use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I32, I64};
+use crate::tensor::DType::{self, Bool, F64};
 use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -47,7 +47,7 @@ pub(super) const OPS: &[OpDef] = &[
         parse: Lerp::parse,
     },
     binary("atan2", &[ATAN2], Atan2::parse)
-        .taking(&[I32, I64, F16, BF16, F32, F64])
+        .taking(WIDE)
         .with_accuracy(Accuracy::Accumulated),
 ];
 
