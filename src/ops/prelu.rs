@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_reals};
-use crate::tensor::{Array, Dim, Tensor, display_shape};
+use crate::tensor::{Array, DType, Dim, Tensor, display_shape};
 
 pub(super) const OPS: &[OpDef] = &[OpDef {
     operands: &[Arg::Tensor("x"), Arg::Tensor("alpha")],
@@ -119,6 +119,13 @@ impl Function for Prelu {
             alpha = g.reshape(alpha, &due).ok_or_else(|| {
                 Error::unsupported("slopes for extents that are not known before a run")
             })?;
+        }
+        if g.dtype(self.x) == DType::F64 {
+            // ONNX Runtime has no PRelu of float64, and takes it apart at some opsets only.
+            let zero = g.scalar(DType::F64, 0.0);
+            let is_positive = g.node("Greater", &[x, zero], []);
+            let scaled = g.node("Mul", &[x, alpha], []);
+            return Ok(g.node("Where", &[is_positive, x, scaled], []));
         }
         Ok(g.node("PRelu", &[x, alpha], []))
     }
