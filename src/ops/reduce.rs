@@ -52,12 +52,12 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef {
         pir: &[Form::pir(
             &["frobenius_norm"],
-            &["x"],
+            &["x", "axis"],
             &[
                 From::Slot("x"),
                 From::IntArray {
                     attr: "axis",
-                    slots: &[],
+                    slots: &["axis"],
                 },
             ],
         )

@@ -94,8 +94,16 @@ impl Scale {
         }))
     }
 
+    /// The type in which a runtime computes: it has no narrow integers, and casting wraps as they do.
+    fn computing(&self, facts: &Facts<'_>) -> DType {
+        match facts.dtype(self.x) {
+            DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I64,
+            dtype => dtype,
+        }
+    }
+
     fn lower_scale(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
-        let dtype = g.dtype(self.x);
+        let dtype = self.computing(g);
         let scale = match g.constant_value(self.scale) {
             Some(constant) => {
                 let [scale] = constant.cast(dtype).to_f64_vec()[..] else {
@@ -118,7 +126,7 @@ impl Scale {
     }
 
     fn lower_bias(&self, g: &mut Lowering<'_>, x: TensorId) -> TensorId {
-        let bias = Tensor::scalar_of(g.dtype(self.x), self.bias);
+        let bias = Tensor::scalar_of(self.computing(g), self.bias);
         if bias.to_f64_vec() == [0.0] {
             return x;
         }
@@ -156,23 +164,21 @@ impl Function for Scale {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let x = g.value(self.x)?;
+        let (x, dtype, wide) = (g.value(self.x)?, g.dtype(self.x), self.computing(g));
+        let widened = g.cast(x, dtype, wide);
         let y = if self.bias_after_scale {
-            let scaled = self.lower_scale(g, x)?;
+            let scaled = self.lower_scale(g, widened)?;
             self.lower_bias(g, scaled)
         } else {
-            let biased = self.lower_bias(g, x);
+            let biased = self.lower_bias(g, widened);
             self.lower_scale(g, biased)?
         };
-        // Before each output, Paddle scales by 1, whatever the type.
-        match g.dtype(self.x) {
-            dtype @ (DType::Bool | DType::U8 | DType::I8 | DType::I16) if y != x => {
-                Err(Error::unsupported(format!(
-                    "{dtype} times or plus something, which wraps in Paddle"
-                )))
-            }
-            _ => Ok(y),
-        }
+        // Before each output, Paddle scales by 1.
+        Ok(if y == widened {
+            x
+        } else {
+            g.cast(y, wide, dtype)
+        })
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
