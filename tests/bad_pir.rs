@@ -366,13 +366,10 @@ fn ops_that_are_not_known() {
 
 #[test]
 fn control_flow_is_read_and_refused() {
-    for (name, words) in [
-        ("if", &["`if` (1 ×", "`greater_than`"][..]),
-        ("while", &["`while` (1 ×", "`less_than` (2 ×"]),
-    ] {
+    for (name, words) in [("if", ["`if` (1 ×"]), ("while", ["`while` (1 ×"])] {
         let program = fixture(&format!("paddle-3.3.1/control_flow/{name}.json"));
         let ran = run(command([Path::new("convert"), &program]));
-        is_refusal(&ran, words);
+        is_refusal(&ran, &words);
         let ran = run(command([Path::new("inspect"), &program]));
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
     }
@@ -388,7 +385,7 @@ fn blocks_keep_their_values() {
         let mut program = program.clone();
         edit(&mut program);
         let ran = convert(folder.path(), program.to_string().as_bytes());
-        is_refusal(&ran, words);
+        is_refusal(&ran, &words);
     };
     let inner = |program: &mut Value| {
         let then = &mut op(program, "1.if")["regions"][0]["blocks"][0]["ops"];

@@ -237,7 +237,7 @@ const TYPES: &[Group] = &[
         (&[Unset("dtype")], &["`dtype`", "missing"]),
         (&[Set("dtype", Int(99))], &["`dtype`", "99"]),
         (&[Set("str_value", Text("many"))], &["`str_value`", "\"many\""]),
-        (&[Set("shape", Text("big"))], &["a string", "a list of integers"]),
+        (&[Set("shape", Text("big"))], &["\"big\"", "no number"]),
     ]),
     ("cast/f32_to_i32", "cast", &[
         (&[Set("out_dtype", Int(-1))], &["`dtype`", "-1", "an element type"]),
