@@ -385,7 +385,7 @@ fn blocks_keep_their_values() {
         let mut program = program.clone();
         edit(&mut program);
         let ran = convert(folder.path(), program.to_string().as_bytes());
-        is_refusal(&ran, &words);
+        is_refusal(&ran, words);
     };
     let inner = |program: &mut Value| {
         let then = &mut op(program, "1.if")["regions"][0]["blocks"][0]["ops"];
