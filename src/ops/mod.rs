@@ -63,7 +63,8 @@ mod unbind;
 mod vector_norm;
 mod vector_product;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 pub use def::Accuracy;
 pub(crate) use def::{Arg, Form, From, OpDef};
@@ -164,17 +165,31 @@ pub(crate) fn all() -> impl Iterator<Item = &'static OpDef> {
     FAMILIES.iter().copied().flatten()
 }
 
+/// A way to spell an op: its definition, and the form.
+type Spelling = (&'static OpDef, &'static Form);
+
+/// The definitions by PHI name.
+static BY_NAME: LazyLock<HashMap<&str, &OpDef>> =
+    LazyLock::new(|| all().map(|def| (def.name, def)).collect());
+
+/// The forms by the names that they have in files.
+fn by_spelling(forms: fn(&'static OpDef) -> &'static [Form]) -> HashMap<&'static str, Spelling> {
+    let spellings = all().flat_map(|def| forms(def).iter().map(move |form| (def, form)));
+    spellings
+        .flat_map(|(def, form)| form.names.iter().map(move |name| (*name, (def, form))))
+        .collect()
+}
+
 /// The definition of a PHI op.
 pub(crate) fn find(name: &str) -> Option<&'static OpDef> {
-    all().find(|def| def.name == name)
+    BY_NAME.get(name).copied()
 }
 
 /// The definition and the legacy form that an op type of `ProgramDesc` has.
-pub(crate) fn find_legacy(name: &str) -> Option<(&'static OpDef, &'static Form)> {
-    all().find_map(|def| {
-        let form = def.legacy.iter().find(|form| form.names.contains(&name))?;
-        Some((def, form))
-    })
+pub(crate) fn find_legacy(name: &str) -> Option<Spelling> {
+    static FORMS: LazyLock<HashMap<&str, Spelling>> =
+        LazyLock::new(|| by_spelling(|def| def.legacy));
+    FORMS.get(name).copied()
 }
 
 /// The definition that an op of PIR has, and its form if that is not the definition's own.
@@ -182,11 +197,11 @@ pub(crate) type PirSpelling = (&'static OpDef, Option<&'static Form>);
 
 /// How an op of PIR's dialect `pd_op` is spelled.
 pub(crate) fn find_pir(name: &str) -> Option<PirSpelling> {
-    let special = all().find_map(|def| {
-        let form = def.pir.iter().find(|form| form.names.contains(&name))?;
-        Some((def, Some(form)))
-    });
-    special.or_else(|| Some((find(name)?, None)))
+    static FORMS: LazyLock<HashMap<&str, Spelling>> = LazyLock::new(|| by_spelling(|def| def.pir));
+    match FORMS.get(name) {
+        Some((def, form)) => Some((def, Some(form))),
+        None => Some((find(name)?, None)),
+    }
 }
 
 /// Reads every op of a program.
@@ -320,10 +335,14 @@ mod tests {
     fn names_are_unique() {
         let mut names = BTreeSet::new();
         let mut spellings = BTreeSet::new();
+        let mut pir_spellings = BTreeSet::new();
         for def in all() {
             assert!(names.insert(def.name), "two definitions of {}", def.name);
             for spelling in def.legacy.iter().flat_map(|form| form.names) {
                 assert!(spellings.insert(spelling), "two readings of {spelling}");
+            }
+            for spelling in def.pir.iter().flat_map(|form| form.names) {
+                assert!(pir_spellings.insert(spelling), "two readings of {spelling}");
             }
         }
     }
