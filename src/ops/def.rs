@@ -41,8 +41,28 @@ pub(crate) struct OpDef {
     pub parse: fn(&mut OpReader<'_>) -> Parsed,
 }
 
-/// What sets an op apart from others that its family's shorthand describes.
+/// A definition, and what sets it apart from the usual.
 impl OpDef {
+    /// An op with one result, on tensors of any type, exact at every opset.
+    pub const fn new(
+        name: &'static str,
+        operands: &'static [Arg],
+        legacy: &'static [Form],
+        parse: fn(&mut OpReader<'_>) -> Parsed,
+    ) -> Self {
+        Self {
+            name,
+            operands,
+            results: &["out"],
+            legacy,
+            pir: &[],
+            dtypes: ANY,
+            opset: 11,
+            accuracy: Accuracy::Exact,
+            parse,
+        }
+    }
+
     pub const fn taking(mut self, dtypes: &'static [DType]) -> Self {
         self.dtypes = dtypes;
         self

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed, single};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ const DISTRIBUTED: &[&str] = &[
 const TABLE: &[From] = &[From::Slot("Ids"), From::Slot("W")];
 
 pub(super) const OPS: &[OpDef] = &[
-    picking(
+    OpDef::new(
         "embedding",
         &[Arg::Tensor("x"), Arg::Tensor("weight")],
         &[
@@ -47,7 +47,7 @@ pub(super) const OPS: &[OpDef] = &[
         Embedding::parse,
     )
     .taking(&[DType::I32, DType::I64]),
-    picking(
+    OpDef::new(
         "gather",
         &[Arg::Tensor("x"), Arg::Tensor("index"), Arg::Scalar("axis")],
         &[Form::legacy(
@@ -66,7 +66,7 @@ pub(super) const OPS: &[OpDef] = &[
         .ignoring(&["overwrite"])],
         Gather::parse,
     ),
-    picking(
+    OpDef::new(
         "index_select",
         &[Arg::Tensor("x"), Arg::Tensor("index"), Arg::Scalar("axis")],
         &[Form::legacy(
@@ -83,7 +83,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Gather::parse,
     ),
-    picking(
+    OpDef::new(
         "gather_nd",
         &[Arg::Tensor("x"), Arg::Tensor("index")],
         &[Form::legacy(
@@ -93,7 +93,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         GatherNd::parse,
     ),
-    picking(
+    OpDef::new(
         "index_sample",
         &[Arg::Tensor("x"), Arg::Tensor("index")],
         &[Form::legacy(
@@ -103,7 +103,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| TakeAlong::parse(op, "x", "index", 1),
     ),
-    picking(
+    OpDef::new(
         "take_along_axis",
         &[Arg::Tensor("arr"), Arg::Tensor("indices")],
         &[Form::legacy(
@@ -118,25 +118,6 @@ pub(super) const OPS: &[OpDef] = &[
         },
     ),
 ];
-
-const fn picking(
-    name: &'static str,
-    operands: &'static [Arg],
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
-    OpDef {
-        name,
-        operands,
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
-}
 
 /// The indices of the first generation end with an axis of extent 1, which the result lacks.
 fn without_last_axis(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {

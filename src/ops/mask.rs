@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{masked_select,masked_fill,nonzero}_kernel.h`.
 //! ONNX: Compress, Where, NonZero.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use crate::tensor::{
 };
 
 pub(super) const OPS: &[OpDef] = &[
-    masked(
+    OpDef::new(
         "masked_select",
         &[Arg::Tensor("x"), Arg::Tensor("mask")],
         &[Form::legacy(
@@ -25,13 +25,13 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         MaskedSelect::parse,
     ),
-    masked(
+    OpDef::new(
         "masked_fill",
         &[Arg::Tensor("x"), Arg::Tensor("mask"), Arg::Tensor("value")],
         &[],
         MaskedFill::parse,
     ),
-    masked(
+    OpDef::new(
         "nonzero",
         &[Arg::Tensor("condition")],
         &[Form::legacy(
@@ -42,25 +42,6 @@ pub(super) const OPS: &[OpDef] = &[
         NonZero::parse,
     ),
 ];
-
-const fn masked(
-    name: &'static str,
-    operands: &'static [Arg],
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
-    OpDef {
-        name,
-        operands,
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
-}
 
 /// The elements of a mask, broadcast to a shape.
 fn mask(values: &Values<'_>, id: ValueId, shape: &[usize]) -> Result<Array<bool>> {

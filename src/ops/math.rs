@@ -3,17 +3,14 @@
 //! Paddle: `phi/kernels/{activation,abs,sign,trunc,erf}_kernel.h`, functors in
 //! `phi/kernels/funcs/activation_functor.h`.
 
-use super::def::{Accuracy, Form, NUMBERS, OpDef};
+use super::def::{Accuracy, Form, NUMBERS, OpDef, WIDE};
 use super::operator::Parsed;
 use super::reader::OpReader;
 use super::unary::{Curve, Integers, Lower, Plain, of_x, plain, pointwise};
 use crate::error::Error;
 use crate::lower::{Lowering, TensorId};
 use crate::reference::Real;
-use crate::tensor::DType::{self, BF16, F16, F32, F64, I32, I64};
-
-/// Floats, and the integers with which Paddle computes.
-const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
+use crate::tensor::DType;
 
 #[rustfmt::skip] // One op, one row.
 pub(super) const OPS: &[OpDef] = &[

@@ -240,14 +240,20 @@ impl Reduce {
 
     /// The shape of the result, from that of `x`.
     fn shape<T: Clone>(&self, x: &[T], axes: &[usize], one: &T) -> Vec<T> {
-        let dims = x.iter().enumerate();
-        let kept = dims.filter_map(|(axis, dim)| match axes.contains(&axis) {
-            true => self.keepdim.then(|| one.clone()),
-            false => Some(dim.clone()),
-        });
-        let vector = self.is_vector.then(|| one.clone());
-        kept.chain(vector).collect()
+        let mut shape = reduced_shape(x, axes, self.keepdim, one);
+        shape.extend(self.is_vector.then(|| one.clone()));
+        shape
     }
+}
+
+/// The shape that is left of `x` without `axes`, or with `one` in the place of each.
+pub(super) fn reduced_shape<T: Clone>(x: &[T], axes: &[usize], keepdim: bool, one: &T) -> Vec<T> {
+    let dims = x.iter().enumerate();
+    let kept = dims.filter_map(|(axis, dim)| match axes.contains(&axis) {
+        true => keepdim.then(|| one.clone()),
+        false => Some(dim.clone()),
+    });
+    kept.collect()
 }
 
 impl Function for Reduce {

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{scatter,scatter_nd_add,put_along_axis,index_add,index_put}_kernel.h`.
 //! ONNX: ScatterND, ScatterElements.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef};
+use super::def::{Accuracy, Arg, Form, From, NUMBERS, OpDef};
 use super::gather::{depth, indices};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
@@ -15,7 +15,7 @@ use crate::reference::{Values, index, map};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    writing(
+    OpDef::new(
         "scatter",
         &[
             Arg::Tensor("x"),
@@ -29,7 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Scatter::parse,
     ),
-    writing(
+    OpDef::new(
         "scatter_nd_add",
         &[
             Arg::Tensor("x"),
@@ -46,7 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
     .taking(NUMBERS)
     .since(16)
     .with_accuracy(Accuracy::Rounded),
-    writing(
+    OpDef::new(
         "put_along_axis",
         &[
             Arg::Tensor("arr"),
@@ -72,25 +72,6 @@ pub(super) const OPS: &[OpDef] = &[
     .taking(NUMBERS)
     .with_accuracy(Accuracy::Rounded),
 ];
-
-const fn writing(
-    name: &'static str,
-    operands: &'static [Arg],
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
-    OpDef {
-        name,
-        operands,
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
-}
 
 fn like(facts: &Facts<'_>, x: ValueId) -> Fact {
     Fact::new(facts.dtype(x), facts.shape(x).to_vec())

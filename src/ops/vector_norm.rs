@@ -6,6 +6,7 @@ use super::composite::{Parts, composite};
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
+use super::reduce::reduced_shape;
 use crate::error::Result;
 use crate::lower::{Lowering, TensorId};
 use crate::normalise::{Builder, Draft};
@@ -121,12 +122,7 @@ impl Norm {
 
     /// The shape of the result, from that of `x`.
     fn shape<T: Clone>(&self, x: &[T], axes: &[usize], one: &T) -> Vec<T> {
-        let dims = x.iter().enumerate();
-        let kept = dims.filter_map(|(axis, dim)| match axes.contains(&axis) {
-            true => self.keepdim.then(|| one.clone()),
-            false => Some(dim.clone()),
-        });
-        kept.collect()
+        reduced_shape(x, axes, self.keepdim, one)
     }
 
     fn of_lane<T: Real>(&self, lane: &[T]) -> T {
