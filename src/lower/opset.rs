@@ -340,6 +340,20 @@ impl Lowering<'_> {
         self.with_axes("Squeeze", x, axes, 13, Vec::new())
     }
 
+    /// An Unsqueeze or Squeeze with axes that are computed, which came with opset 13.
+    ///
+    /// # Errors
+    /// When the opset that is written comes before.
+    pub fn with_computed_axes(
+        &mut self,
+        op_type: &'static str,
+        x: TensorId,
+        axes: TensorId,
+    ) -> Result<TensorId> {
+        self.require_opset(13, "axes that are computed from the inputs")?;
+        Ok(self.node(op_type, &[x, axes], []))
+    }
+
     /// A Reduce node over some axes, or all.
     pub fn reduce(
         &mut self,
@@ -367,6 +381,30 @@ impl Lowering<'_> {
             attrs.push(("split", NodeAttr::Ints(extents.to_vec())));
         }
         self.node_with_outputs("Split", inputs, attrs, extents.len())
+    }
+
+    /// `count` parts of `x` along `axis`, of extents that are computed: one node from opset 13 on.
+    pub fn split_by(
+        &mut self,
+        x: TensorId,
+        extents: TensorId,
+        count: usize,
+        axis: i64,
+    ) -> Vec<TensorId> {
+        if self.opset >= 13 {
+            let axis = ("axis", NodeAttr::Int(axis));
+            return self.node_with_outputs("Split", vec![Some(x), Some(extents)], [axis], count);
+        }
+        let axis = self.vector(&[axis]);
+        let mut start = self.vector(&[0]);
+        let parts = (0..count as i64).map(|part| {
+            let extent = self.slice(extents, part, part + 1, 0);
+            let end = self.node("Add", &[start, extent], []);
+            let part = self.node("Slice", &[x, start, end, axis], []);
+            start = end;
+            part
+        });
+        parts.collect()
     }
 
     /// `count` equal parts of `x` along an axis whose extent is not known. Opset 18 has an

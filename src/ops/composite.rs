@@ -64,6 +64,14 @@ impl<'b> Parts<'b> {
             .ok_or_else(|| Error::malformed(format!("the operand {position} is missing")))
     }
 
+    /// The tensors of an operand of the whole that is a list.
+    pub fn list(&self, position: usize) -> Result<Vec<ValueId>> {
+        match self.draft.operands.get(position).map(Operand::values) {
+            None | Some([]) => Err(Error::malformed(format!("the operand {position} is empty"))),
+            Some(values) => Ok(values.to_vec()),
+        }
+    }
+
     /// Takes an attribute of the whole, or the default that Paddle gives it.
     pub fn attr<T: FromAttr>(&mut self, name: &str, default: T) -> Result<T> {
         let Some(attr) = self.draft.attrs.remove(name) else {
@@ -84,6 +92,16 @@ impl<'b> Parts<'b> {
 
     pub fn rank(&self, value: ValueId) -> usize {
         self.builder.rank(value)
+    }
+
+    /// The constant behind a value, if it is one.
+    pub fn constant_value(&self, value: ValueId) -> Option<&Tensor> {
+        self.builder.constant_value(value)
+    }
+
+    /// A constant as an operand.
+    pub fn constant(&mut self, tensor: Tensor) -> ValueId {
+        self.builder.constant(tensor)
     }
 
     /// A number as an operand.
@@ -120,6 +138,17 @@ impl<'b> Parts<'b> {
         operands: &[ValueId],
         attrs: Attrs<'_>,
     ) -> Result<Vec<ValueId>> {
+        let operands = operands.iter().copied().map(Operand::One).collect();
+        self.last_of(kind, operands, attrs)
+    }
+
+    /// The same, for an op that takes lists.
+    pub fn last_of(
+        self,
+        kind: &'static str,
+        operands: Vec<Operand>,
+        attrs: Attrs<'_>,
+    ) -> Result<Vec<ValueId>> {
         if let Some((name, value)) = self.draft.attrs.first_key_value() {
             return Err(Error::unsupported(format!(
                 "these attributes are not known: `{name}` = {value}"
@@ -127,7 +156,7 @@ impl<'b> Parts<'b> {
         }
         Ok(self.builder.emit(Draft {
             kind: OpKind::Known(kind),
-            operands: operands.iter().copied().map(Operand::One).collect(),
+            operands,
             results: self.draft.results,
             attrs: owned(attrs),
         }))

@@ -24,6 +24,15 @@ pub(super) const OPS: &[OpDef] = &[
         accuracy: Accuracy::Exact,
         parse: Numel::parse,
     },
+    OpDef::new(
+        "is_empty",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["is_empty"], &[From::Slot("X")], &["Out"])],
+        |op| {
+            let x = op.operand("x")?;
+            Ok(Box::new(IsEmpty { x }))
+        },
+    ),
     OpDef {
         name: "searchsorted",
         operands: &[Arg::Tensor("sorted_sequence"), Arg::Tensor("values")],
@@ -68,6 +77,27 @@ impl Function for Numel {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         Ok(Tensor::scalar(values.get(self.x)?.len() as i64))
+    }
+}
+
+/// Whether there are no elements.
+struct IsEmpty {
+    x: ValueId,
+}
+
+impl Function for IsEmpty {
+    fn infer(&self, _: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::new(Bool, Vec::new()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let (count, zero) = (g.node("Size", &[x], []), g.scalar(I64, 0.0));
+        Ok(g.node("Equal", &[count, zero], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        Ok(Tensor::scalar(values.get(self.x)?.is_empty()))
     }
 }
 

@@ -16,37 +16,69 @@ use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 /// Larger constants are made at run time instead of being stored.
 const LARGEST_CONSTANT: usize = 1024;
 
+const SHAPE: From = From::IntArray {
+    attr: "shape",
+    slots: &["ShapeTensor", "ShapeTensorList"],
+};
+/// Where a copy goes.
+const PLACE: &[&str] = &["dst_place_type"];
+/// What is printed of a tensor, and how.
+const PRINTED: &[&str] = &[
+    "first_n",
+    "message",
+    "summarize",
+    "print_tensor_name",
+    "print_tensor_type",
+    "print_tensor_shape",
+    "print_tensor_layout",
+    "print_tensor_lod",
+    "print_phase",
+    "is_forward",
+];
+
 pub(super) const OPS: &[OpDef] = &[
     OpDef {
         name: "full_with_tensor",
         operands: &[Arg::Scalar("value"), Arg::IntArray("shape")],
         results: &["out"],
-        legacy: &[Form::legacy(
-            &["fill_constant"],
-            &[
-                From::Optional("ValueTensor"),
-                From::IntArray {
-                    attr: "shape",
-                    slots: &["ShapeTensor", "ShapeTensorList"],
-                },
-            ],
-            &["Out"],
-        )
-        // Where Paddle places the tensor.
-        .ignoring(&["force_cpu", "place_type"])
-        .rewriting(fill_value)],
-        pir: &[Form::pir(
-            &["full"],
-            &[],
-            &[
-                From::Rewrite,
-                From::IntArray {
-                    attr: "shape",
-                    slots: &[],
-                },
-            ],
-        )
-        .rewriting(fill_value)],
+        legacy: &[
+            Form::legacy(
+                &["fill_constant"],
+                &[From::Optional("ValueTensor"), SHAPE],
+                &["Out"],
+            )
+            // Where Paddle places the tensor.
+            .ignoring(&["force_cpu", "place_type"])
+            .rewriting(fill_value),
+            // Any value will do; here it is 0.
+            Form::legacy(&["empty"], &[From::Rewrite, SHAPE], &["Out"]).rewriting(fill_value),
+        ],
+        pir: &[
+            Form::pir(
+                &["full"],
+                &[],
+                &[
+                    From::Rewrite,
+                    From::IntArray {
+                        attr: "shape",
+                        slots: &[],
+                    },
+                ],
+            )
+            .rewriting(fill_value),
+            Form::pir(
+                &["empty"],
+                &["shape"],
+                &[
+                    From::Rewrite,
+                    From::IntArray {
+                        attr: "shape",
+                        slots: &["shape"],
+                    },
+                ],
+            )
+            .rewriting(fill_value),
+        ],
         dtypes: ANY,
         opset: 11,
         accuracy: Accuracy::Exact,
@@ -78,10 +110,19 @@ pub(super) const OPS: &[OpDef] = &[
         name: "assign",
         operands: &[Arg::Tensor("x")],
         results: &["out"],
-        legacy: &[Form::legacy(&["assign"], &[From::Slot("X")], &["Out"])],
+        legacy: &[
+            Form::legacy(&["assign", "share_data"], &[From::Slot("X")], &["Out"]),
+            Form::legacy(&["memcpy"], &[From::Slot("X")], &["Out"]).ignoring(PLACE),
+            Form::legacy(&["print"], &[From::Slot("In")], &["Out"]).ignoring(PRINTED),
+        ],
         // What is overwritten is an operand.
         pir: &[
             Form::pir(&["assign_out_"], &["x", "output"], &[From::Slot("x")]).overwriting("output"),
+            Form::pir(&["share_data"], &["x"], &[From::Slot("x")]),
+            // Numbers are real here.
+            Form::pir(&["conj"], &["x"], &[From::Slot("x")]),
+            Form::pir(&["memcpy"], &["x"], &[From::Slot("x")]).ignoring(PLACE),
+            Form::pir(&["print"], &["x"], &[From::Slot("x")]).ignoring(PRINTED),
         ],
         dtypes: ANY,
         opset: 11,

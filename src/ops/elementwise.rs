@@ -17,7 +17,11 @@ use crate::tensor::{Dim, Element, Tensor, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
     binary("add", &[form(&["elementwise_add"])], parse::<Add>).taking(ANY),
-    binary("subtract", &[form(&["elementwise_sub"])], parse::<Subtract>),
+    binary(
+        "subtract",
+        &[form(&["elementwise_sub", "minus"])],
+        parse::<Subtract>,
+    ),
     binary("multiply", &[form(&["elementwise_mul"])], parse::<Multiply>).taking(ANY),
     binary("divide", &[form(&["elementwise_div"])], parse::<Divide>),
     binary(

@@ -7,6 +7,7 @@ use ndarray::{ArrayViewD, Axis};
 use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
 use super::reader::OpReader;
+use super::reshape::length;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::normalise::{Builder, Draft};
@@ -108,7 +109,7 @@ fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option
 }
 
 /// Adds what another operand says of the shape that all have, but for the axis that is `joined`.
-fn merge(shape: &mut [Dim], other: &[Dim], joined: Option<usize>) -> Result<()> {
+pub(super) fn merge(shape: &mut [Dim], other: &[Dim], joined: Option<usize>) -> Result<()> {
     let differ = |(axis, (a, b)): (usize, (&Dim, &Dim))| {
         Some(axis) != joined && a.known().zip(b.known()).is_some_and(|(a, b)| a != b)
     };
@@ -297,30 +298,35 @@ impl Split {
     }
 
     /// The extents of the parts of an axis.
-    fn extents(parts: &[i64], extent: &Dim) -> Result<Vec<Dim>> {
-        let mut known = parts.iter().filter(|part| **part >= 0);
-        let known = known.try_fold(0_i64, |sum, part| sum.checked_add(*part));
-        let known = known.ok_or_else(|| Error::malformed(format!("parts of {parts:?}")))?;
-        let rest = match extent {
-            Dim::Known(extent) => Dim::Known(extent - known),
-            Dim::Symbol(_) | Dim::Unknown => Dim::Unknown,
-        };
-        let free = parts.iter().filter(|part| **part < 0).count();
-        let fits = match rest.known() {
-            Some(rest) if free == 0 => rest == 0,
-            Some(rest) => free == 1 && rest >= 0,
-            None => free <= 1,
+    fn extents(parts: &[Dim], extent: &Dim) -> Result<Vec<Dim>> {
+        let is_free = |part: &&Dim| part.known().is_some_and(|part| part < 0);
+        let sum = parts.iter().try_fold(0_i64, |sum, part| {
+            let part = part.known().unwrap_or(0).max(0);
+            sum.checked_add(part)
+        });
+        let is_computed = parts.iter().any(|part| part.known().is_none());
+        let free = parts.iter().filter(is_free).count();
+        let rest = extent.known().zip(sum).map(|(extent, sum)| extent - sum);
+        let fits = match rest {
+            _ if sum.is_none() || free > 1 => false,
+            Some(rest) if free == 0 && !is_computed => rest == 0,
+            Some(rest) => rest >= 0,
+            None => true,
         };
         if !fits {
+            let parts = display_shape(parts);
             return Err(Error::malformed(format!(
-                "can't split an extent of {extent} into {parts:?}"
+                "can't split an extent of {extent} into {parts}"
             )));
         }
-        let part = |part: &i64| {
-            if *part < 0 {
+        let rest = rest
+            .filter(|_| !is_computed)
+            .map_or(Dim::Unknown, Dim::Known);
+        let part = |part: &Dim| {
+            if is_free(&part) {
                 rest.clone()
             } else {
-                Dim::Known(*part)
+                part.clone()
             }
         };
         Ok(parts.iter().map(part).collect())
@@ -344,10 +350,10 @@ impl Split {
         let axis = normalize_axis(facts.constant_integer(self.axis, "axis")?, shape.len())?;
         let extents = match self.parts {
             Parts::Number(number) => Self::equal(number, &shape[axis])?,
-            Parts::Sections(sections) => {
-                let sections = facts.constant_integers(sections, "sections")?;
-                Self::extents(&sections, &shape[axis])?
-            }
+            Parts::Sections(sections) => match facts.content(sections) {
+                Some(sections) => Self::extents(sections, &shape[axis])?,
+                None => vec![Dim::Unknown; length(facts, sections)?],
+            },
         };
         Ok((axis, extents))
     }
@@ -377,6 +383,30 @@ fn lower_around(g: &mut Lowering<'_>, x: TensorId, extents: &[Dim], axis: i64) -
     parts.collect()
 }
 
+/// The extents of parts that are computed, with what is left over in the place of a -1.
+fn lower_sections(
+    g: &mut Lowering<'_>,
+    sections: ValueId,
+    x: TensorId,
+    axis: i64,
+) -> Result<TensorId> {
+    let is_extent = |dim: &Dim| matches!(dim, Dim::Symbol(_) | Dim::Known(0..));
+    let is_whole = g
+        .content(sections)
+        .is_some_and(|dims| dims.iter().all(is_extent));
+    let sections = g.int_array(sections)?;
+    if is_whole {
+        return Ok(sections);
+    }
+    let zero = g.constant(Tensor::scalar(0_i64));
+    let is_free = g.node("Less", &[sections, zero], []);
+    let sum = g.reduce("ReduceSum", sections, &[0], true);
+    let others = g.node("Sub", &[sum, sections], []);
+    let extent = g.shape_slice(x, axis, axis + 1);
+    let rest = g.node("Sub", &[extent, others], []);
+    Ok(g.node("Where", &[is_free, rest, sections], []))
+}
+
 impl Operator for Split {
     fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
         let (axis, extents) = self.axis_and_extents(facts)?;
@@ -395,7 +425,13 @@ impl Operator for Split {
         match (known, &self.parts) {
             (Some(known), _) => Ok(g.split(x, &known, axis as i64)),
             (None, Parts::Number(number)) => Ok(g.split_evenly(x, *number as usize, axis as i64)),
-            (None, Parts::Sections(_)) => Ok(lower_around(g, x, &extents, axis as i64)),
+            (None, Parts::Sections(sections)) if g.integers(*sections).is_some() => {
+                Ok(lower_around(g, x, &extents, axis as i64))
+            }
+            (None, Parts::Sections(sections)) => {
+                let sections = lower_sections(g, *sections, x, axis as i64)?;
+                Ok(g.split_by(x, sections, extents.len(), axis as i64))
+            }
         }
     }
 
@@ -406,7 +442,10 @@ impl Operator for Split {
         let extent = Dim::from(x.shape()[axis]);
         let extents = match self.parts {
             Parts::Number(number) => Self::equal(number, &extent)?,
-            Parts::Sections(sections) => Self::extents(&values.integers(sections)?, &extent)?,
+            Parts::Sections(sections) => {
+                let sections = values.integers(sections)?.into_iter().map(Dim::Known);
+                Self::extents(&sections.collect::<Vec<Dim>>(), &extent)?
+            }
         };
         let mut start = 0;
         let parts = extents.into_iter().map(|extent| {

@@ -36,8 +36,33 @@ pub(super) const OPS: &[OpDef] = &[
                 &["Out"],
             )
             .rewriting(zeros),
+            Form::legacy(
+                &["fill_any"],
+                &[
+                    From::Slot("X"),
+                    From::Scalar {
+                        attr: "value",
+                        slots: &[],
+                    },
+                ],
+                &["Out"],
+            ),
         ],
-        pir: &[],
+        pir: &[
+            Form::pir(
+                &["fill"],
+                &["x", "value"],
+                &[
+                    From::Slot("x"),
+                    From::Scalar {
+                        attr: "value",
+                        slots: &["value"],
+                    },
+                ],
+            ),
+            // Any value will do; here it is 0.
+            Form::pir(&["empty_like"], &["x"], &[From::Slot("x"), From::Rewrite]).rewriting(zeros),
+        ],
         dtypes: ANY,
         opset: 11,
         accuracy: Accuracy::Exact,

@@ -18,6 +18,7 @@ mod creation;
 mod crop;
 mod cumulative;
 mod def;
+mod diagonal;
 mod einsum;
 mod elementwise;
 mod expand;
@@ -29,17 +30,20 @@ mod image;
 mod index_put;
 mod interpolate;
 mod join;
+mod labels;
 mod like;
 mod lrn;
 mod mask;
 mod math;
 mod matmul;
 mod maxout;
+mod median;
 mod norm;
 mod operator;
 mod order;
 mod pad;
 mod pool;
+mod power;
 mod predicate;
 mod prelu;
 mod random;
@@ -56,10 +60,13 @@ mod shape;
 mod slice;
 mod softmax;
 mod strided_slice;
+mod tally;
 mod tile;
 mod triangle;
 mod unary;
 mod unbind;
+mod unique;
+mod variadic;
 mod vector_norm;
 mod vector_product;
 
@@ -88,6 +95,7 @@ static FAMILIES: &[&[OpDef]] = &[
     creation::OPS,
     crop::OPS,
     cumulative::OPS,
+    diagonal::OPS,
     einsum::OPS,
     elementwise::OPS,
     expand::OPS,
@@ -98,16 +106,19 @@ static FAMILIES: &[&[OpDef]] = &[
     index_put::OPS,
     interpolate::OPS,
     join::OPS,
+    labels::OPS,
     like::OPS,
     lrn::OPS,
     mask::OPS,
     math::OPS,
     matmul::OPS,
     maxout::OPS,
+    median::OPS,
     norm::OPS,
     order::OPS,
     pad::OPS,
     pool::OPS,
+    power::OPS,
     predicate::OPS,
     prelu::OPS,
     random::OPS,
@@ -122,9 +133,12 @@ static FAMILIES: &[&[OpDef]] = &[
     slice::OPS,
     softmax::OPS,
     strided_slice::OPS,
+    tally::OPS,
     tile::OPS,
     triangle::OPS,
     unbind::OPS,
+    unique::OPS,
+    variadic::OPS,
     vector_norm::OPS,
     vector_product::OPS,
 ];

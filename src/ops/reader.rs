@@ -57,6 +57,11 @@ impl<'a> OpReader<'a> {
         }
     }
 
+    /// The number of results that the op has, where some may be absent.
+    pub fn result_count(&self) -> usize {
+        self.op.results.len()
+    }
+
     /// An attribute that must be given.
     pub fn attr<T: FromAttr>(&mut self, name: &str) -> Result<T> {
         self.optional_attr(name)?

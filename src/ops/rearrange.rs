@@ -31,7 +31,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         |op| Shuffle::parse(op, "groups", Kind::Channels),
     ),
-    moving("flip", &[plain(&["flip"])], Flip::parse).taking(ANY),
+    moving("flip", &[plain(&["flip", "reverse"])], Flip::parse).taking(ANY),
     OpDef {
         operands: &[Arg::Tensor("x"), Arg::IntArray("shifts")],
         ..moving(

@@ -70,6 +70,13 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("mean_all", &[plain(&["mean"])], |op| {
         Reduce::parse_whole(op, Kind::Mean, false)
     }),
+    OpDef::new(
+        "reduce_as",
+        &[Arg::Tensor("x"), Arg::Tensor("target")],
+        &[],
+        ReduceAs::parse,
+    )
+    .with_accuracy(Accuracy::Accumulated),
     of_x("squared_l2_norm", &[plain(&["squared_l2_norm"])], |op| {
         Reduce::parse_whole(op, Kind::SumOfSquares, true)
     }),
@@ -217,25 +224,11 @@ impl Reduce {
         })
     }
 
-    /// The axes that go, in ascending order.
-    fn axes(listed: &[i64], rank: usize) -> Result<Vec<usize>> {
-        if listed.is_empty() || rank == 0 {
-            return Ok((0..rank).collect());
-        }
-        let mut axes: Vec<usize> = listed
-            .iter()
-            .map(|axis| normalize_axis(*axis, rank))
-            .collect::<Result<_>>()?;
-        axes.sort_unstable();
-        axes.dedup();
-        Ok(axes)
-    }
-
     fn known_axes(&self, facts: &Facts<'_>) -> Result<Vec<usize>> {
         let listed = self
             .axis
             .map_or(Ok(Vec::new()), |axis| facts.constant_integers(axis, "axis"))?;
-        Self::axes(&listed, facts.rank(self.x))
+        listed_axes(&listed, facts.rank(self.x))
     }
 
     /// The shape of the result, from that of `x`.
@@ -244,6 +237,20 @@ impl Reduce {
         shape.extend(self.is_vector.then(|| one.clone()));
         shape
     }
+}
+
+/// The axes that are listed, in ascending order; an empty list names all.
+pub(super) fn listed_axes(listed: &[i64], rank: usize) -> Result<Vec<usize>> {
+    if listed.is_empty() || rank == 0 {
+        return Ok((0..rank).collect());
+    }
+    let mut axes: Vec<usize> = listed
+        .iter()
+        .map(|axis| normalize_axis(*axis, rank))
+        .collect::<Result<_>>()?;
+    axes.sort_unstable();
+    axes.dedup();
+    Ok(axes)
 }
 
 /// The shape that is left of `x` without `axes`, or with `one` in the place of each.
@@ -298,7 +305,7 @@ impl Function for Reduce {
         let listed = self
             .axis
             .map_or(Ok(Vec::new()), |axis| values.integers(axis))?;
-        let axes = Self::axes(&listed, x.shape().len())?;
+        let axes = listed_axes(&listed, x.shape().len())?;
         let x = x.cast(values.dtype(self.dtype(x.dtype())));
         with_array!(&x, x => self.reduced(x, &axes))
     }
@@ -322,5 +329,83 @@ impl Reduce {
             }
         };
         Ok(T::tensor(map::reshape(&reduced?.into(), &shape)?))
+    }
+}
+
+/// The sums of `x` over those axes along which `target` was broadcast to it.
+struct ReduceAs {
+    x: ValueId,
+    target: ValueId,
+}
+
+impl ReduceAs {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            target: op.operand("target")?,
+        }))
+    }
+
+    /// The axes of `x` that are summed, of which the first so many go altogether.
+    fn axes(x: &[Dim], target: &[Dim]) -> Result<(Vec<usize>, usize)> {
+        let surplus = x.len().checked_sub(target.len());
+        let surplus = surplus.ok_or_else(|| Error::malformed("a sum to a higher rank"))?;
+        let mut axes: Vec<usize> = (0..surplus).collect();
+        for (axis, (dim, target)) in x[surplus..].iter().zip(target).enumerate() {
+            match (dim, target) {
+                (Dim::Known(1), Dim::Known(1)) => {}
+                (_, Dim::Known(1)) => axes.push(surplus + axis),
+                (Dim::Known(_), Dim::Known(_)) if dim != target => {
+                    return Err(Error::malformed(format!(
+                        "a sum of {dim} elements to {target}"
+                    )));
+                }
+                (_, Dim::Known(_)) | (Dim::Known(1), _) => {}
+                _ if dim.same(target) => {}
+                _ => {
+                    return Err(Error::unsupported(
+                        "a sum over axes that depend on the inputs, which ONNX can't express",
+                    ));
+                }
+            }
+        }
+        Ok((axes, surplus))
+    }
+
+    fn lowered(&self, g: &mut Lowering<'_>, axes: &[usize], surplus: usize) -> Result<TensorId> {
+        let dtype = g.dtype(self.x);
+        let wide = dtype.widened();
+        let mut x = g.value(self.x)?;
+        if !axes.is_empty() {
+            x = g.cast(x, dtype, wide);
+            x = g.reduce("ReduceSum", x, axes, true);
+            x = g.cast(x, wide, dtype);
+        }
+        let leading: Vec<i64> = (0..surplus as i64).collect();
+        Ok(g.squeeze(x, &leading))
+    }
+}
+
+impl Function for ReduceAs {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let (x, target) = (facts.get(self.x), facts.shape(self.target));
+        let (axes, surplus) = Self::axes(&x.shape, target)?;
+        let shape = reduced_shape(&x.shape, &axes, true, &Dim::Known(1));
+        Ok(Fact::new(x.dtype, shape[surplus..].to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let (axes, surplus) = Self::axes(g.shape(self.x), g.shape(self.target))?;
+        self.lowered(g, &axes, surplus)
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, target) = (values.get(self.x)?, values.get(self.target)?.shape());
+        let dims = |shape: &[usize]| shape.iter().copied().map(Dim::from).collect::<Vec<Dim>>();
+        let (axes, _) = Self::axes(&dims(x.shape()), &dims(target))?;
+        with_array!(x, x => {
+            let sums = reduce::reduce(x, &axes, reduce::sum)?;
+            Ok(Element::tensor(map::reshape(&sums.into(), target)?))
+        })
     }
 }

@@ -417,16 +417,32 @@ impl Squeeze {
         Ok((0..x.len()).filter(goes).collect())
     }
 
-    fn listed(&self, facts: &Facts<'_>) -> Result<Vec<i64>> {
+    /// The axes that are listed, if they are known before a run.
+    fn listed(&self, facts: &Facts<'_>) -> Option<Vec<i64>> {
         self.axis
-            .map_or(Ok(Vec::new()), |axis| facts.constant_integers(axis, "axis"))
+            .map_or(Some(Vec::new()), |axis| facts.integers(axis))
+    }
+}
+
+impl Squeeze {
+    /// Axes that are computed are taken for axes of extent 1, as ONNX does: so many go.
+    fn infer_computed(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let count = self.axis.map_or(Ok(0), |axis| length(facts, axis))?;
+        let rank = x.shape.len().checked_sub(count).ok_or_else(|| {
+            Error::malformed(format!("{count} of {} axes to remove", x.shape.len()))
+        })?;
+        Ok(Fact::new(x.dtype, vec![Dim::Unknown; rank]))
     }
 }
 
 impl Function for Squeeze {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let x = facts.get(self.x);
-        let removed = Self::removed(&x.shape, &self.listed(facts)?)?;
+        let Some(listed) = self.listed(facts) else {
+            return self.infer_computed(facts);
+        };
+        let removed = Self::removed(&x.shape, &listed)?;
         let kept = (0..x.shape.len()).filter(|axis| !removed.contains(axis));
         let shape = kept.map(|axis| x.shape[axis].clone()).collect();
         Ok(Fact::new(x.dtype, shape).with_content(x.content.clone()))
@@ -434,7 +450,15 @@ impl Function for Squeeze {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
-        let removed = Self::removed(g.shape(self.x), &self.listed(g)?)?;
+        let listed = match (self.listed(g), self.axis) {
+            (Some(listed), _) => listed,
+            (None, Some(axis)) => {
+                let axes = g.int_array(axis)?;
+                return g.with_computed_axes("Squeeze", x, axes);
+            }
+            (None, None) => Vec::new(),
+        };
+        let removed = Self::removed(g.shape(self.x), &listed)?;
         let removed: Vec<i64> = removed.into_iter().map(|axis| axis as i64).collect();
         Ok(g.squeeze(x, &removed))
     }
@@ -489,17 +513,33 @@ impl Unsqueeze {
     }
 }
 
+impl Unsqueeze {
+    fn lower_computed(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
+        let axes = g.int_array(self.axis)?;
+        let count = length(g, self.axis)? as i64;
+        (0..count).try_fold(x, |x, position| {
+            let axis = g.slice(axes, position, position + 1, 0);
+            g.with_computed_axes("Unsqueeze", x, axis)
+        })
+    }
+}
+
 impl Function for Unsqueeze {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let x = facts.get(self.x);
-        let axes = facts.constant_integers(self.axis, "axis")?;
+        let Some(axes) = facts.integers(self.axis) else {
+            let rank = x.shape.len() + length(facts, self.axis)?;
+            return Ok(Fact::new(x.dtype, vec![Dim::Unknown; rank]));
+        };
         let shape = Self::unsqueezed(&x.shape, &axes)?;
         Ok(Fact::new(x.dtype, shape).with_content(x.content.clone()))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
-        let axes = g.constant_integers(self.axis, "axis")?;
+        let Some(axes) = g.integers(self.axis) else {
+            return self.lower_computed(g, x);
+        };
         let is_new = Self::is_new(g.rank(self.x), &axes)?;
         let new = (0_i64..).zip(is_new).filter(|(_, is_new)| *is_new);
         let new: Vec<i64> = new.map(|(axis, _)| axis).collect();

@@ -1,7 +1,7 @@
 //! Element-wise ops that are neither arithmetic of two tensors nor comparisons: `where`, `lerp`,
-//! `atan2`.
+//! `atan2`, `copysign`.
 //!
-//! Paddle: `phi/kernels/{where,lerp,atan2}_kernel.h`. ONNX: Where, Atan.
+//! Paddle: `phi/kernels/{where,lerp,atan2,copysign}_kernel.h`. ONNX: Where, Atan.
 
 use super::broadcast::Pair;
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef, WIDE};
@@ -49,6 +49,9 @@ pub(super) const OPS: &[OpDef] = &[
     binary("atan2", &[ATAN2], Atan2::parse)
         .taking(WIDE)
         .with_accuracy(Accuracy::Accumulated),
+    binary("copysign", &[], CopySign::parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Exact),
 ];
 
 const ATAN2: Form = Form::legacy(&["atan2"], &[From::Slot("X1"), From::Slot("X2")], &["Out"]);
@@ -212,6 +215,43 @@ impl Function for Atan2 {
         let (x, y) = self.pair.values(values)?;
         let dtype = angle_type(x.dtype());
         with_reals!(&x.cast(dtype), &y.cast(dtype), (x, y) => map::zip(x, y, |x, y| x.atan2(y))?)
+    }
+}
+
+/// The size of `x` with the sign of `y`, of which -0 has one.
+struct CopySign {
+    pair: Pair,
+}
+
+impl CopySign {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let pair = Pair::parse(op)?;
+        Ok(Box::new(Self { pair }))
+    }
+}
+
+impl Function for CopySign {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let dtype = self.pair.dtype(facts)?;
+        Ok(Fact::new(dtype, self.pair.shape(facts)?))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let dtype = self.pair.dtype(g)?;
+        let (x, y) = self.pair.lower(g)?;
+        let zero = g.scalar(dtype, 0.0);
+        let size = g.node("Abs", &[x], []);
+        let opposite = g.node("Neg", &[size], []);
+        let has_minus = is_negative(g, y, zero);
+        Ok(g.node("Where", &[has_minus, opposite, size], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, y) = self.pair.values(values)?;
+        with_reals!(&x, &y, (x, y) => map::zip(x, y, |x, y| {
+            let size = x.abs();
+            if y.is_sign_negative() { -size } else { size }
+        })?)
     }
 }
 
