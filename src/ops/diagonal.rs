@@ -523,7 +523,7 @@ impl FillDiagonalTensor {
     }
 
     /// What the shape of `y` is without the axis that it may have before the only one.
-    fn squeezed<'d, T>(y: &'d [T], rank: usize) -> Result<&'d [T]> {
+    fn squeezed<T>(y: &[T], rank: usize) -> Result<&[T]> {
         match y {
             [_, length @ ..] if rank == 2 && length.len() == 1 => Ok(length),
             y if y.len() + 1 == rank => Ok(y),

@@ -48,21 +48,17 @@ pub(super) const OPS: &[OpDef] = &[
                 &["Out"],
             ),
         ],
-        pir: &[
-            Form::pir(
-                &["fill"],
-                &["x", "value"],
-                &[
-                    From::Slot("x"),
-                    From::Scalar {
-                        attr: "value",
-                        slots: &["value"],
-                    },
-                ],
-            ),
-            // Any value will do; here it is 0.
-            Form::pir(&["empty_like"], &["x"], &[From::Slot("x"), From::Rewrite]).rewriting(zeros),
-        ],
+        pir: &[Form::pir(
+            &["fill"],
+            &["x", "value"],
+            &[
+                From::Slot("x"),
+                From::Scalar {
+                    attr: "value",
+                    slots: &["value"],
+                },
+            ],
+        )],
         dtypes: ANY,
         opset: 11,
         accuracy: Accuracy::Exact,

@@ -182,7 +182,8 @@ impl<'p> Facts<'p> {
         let declared = &self.facts[id.index()];
         if declared.shape.len() == inferred.shape.len() {
             for (dim, declared) in inferred.shape.iter_mut().zip(&declared.shape) {
-                if *dim == Dim::Unknown {
+                // Paddle calculates with the -1 of an open extent: one more is declared as 0.
+                if *dim == Dim::Unknown && *declared != Dim::Known(0) {
                     dim.clone_from(declared);
                 }
             }
