@@ -6,8 +6,10 @@
 
 mod activation;
 mod affine_channel;
+mod attention;
 mod batch_norm;
 mod broadcast;
+mod causal;
 mod clip;
 mod compare;
 mod composite;
@@ -22,6 +24,9 @@ mod einsum;
 mod elementwise;
 mod expand;
 mod fused;
+mod fused_activation;
+mod fused_conv;
+mod fused_layers;
 mod gather;
 mod grid_sample;
 mod group_norm;
@@ -48,6 +53,7 @@ mod rearrange;
 mod reduce;
 mod resample;
 mod reshape;
+mod rotary;
 mod scale;
 mod scatter;
 mod select;
@@ -79,7 +85,9 @@ use crate::tensor::{DType, display_shape};
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     affine_channel::OPS,
+    attention::OPS,
     batch_norm::OPS,
+    causal::OPS,
     clip::OPS,
     compare::OPS,
     conv::OPS,
@@ -92,6 +100,9 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
+    fused_activation::OPS,
+    fused_conv::OPS,
+    fused_layers::OPS,
     gather::OPS,
     grid_sample::OPS,
     group_norm::OPS,
@@ -114,6 +125,7 @@ static FAMILIES: &[&[OpDef]] = &[
     rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
+    rotary::OPS,
     scale::OPS,
     scatter::OPS,
     select::OPS,
