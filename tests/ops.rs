@@ -28,6 +28,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("atan2/i32", "Could not find an implementation for Atan"),
     ("atan2/i64", "Could not find an implementation for Atan"),
     ("gelu/exact_f64", "Could not find an implementation for Erf"),
+    (
+        "determinant/f64",
+        "Could not find an implementation for Det",
+    ),
 ];
 
 /// The op that a case is about, whose folder has its name.

@@ -35,6 +35,7 @@ mod index_put;
 mod interpolate;
 mod join;
 mod like;
+mod linalg;
 mod lrn;
 mod mask;
 mod math;
@@ -61,6 +62,7 @@ mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod special;
 mod strided_slice;
 mod tile;
 mod triangle;
@@ -110,6 +112,7 @@ static FAMILIES: &[&[OpDef]] = &[
     interpolate::OPS,
     join::OPS,
     like::OPS,
+    linalg::OPS,
     lrn::OPS,
     mask::OPS,
     math::OPS,
@@ -133,6 +136,7 @@ static FAMILIES: &[&[OpDef]] = &[
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    special::OPS,
     strided_slice::OPS,
     tile::OPS,
     triangle::OPS,
