@@ -14,6 +14,13 @@ const X_AND_Y_ARGS: &[Arg] = &[Arg::Tensor("x"), Arg::Tensor("y")];
 const ADDED: &[From] = &[From::Slot("Input"), From::Slot("X"), From::Slot("Y")];
 const ADDED_ARGS: &[Arg] = &[Arg::Tensor("input"), Arg::Tensor("x"), Arg::Tensor("y")];
 const CONNECTED: &[From] = &[From::Slot("Input"), From::Slot("W"), From::Optional("Bias")];
+const BILINEAR: &[From] = &[
+    From::Slot("X"),
+    From::Slot("Y"),
+    From::Slot("Weight"),
+    From::Optional("Bias"),
+];
+const SMOOTHED: &[From] = &[From::Slot("X"), From::Optional("PriorDist")];
 const MASKED: &[From] = &[From::Slot("X"), From::Slot("Mask")];
 
 pub(super) const OPS: &[OpDef] = &[
@@ -60,6 +67,25 @@ pub(super) const OPS: &[OpDef] = &[
             ])
             .rewriting(fully_connected)],
         &[Form::pir(&["fc"], &["Input", "W", "Bias"], CONNECTED).rewriting(fully_connected)],
+        FLOATS,
+    ),
+    composite(
+        "bilinear",
+        &[
+            Arg::Tensor("x"),
+            Arg::Tensor("y"),
+            Arg::Tensor("weight"),
+            Arg::Optional("bias"),
+        ],
+        &[Form::legacy(&["bilinear_tensor_product"], BILINEAR, &["Out"]).rewriting(bilinear)],
+        &[Form::pir(&["bilinear"], &["X", "Y", "Weight", "Bias"], BILINEAR).rewriting(bilinear)],
+        FLOATS,
+    ),
+    composite(
+        "label_smooth",
+        &[Arg::Tensor("label"), Arg::Optional("prior_dist")],
+        &[Form::legacy(&["label_smooth"], SMOOTHED, &["Out"]).rewriting(smoothed)],
+        &[Form::pir(&["label_smooth"], &["X", "PriorDist"], SMOOTHED).rewriting(smoothed)],
         FLOATS,
     ),
     composite(
@@ -154,4 +180,43 @@ fn masked_softmax(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let (x, mask) = (parts.operand(0)?, parts.operand(1)?);
     let sum = parts.op("add", &[x, mask], &[], parts.rank(x));
     parts.last("softmax", &[sum], &[("axis", Attr::Int(-1))])
+}
+
+/// `Σᵢⱼ xᵢ · weight[k, i, j] · yⱼ + bias[k]` of the rows of `x` and `y`.
+fn bilinear(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let (x, y, weight) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);
+    let [outputs, rows, columns] = [0, 1, 2].map(|axis| parts.extent(weight, axis));
+    let (outputs, rows, columns) = (outputs?, rows?, columns?);
+    let width = outputs.checked_mul(columns);
+    let width = width.ok_or_else(|| Error::malformed("weights of an absurd size"))?;
+    let matrix = parts.transposed(weight, &[1, 0, 2]);
+    let matrix = parts.reshaped(matrix, &[rows, width]);
+    let product = parts.op("matmul", &[x, matrix], &[], 2);
+    let product = parts.reshaped(product, &[0, outputs, columns]);
+    let y = parts.reshaped(y, &[0, columns, 1]);
+    let product = parts.op("matmul", &[product, y], &[], 3);
+    let product = parts.reshaped(product, &[0, outputs]);
+    let result = parts.plus(product, parts.optional(3));
+    parts.finish(&[result])
+}
+
+/// `(1 - epsilon) · label + epsilon · prior_dist`, where the latter may be the same for all classes.
+fn smoothed(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let epsilon: f64 = parts.attr("epsilon", 0.0)?;
+    let label = parts.operand(0)?;
+    let rank = parts.rank(label);
+    if let Some(prior) = parts.optional(1) {
+        let label = parts.scaled(label, 1.0 - epsilon);
+        let prior = parts.scaled(prior, epsilon);
+        let result = parts.plus(label, Some(prior));
+        return parts.finish(&[result]);
+    }
+    let last = rank.checked_sub(1);
+    let last = last.ok_or_else(|| Error::malformed("a label without classes"))?;
+    let classes = parts.extent(label, last)? as f64;
+    let kept = parts.number(1.0 - epsilon);
+    let bias = ("bias", Attr::Float(epsilon / classes));
+    parts.last("scale", &[label, kept], &[bias])
 }
