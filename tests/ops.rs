@@ -28,6 +28,54 @@ const REFUSED: &[(&str, &str)] = &[
     ("atan2/i32", "Could not find an implementation for Atan"),
     ("atan2/i64", "Could not find an implementation for Atan"),
     ("gelu/exact_f64", "Could not find an implementation for Erf"),
+    ("acos/in_f64", "Could not find an implementation for Acos"),
+    ("acosh/in_f64", "Could not find an implementation for Acosh"),
+    ("asin/in_f64", "Could not find an implementation for Asin"),
+    ("asinh/in_f64", "Could not find an implementation for Asinh"),
+    ("atan/in_f64", "Could not find an implementation for Atan"),
+    ("atanh/in_f64", "Could not find an implementation for Atanh"),
+    ("cosh/in_f64", "Could not find an implementation for Cosh"),
+    (
+        "determinant/f64",
+        "Could not find an implementation for Det",
+    ),
+    ("elu/in_f64", "Could not find an implementation for Elu"),
+    ("erf/in_f64", "Could not find an implementation for Erf"),
+    (
+        "hardsigmoid/in_f64",
+        "Could not find an implementation for HardSigmoid",
+    ),
+    (
+        "hardswish/in_f64",
+        "Could not find an implementation for HardSigmoid",
+    ),
+    (
+        "logsigmoid/in_f64",
+        "Could not find an implementation for Softplus",
+    ),
+    (
+        "mish/in_f64",
+        "Could not find an implementation for Softplus",
+    ),
+    ("selu/in_f64", "Could not find an implementation for Selu"),
+    ("sinh/in_f64", "Could not find an implementation for Sinh"),
+    (
+        "softplus/in_f64",
+        "Could not find an implementation for Softplus",
+    ),
+    (
+        "softplus/native_f64",
+        "Could not find an implementation for Softplus",
+    ),
+    (
+        "softsign/in_f64",
+        "Could not find an implementation for Softsign",
+    ),
+    ("tan/in_f64", "Could not find an implementation for Tan"),
+    (
+        "thresholded_relu/in_f64",
+        "Could not find an implementation for ThresholdedRelu",
+    ),
 ];
 
 /// The op that a case is about, whose folder has its name.

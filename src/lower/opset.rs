@@ -156,16 +156,25 @@ impl Lowering<'_> {
         self.node("Where", &[is_high, max, x], [])
     }
 
-    /// `x`, or if it is negative, `alpha · (exp(x / alpha) - 1)`: one node from opset 12 on, and one
-    /// on a scaled tensor before, which needs a positive alpha.
+    /// `x`, or if it is negative, `alpha · (exp(x / alpha) - 1)`: one node from opset 12 on, which
+    /// takes float32 alone, and one on a scaled tensor before, which needs a positive alpha and has
+    /// no kernel for float64.
     pub fn celu(&mut self, x: TensorId, dtype: DType, alpha: f64) -> TensorId {
-        if self.opset >= 12 || alpha < 0.0 {
+        if self.opset >= 12 && dtype == DType::F32 {
             return self.node("Celu", &[x], [("alpha", NodeAttr::Float(alpha as f32))]);
         }
-        let alpha = self.scalar(dtype, alpha);
-        let x = self.node("Div", &[x, alpha], []);
-        let elu = self.node("Elu", &[x], []);
-        self.node("Mul", &[elu, alpha], [])
+        let (factor, one) = (self.scalar(dtype, alpha), self.scalar(dtype, 1.0));
+        let scaled = self.node("Div", &[x, factor], []);
+        if alpha > 0.0 && dtype != DType::F64 {
+            let elu = self.node("Elu", &[scaled], []);
+            return self.node("Mul", &[elu, factor], []);
+        }
+        let exp = self.node("Exp", &[scaled], []);
+        let low = self.node("Sub", &[exp, one], []);
+        let low = self.node("Mul", &[low, factor], []);
+        let zero = self.scalar(dtype, 0.0);
+        let is_low = self.node("Less", &[x, zero], []);
+        self.node("Where", &[is_low, low, x], [])
     }
 
     /// `x · tanh(softplus(x))`: one node from opset 18 on.

@@ -81,6 +81,17 @@ impl Builder {
         self.program[id].shape.len()
     }
 
+    pub fn shape(&self, id: ValueId) -> &[Dim] {
+        &self.program[id].shape
+    }
+
+    /// Lets the result of an inserted op stand for one that the file declares.
+    pub fn adopt(&mut self, id: ValueId, declared: Declared) {
+        if let Some(value) = self.program.values.get_mut(id.index()) {
+            *value = declared.value(Origin::Result);
+        }
+    }
+
     /// The constant behind a value, if it is one.
     pub fn constant_value(&self, id: ValueId) -> Option<&Tensor> {
         match &self.program[id].origin {

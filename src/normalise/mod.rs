@@ -22,7 +22,7 @@ mod legacy;
 mod pir;
 mod weights;
 
-pub(crate) use builder::{Builder, Draft};
+pub(crate) use builder::{Builder, Declared, Draft};
 
 use crate::error::Result;
 use crate::program::Program;

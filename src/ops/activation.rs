@@ -262,6 +262,13 @@ impl Curve for Activation {
                 let (min, max) = (g.scalar(dtype, min), g.scalar(dtype, max));
                 g.clip(x, dtype, min, max)
             }
+            // ONNX Runtime has no kernel of LeakyRelu for it.
+            Activation::Leaky { slope } if dtype == DType::F64 => {
+                let (zero, slope) = (g.scalar(dtype, 0.0), g.scalar(dtype, slope));
+                let is_negative = g.node("Less", &[x, zero], []);
+                let scaled = g.node("Mul", &[x, slope], []);
+                g.node("Where", &[is_negative, scaled, x], [])
+            }
             Activation::Leaky { slope } => g.node("LeakyRelu", &[x], [("alpha", float(slope))]),
             Activation::HardSigmoid { slope, offset } => {
                 let attrs = [("alpha", float(slope)), ("beta", float(offset))];

@@ -3,11 +3,13 @@
 //! In goes the op as it is spelled, out come ops of other families, each with its own inference,
 //! lowering and kernel. Nothing is left to be parsed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::def::{Accuracy, Arg, Form, OpDef};
 use super::operator::Parsed;
 use super::reader::OpReader;
 use crate::error::{Error, Result};
-use crate::normalise::{Builder, Draft};
+use crate::normalise::{Builder, Declared, Draft};
 use crate::program::{Attr, FromAttr, OpKind, Operand, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
@@ -43,11 +45,17 @@ pub(super) type Attrs<'a> = &'a [(&'a str, Attr)];
 pub(super) struct Parts<'b> {
     builder: &'b mut Builder,
     draft: Draft,
+    /// The results of the ops that have been emitted.
+    made: BTreeSet<ValueId>,
 }
 
 impl<'b> Parts<'b> {
     pub fn new(builder: &'b mut Builder, draft: Draft) -> Self {
-        Self { builder, draft }
+        Self {
+            builder,
+            draft,
+            made: BTreeSet::new(),
+        }
     }
 
     /// An operand of the whole, by its position, if it is given.
@@ -86,6 +94,23 @@ impl<'b> Parts<'b> {
         })
     }
 
+    /// Whether an attribute, which stays to be taken, says yes.
+    pub fn flag(&self, name: &str) -> bool {
+        let attr = self.draft.attrs.get(name);
+        attr.and_then(bool::from_attr).unwrap_or(false)
+    }
+
+    /// The number that an operand has to be.
+    pub fn constant(&self, value: ValueId) -> Result<f64> {
+        let numbers = self.builder.constant_value(value).map(Tensor::to_f64_vec);
+        match numbers.as_deref() {
+            Some([number]) => Ok(*number),
+            _ => Err(Error::unsupported(
+                "a number that is computed, where a constant is needed",
+            )),
+        }
+    }
+
     pub fn dtype(&self, value: ValueId) -> DType {
         self.builder.dtype(value)
     }
@@ -99,9 +124,14 @@ impl<'b> Parts<'b> {
         self.builder.constant_value(value)
     }
 
-    /// A constant as an operand.
-    pub fn constant(&mut self, tensor: Tensor) -> ValueId {
-        self.builder.constant(tensor)
+    /// An extent that the file has to declare, such as that of a weight.
+    pub fn extent(&self, value: ValueId, axis: usize) -> Result<i64> {
+        let dim = self.builder.shape(value).get(axis);
+        dim.and_then(Dim::known).ok_or_else(|| {
+            Error::unsupported(format!(
+                "an operand whose axis {axis} is not of a fixed extent"
+            ))
+        })
     }
 
     /// A number as an operand.
@@ -114,18 +144,80 @@ impl<'b> Parts<'b> {
         self.builder.constant(Tensor::vector(integers.to_vec()))
     }
 
+    /// A tensor as an operand.
+    pub fn tensor(&mut self, tensor: Tensor) -> ValueId {
+        self.builder.constant(tensor)
+    }
+
     /// Emits one of the ops in between, with a result of the first operand's type.
     pub fn op(
         &mut self,
         kind: &'static str,
-        operands: &[ValueId],
+        operands: &[impl Into<Option<ValueId>> + Copy],
         attrs: Attrs<'_>,
         rank: usize,
     ) -> ValueId {
-        let dtype = operands.first().map_or(DType::F32, |x| self.dtype(*x));
+        let operands: Vec<Option<ValueId>> = operands.iter().map(|x| (*x).into()).collect();
+        let first = operands.first().copied().flatten();
+        let dtype = first.map_or(DType::F32, |x| self.dtype(x));
+        let operands = operands.into_iter();
+        let operands = operands.map(|x| x.map_or(Operand::Absent, Operand::One));
+        self.emit(kind, operands.collect(), attrs, dtype, rank)
+    }
+
+    /// The same, with a result of another type.
+    pub fn typed_op(
+        &mut self,
+        kind: &'static str,
+        operands: &[ValueId],
+        dtype: DType,
+        rank: usize,
+    ) -> ValueId {
         let operands = operands.iter().copied().map(Operand::One).collect();
+        self.emit(kind, operands, &[], dtype, rank)
+    }
+
+    fn emit(
+        &mut self,
+        kind: &'static str,
+        operands: Vec<Operand>,
+        attrs: Attrs<'_>,
+        dtype: DType,
+        rank: usize,
+    ) -> ValueId {
         let ty = (dtype, vec![Dim::Unknown; rank]);
-        self.builder.insert(kind, operands, owned(attrs), ty)
+        let result = self.builder.insert(kind, operands, owned(attrs), ty);
+        self.made.insert(result);
+        result
+    }
+
+    /// `x · factor`
+    pub fn scaled(&mut self, x: ValueId, factor: f64) -> ValueId {
+        if factor == 1.0 {
+            return x;
+        }
+        let factor = self.number(factor);
+        self.op("scale", &[x, factor], &[], self.rank(x))
+    }
+
+    /// `x + y`, with the shape of `x`, where there is a `y`.
+    pub fn plus(&mut self, x: ValueId, y: Option<ValueId>) -> ValueId {
+        match y {
+            Some(y) => self.op("add", &[x, y], &[], self.rank(x)),
+            None => x,
+        }
+    }
+
+    /// The tensor with another shape; an extent of 0 is that of `x`.
+    pub fn reshaped(&mut self, x: ValueId, shape: &[i64]) -> ValueId {
+        let extents = self.integers(shape);
+        self.op("reshape", &[x, extents], &[], shape.len())
+    }
+
+    /// The tensor with its axes in another order.
+    pub fn transposed(&mut self, x: ValueId, perm: &[i64]) -> ValueId {
+        let attrs = [("perm", Attr::Ints(perm.to_vec()))];
+        self.op("transpose", &[x], &attrs, perm.len())
     }
 
     /// Emits the last of the ops, whose result is that of the whole.
@@ -149,11 +241,7 @@ impl<'b> Parts<'b> {
         operands: Vec<Operand>,
         attrs: Attrs<'_>,
     ) -> Result<Vec<ValueId>> {
-        if let Some((name, value)) = self.draft.attrs.first_key_value() {
-            return Err(Error::unsupported(format!(
-                "these attributes are not known: `{name}` = {value}"
-            )));
-        }
+        self.refuse_leftovers()?;
         Ok(self.builder.emit(Draft {
             kind: OpKind::Known(kind),
             operands,
@@ -161,9 +249,51 @@ impl<'b> Parts<'b> {
             attrs: owned(attrs),
         }))
     }
+
+    /// Ends with the results of the whole, of which the file may not have the last ones.
+    ///
+    /// # Errors
+    /// When an attribute of the whole was not taken, or the file has more results.
+    pub fn finish(mut self, results: &[ValueId]) -> Result<Vec<ValueId>> {
+        self.refuse_leftovers()?;
+        let declared = std::mem::take(&mut self.draft.results);
+        if declared.len() > results.len() {
+            return Err(Error::malformed(format!(
+                "has {} results where {} are known",
+                declared.len(),
+                results.len()
+            )));
+        }
+        let pairs = results.iter().zip(declared);
+        Ok(pairs
+            .map(|(result, declared)| self.stand_for(*result, declared))
+            .collect())
+    }
+
+    /// A value as one that the file declares: it gets the name there.
+    fn stand_for(&mut self, value: ValueId, declared: Declared) -> ValueId {
+        if self.made.remove(&value) {
+            self.builder.adopt(value, declared);
+            return value;
+        }
+        let ty = (declared.dtype, declared.shape.clone());
+        let operands = vec![Operand::One(value)];
+        let copy = self.builder.insert("assign", operands, BTreeMap::new(), ty);
+        self.builder.adopt(copy, declared);
+        copy
+    }
+
+    fn refuse_leftovers(&self) -> Result<()> {
+        match self.draft.attrs.first_key_value() {
+            None => Ok(()),
+            Some((name, value)) => Err(Error::unsupported(format!(
+                "these attributes are not known: `{name}` = {value}"
+            ))),
+        }
+    }
 }
 
-fn owned(attrs: Attrs<'_>) -> std::collections::BTreeMap<String, Attr> {
+fn owned(attrs: Attrs<'_>) -> BTreeMap<String, Attr> {
     let attrs = attrs.iter();
     attrs
         .map(|(name, value)| ((*name).to_owned(), value.clone()))

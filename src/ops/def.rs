@@ -131,6 +131,8 @@ pub(crate) struct Form {
     pub overwritten: Option<&'static str>,
     /// The slots of the results, in PHI's order. Other slots are not computed.
     pub results: &'static [&'static str],
+    /// Where a PIR op has its results, if those that only training reads stand before them.
+    pub result_positions: Option<&'static [usize]>,
     /// Attributes whose PHI name differs, as (this form's, PHI's).
     pub renamed: &'static [(&'static str, &'static str)],
     /// Attributes that say nothing about the result of an inference.
@@ -180,6 +182,7 @@ impl Form {
             positions: &[],
             overwritten: None,
             results,
+            result_positions: None,
             renamed: &[],
             ignored: &[],
             rewrite: None,
@@ -199,6 +202,11 @@ impl Form {
 
     pub const fn overwriting(mut self, operand: &'static str) -> Self {
         self.overwritten = Some(operand);
+        self
+    }
+
+    pub const fn resulting(mut self, positions: &'static [usize]) -> Self {
+        self.result_positions = Some(positions);
         self
     }
 

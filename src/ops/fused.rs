@@ -14,6 +14,12 @@ const X_AND_Y_ARGS: &[Arg] = &[Arg::Tensor("x"), Arg::Tensor("y")];
 const ADDED: &[From] = &[From::Slot("Input"), From::Slot("X"), From::Slot("Y")];
 const ADDED_ARGS: &[Arg] = &[Arg::Tensor("input"), Arg::Tensor("x"), Arg::Tensor("y")];
 const CONNECTED: &[From] = &[From::Slot("Input"), From::Slot("W"), From::Optional("Bias")];
+const BILINEAR: &[From] = &[
+    From::Slot("X"),
+    From::Slot("Y"),
+    From::Slot("Weight"),
+    From::Optional("Bias"),
+];
 const MASKED: &[From] = &[From::Slot("X"), From::Slot("Mask")];
 
 pub(super) const OPS: &[OpDef] = &[
@@ -60,6 +66,18 @@ pub(super) const OPS: &[OpDef] = &[
             ])
             .rewriting(fully_connected)],
         &[Form::pir(&["fc"], &["Input", "W", "Bias"], CONNECTED).rewriting(fully_connected)],
+        FLOATS,
+    ),
+    composite(
+        "bilinear",
+        &[
+            Arg::Tensor("x"),
+            Arg::Tensor("y"),
+            Arg::Tensor("weight"),
+            Arg::Optional("bias"),
+        ],
+        &[Form::legacy(&["bilinear_tensor_product"], BILINEAR, &["Out"]).rewriting(bilinear)],
+        &[Form::pir(&["bilinear"], &["X", "Y", "Weight", "Bias"], BILINEAR).rewriting(bilinear)],
         FLOATS,
     ),
     composite(
@@ -154,4 +172,23 @@ fn masked_softmax(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let (x, mask) = (parts.operand(0)?, parts.operand(1)?);
     let sum = parts.op("add", &[x, mask], &[], parts.rank(x));
     parts.last("softmax", &[sum], &[("axis", Attr::Int(-1))])
+}
+
+/// `Σᵢⱼ xᵢ · weight[k, i, j] · yⱼ + bias[k]` of the rows of `x` and `y`.
+fn bilinear(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let (x, y, weight) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);
+    let [outputs, rows, columns] = [0, 1, 2].map(|axis| parts.extent(weight, axis));
+    let (outputs, rows, columns) = (outputs?, rows?, columns?);
+    let width = outputs.checked_mul(columns);
+    let width = width.ok_or_else(|| Error::malformed("weights of an absurd size"))?;
+    let matrix = parts.transposed(weight, &[1, 0, 2]);
+    let matrix = parts.reshaped(matrix, &[rows, width]);
+    let product = parts.op("matmul", &[x, matrix], &[], 2);
+    let product = parts.reshaped(product, &[0, outputs, columns]);
+    let y = parts.reshaped(y, &[0, columns, 1]);
+    let product = parts.op("matmul", &[product, y], &[], 3);
+    let product = parts.reshaped(product, &[0, outputs]);
+    let result = parts.plus(product, parts.optional(3));
+    parts.finish(&[result])
 }

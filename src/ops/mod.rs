@@ -6,8 +6,10 @@
 
 mod activation;
 mod affine_channel;
+mod attention;
 mod batch_norm;
 mod broadcast;
+mod causal;
 mod clip;
 mod compare;
 mod composite;
@@ -23,6 +25,9 @@ mod einsum;
 mod elementwise;
 mod expand;
 mod fused;
+mod fused_activation;
+mod fused_conv;
+mod fused_layers;
 mod gather;
 mod grid_sample;
 mod group_norm;
@@ -32,6 +37,7 @@ mod interpolate;
 mod join;
 mod labels;
 mod like;
+mod linalg;
 mod lrn;
 mod mask;
 mod math;
@@ -52,6 +58,7 @@ mod rearrange;
 mod reduce;
 mod resample;
 mod reshape;
+mod rotary;
 mod scale;
 mod scatter;
 mod select;
@@ -59,6 +66,7 @@ mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod special;
 mod strided_slice;
 mod tally;
 mod tile;
@@ -86,7 +94,9 @@ use crate::tensor::{DType, display_shape};
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     affine_channel::OPS,
+    attention::OPS,
     batch_norm::OPS,
+    causal::OPS,
     clip::OPS,
     compare::OPS,
     conv::OPS,
@@ -100,6 +110,9 @@ static FAMILIES: &[&[OpDef]] = &[
     elementwise::OPS,
     expand::OPS,
     fused::OPS,
+    fused_activation::OPS,
+    fused_conv::OPS,
+    fused_layers::OPS,
     gather::OPS,
     grid_sample::OPS,
     group_norm::OPS,
@@ -108,6 +121,7 @@ static FAMILIES: &[&[OpDef]] = &[
     join::OPS,
     labels::OPS,
     like::OPS,
+    linalg::OPS,
     lrn::OPS,
     mask::OPS,
     math::OPS,
@@ -125,6 +139,7 @@ static FAMILIES: &[&[OpDef]] = &[
     rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
+    rotary::OPS,
     scale::OPS,
     scatter::OPS,
     select::OPS,
@@ -132,6 +147,7 @@ static FAMILIES: &[&[OpDef]] = &[
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    special::OPS,
     strided_slice::OPS,
     tally::OPS,
     tile::OPS,

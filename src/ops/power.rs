@@ -58,7 +58,7 @@ fn power(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let exponent = match parts.constant_value(y) {
         Some(number) => {
             let number = number.cast(dtype);
-            parts.constant(number)
+            parts.tensor(number)
         }
         None if parts.dtype(y) == dtype => y,
         None => return Err(Error::unsupported("a computed exponent of another type")),
@@ -72,7 +72,7 @@ fn clip_by_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let x = parts.operand(0)?;
     let limit: f64 = parts.attr("max_norm", 1.0)?;
     let limit = crate::tensor::Tensor::scalar_of(parts.dtype(x), limit);
-    let limit = parts.constant(limit);
+    let limit = parts.tensor(limit);
     let all = parts.integers(&[]);
     let norm = parts.op(
         "frobenius_norm",

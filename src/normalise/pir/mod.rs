@@ -321,14 +321,20 @@ impl Reader {
                 positions.len()
             )));
         }
-        let computed = op.results.get(..def.results.len()).ok_or_else(|| {
+        let computed = match form.and_then(|form| form.result_positions) {
+            Some(positions) => positions.to_vec(),
+            None => (0..def.results.len()).collect(),
+        };
+        let results = computed.iter().map(|position| op.results.get(*position));
+        let results: Option<Vec<&OpResult<'_>>> = results.collect();
+        let results = results.ok_or_else(|| {
             Error::malformed(format!(
                 "has {} results where {} are due",
                 op.results.len(),
-                def.results.len()
+                computed.last().map_or(0, |last| last.saturating_add(1))
             ))
         })?;
-        let results = self.declare(computed)?;
+        let results = self.declare(results)?;
         let spelled = Spelled {
             slots: &|slot| {
                 let position = positions.iter().position(|name| *name == slot);
@@ -354,7 +360,7 @@ impl Reader {
         if let (Some(operand), [id]) = (operand, ids.as_slice()) {
             self.numbers.overwrite(operand.number, *id);
         }
-        self.bind(op, def.results.len(), ids)
+        self.bind(op, |position| computed.contains(&position), ids)
     }
 
     /// Keeps an op that has no definition, with whatever it reads and writes.
@@ -381,7 +387,7 @@ impl Reader {
             attrs: attrs::decode_known(op),
         };
         let ids = self.builder.emit_with_blocks(draft, blocks);
-        self.bind(op, op.results.len(), ids)
+        self.bind(op, |_| true, ids)
     }
 
     /// Reads a body of control flow.
@@ -438,11 +444,16 @@ impl Reader {
         Ok(declared)
     }
 
-    /// Says what the results of an op stand for. Those behind the `computed` ones are not known.
-    fn bind(&mut self, op: &Op<'_>, computed: usize, ids: Vec<ValueId>) -> Result<()> {
+    /// Says what the results of an op stand for. Those that are not computed are not known.
+    fn bind(
+        &mut self,
+        op: &Op<'_>,
+        is_computed: impl Fn(usize) -> bool,
+        ids: Vec<ValueId>,
+    ) -> Result<()> {
         let mut ids = ids.into_iter();
         for (position, result) in op.results.iter().enumerate() {
-            if position < computed {
+            if is_computed(position) {
                 self.number(result, &mut ids)?;
             } else {
                 let source = &self.builder.source;

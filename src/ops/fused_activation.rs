@@ -1,0 +1,275 @@
+//! Ops that are a sum or a product, and an activation or dropout.
+//!
+//! Paddle: `phi/kernels/fusion/gpu/{fused_bias_act,fused_gemm_epilogue,fused_dropout_add}_kernel.cu`,
+//! `phi/kernels/funcs/fused_elemwise_activation_functor.h`.
+
+use super::composite::{Parts, composite};
+use super::def::{Arg, FLOATS, Form, From, OpDef};
+use crate::error::{Error, Result};
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, ValueId};
+
+const EPILOGUE: &[From] = &[From::Slot("X"), From::Slot("Y"), From::Slot("Bias")];
+const BIAS_ACT: &[From] = &[
+    From::Slot("x"),
+    From::Optional("bias"),
+    From::Optional("dequant_scales"),
+    From::Optional("shift"),
+    From::Optional("smooth"),
+];
+/// What is done to int8, which is refused.
+pub(super) const QUANTISATION: &[&str] =
+    &["quant_round_type", "quant_max_bound", "quant_min_bound"];
+const DROPPED: &[From] = &[
+    From::Slot("x"),
+    From::Slot("y"),
+    From::Optional("seed_tensor"),
+    From::Scalar {
+        attr: "p",
+        slots: &["PTensor", "p"],
+    },
+];
+const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
+
+pub(super) const OPS: &[OpDef] = &[
+    composite(
+        "fused_gemm_epilogue",
+        &[Arg::Tensor("x"), Arg::Tensor("y"), Arg::Tensor("bias")],
+        &[Form::legacy(&["fused_gemm_epilogue"], EPILOGUE, &["Out"]).rewriting(epilogue)],
+        &[Form::pir(&["fused_gemm_epilogue"], &["X", "Y", "Bias"], EPILOGUE).rewriting(epilogue)],
+        FLOATS,
+    ),
+    composite(
+        "fused_bias_act",
+        &[
+            Arg::Tensor("x"),
+            Arg::Optional("bias"),
+            Arg::Optional("dequant_scales"),
+            Arg::Optional("shift"),
+            Arg::Optional("smooth"),
+        ],
+        &[Form::legacy(&["fused_bias_act"], BIAS_ACT, &["out"])
+            .ignoring(QUANTISATION)
+            .rewriting(biased_activation)],
+        &[Form::pir(
+            &["fused_bias_act"],
+            &["x", "bias", "dequant_scales", "shift", "smooth"],
+            BIAS_ACT,
+        )
+        .ignoring(QUANTISATION)
+        .rewriting(biased_activation)],
+        FLOATS,
+    ),
+    composite(
+        "fused_dropout_add",
+        &[
+            Arg::Tensor("x"),
+            Arg::Tensor("y"),
+            Arg::Optional("seed_tensor"),
+            Arg::Scalar("p"),
+        ],
+        &[Form::legacy(&["fused_dropout_add"], DROPPED, &["out"])
+            .ignoring(&["seed", "fix_seed"])
+            .rewriting(dropped_sum)],
+        &[Form::pir(
+            &["fused_dropout_add"],
+            &["x", "y", "seed_tensor", "p"],
+            DROPPED,
+        )
+        .ignoring(&["seed", "fix_seed"])
+        .rewriting(dropped_sum)],
+        FLOATS,
+    ),
+    pair("fused_elemwise_activation", PLAIN, PLAIN_PIR),
+    pair("fused_elemwise_add_activation", ADD, ADD_PIR),
+];
+
+const PLAIN: &[Form] = &[legacy_pair(&["fused_elemwise_activation"])];
+const PLAIN_PIR: &[Form] = &[pir_pair(&["fused_elemwise_activation"])];
+const ADD: &[Form] = &[legacy_pair(&["fused_elemwise_add_activation"])];
+const ADD_PIR: &[Form] = &[pir_pair(&["fused_elemwise_add_activation"])];
+
+const fn pair(name: &'static str, legacy: &'static [Form], pir: &'static [Form]) -> OpDef {
+    let operands = &[Arg::Tensor("x"), Arg::Tensor("y")];
+    composite(name, operands, legacy, pir, FLOATS)
+}
+
+const fn legacy_pair(names: &'static [&'static str]) -> Form {
+    let form = Form::legacy(names, X_AND_Y, &["Out"]);
+    form.ignoring(&["save_intermediate_out"])
+        .rewriting(two_functors)
+}
+
+const fn pir_pair(names: &'static [&'static str]) -> Form {
+    let form = Form::pir(names, &["X", "Y"], X_AND_Y);
+    form.ignoring(&["save_intermediate_out"])
+        .rewriting(two_functors)
+}
+
+/// Emits an activation by the name that it has in attributes.
+pub(super) fn activated(
+    parts: &mut Parts<'_>,
+    x: ValueId,
+    name: &str,
+    tanh_gelu: bool,
+) -> Result<ValueId> {
+    let gelu = [("approximate", Attr::Bool(tanh_gelu))];
+    let (kind, attrs): (&'static str, &[(&str, Attr)]) = match name {
+        "" | "none" | "identity" => return Ok(x),
+        "relu" => ("relu", &[]),
+        "gelu" => ("gelu", &gelu),
+        "sigmoid" => ("sigmoid", &[]),
+        "tanh" => ("tanh", &[]),
+        "silu" => ("silu", &[]),
+        other => return Err(Error::unsupported(format!("the activation `{other}`"))),
+    };
+    Ok(parts.op(kind, &[x], attrs, parts.rank(x)))
+}
+
+/// `activation(x · y + bias)`. The kernel of cuBLAS takes gelu by tanh.
+fn epilogue(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let (trans_x, trans_y) = (parts.attr("trans_x", false)?, parts.attr("trans_y", false)?);
+    let activation: String = parts.attr("activation", "none".to_owned())?;
+    let (x, y, bias) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);
+    if trans_x && parts.rank(x) != 2 {
+        return Err(Error::unsupported("a transposed operand that is no matrix"));
+    }
+    let attrs = [
+        ("transpose_x", Attr::Bool(trans_x)),
+        ("transpose_y", Attr::Bool(trans_y)),
+    ];
+    let product = parts.op("matmul", &[x, y], &attrs, parts.rank(x));
+    let sum = parts.plus(product, Some(bias));
+    let result = activated(&mut parts, sum, &activation, true)?;
+    parts.finish(&[result])
+}
+
+/// `activation(x + bias)`; those called `glu` take the first half of the last axis and multiply it
+/// with the second.
+fn biased_activation(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    refuse_quantisation(&mut parts, 2..5)?;
+    // The type that is computed in, which a verification does not see.
+    parts.attr("compute_dtype", String::new())?;
+    let method: String = parts.attr("act_method", "gelu".to_owned())?;
+    let x = parts.operand(0)?;
+    let (gate, is_gated) = match method.as_str() {
+        "swiglu" => ("silu", true),
+        "geglu" => ("gelu", true),
+        plain => (plain, false),
+    };
+    let extent = parts
+        .rank(x)
+        .checked_sub(1)
+        .map(|last| parts.extent(x, last));
+    let x = parts.plus(x, parts.optional(1));
+    if !is_gated {
+        let result = activated(&mut parts, x, gate, false)?;
+        return parts.finish(&[result]);
+    }
+    let extent = extent.unwrap_or_else(|| Err(Error::malformed("a number to be halved")))?;
+    let [first, second] = [[0, extent / 2], [extent / 2, extent]].map(|[start, end]| {
+        let (start, end) = (parts.integers(&[start]), parts.integers(&[end]));
+        let axis = Attr::Ints(vec![i64::try_from(parts.rank(x)).unwrap_or(1) - 1]);
+        parts.op("slice", &[x, start, end], &[("axes", axis)], parts.rank(x))
+    });
+    let gate = activated(&mut parts, first, gate, false)?;
+    let result = parts.op("multiply", &[gate, second], &[], parts.rank(x));
+    parts.finish(&[result])
+}
+
+pub(super) fn refuse_quantisation(
+    parts: &mut Parts<'_>,
+    operands: std::ops::Range<usize>,
+) -> Result<()> {
+    let scale: f64 = parts.attr("quant_scale", -1.0)?;
+    let mut operands = operands;
+    if scale > 0.0 || operands.any(|position| parts.optional(position).is_some()) {
+        return Err(Error::unsupported("a fused op on int8"));
+    }
+    Ok(())
+}
+
+/// `dropout(x) + y`
+fn dropped_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let rate = parts.operand(3)?;
+    let rate = parts.constant(rate)?;
+    let mode: String = parts.attr("mode", "upscale_in_train".to_owned())?;
+    if !parts.attr("is_test", false)? && rate != 0.0 {
+        return Err(Error::unsupported("dropout as in training"));
+    }
+    let kept = if mode == "upscale_in_train" {
+        1.0
+    } else {
+        1.0 - rate
+    };
+    let (x, y) = (parts.operand(0)?, parts.operand(1)?);
+    let x = parts.scaled(x, kept);
+    let result = parts.plus(x, Some(y));
+    parts.finish(&[result])
+}
+
+/// Two functions, the outer first: `unary(x ∘ y)` or `x ∘ unary(y)`.
+fn two_functors(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let functors = parts.attr("functor_list", Attr::Strings(Vec::new()))?;
+    let axis = parts.attr("axis", -1)?;
+    let scale = parts.attr("scale", 0.0)?;
+    let (x, y) = (parts.operand(0)?, parts.operand(1)?);
+    let names = match &functors {
+        Attr::Strings(names) => names.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let [outer, inner] = *names.as_slice() else {
+        return Err(Error::malformed("a `functor_list` without two functors"));
+    };
+    let result = match (binary_functor(outer), binary_functor(inner)) {
+        (None, Some(binary)) => {
+            let combined = combine(&mut parts, binary, [x, y], axis);
+            unary_functor(&mut parts, outer, combined, scale)?
+        }
+        (Some(binary), None) => {
+            let y = unary_functor(&mut parts, inner, y, scale)?;
+            combine(&mut parts, binary, [x, y], axis)
+        }
+        _ => {
+            return Err(Error::unsupported(format!(
+                "the functors `{outer}` and `{inner}` together"
+            )));
+        }
+    };
+    parts.finish(&[result])
+}
+
+fn binary_functor(name: &str) -> Option<&'static str> {
+    match name {
+        "elementwise_add" => Some("add"),
+        "elementwise_mul" => Some("multiply"),
+        _ => None,
+    }
+}
+
+fn combine(
+    parts: &mut Parts<'_>,
+    kind: &'static str,
+    operands: [ValueId; 2],
+    axis: i64,
+) -> ValueId {
+    let rank = operands.map(|x| parts.rank(x)).into_iter().max();
+    parts.op(
+        kind,
+        &operands,
+        &[("axis", Attr::Int(axis))],
+        rank.unwrap_or(0),
+    )
+}
+
+fn unary_functor(parts: &mut Parts<'_>, name: &str, x: ValueId, scale: f64) -> Result<ValueId> {
+    match name {
+        "scale" => Ok(parts.scaled(x, scale)),
+        // This one takes gelu by tanh as well.
+        name => activated(parts, x, name, true),
+    }
+}
