@@ -1,6 +1,6 @@
 //! Transposed convolution ("deconvolution") over two or three axes.
 
-use super::conv::Windows;
+use super::conv::{Windows, filter_macs};
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::image::{Extents, Padding, ints, pads_attr, pixels};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
@@ -48,21 +48,14 @@ const fn transposed(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[
-            Arg::Tensor("x"),
-            Arg::Tensor("filter"),
-            Arg::IntArray("output_size"),
-        ],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    let operands = &[
+        Arg::Tensor("x"),
+        Arg::Tensor("filter"),
+        Arg::IntArray("output_size"),
+    ];
+    OpDef::new(name, operands, legacy, parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 /// What a convolution of the result, of these strides, dilations and paddings, would read is what `x`
@@ -281,12 +274,6 @@ impl Function for ConvTranspose {
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
-        // Every element is multiplied by one filter: all of its axes but the first.
-        let window = facts.shape(self.filter).iter().skip(1);
-        match Macs::product(facts.shape(self.x).iter().chain(window)) {
-            None => Macs::Unknown,
-            Some(count) if facts.is_parameter(self.filter) => Macs::Weighted(count),
-            Some(count) => Macs::Activations(count),
-        }
+        filter_macs(facts, facts.shape(self.x), self.filter)
     }
 }
