@@ -6,6 +6,7 @@
 
 mod activation;
 mod affine_channel;
+mod affine_grid;
 mod batch_norm;
 mod broadcast;
 mod clip;
@@ -17,10 +18,13 @@ mod count;
 mod creation;
 mod crop;
 mod cumulative;
+mod data_norm;
 mod def;
+mod deformable_conv;
 mod einsum;
 mod elementwise;
 mod expand;
+mod fold;
 mod fused;
 mod gather;
 mod grid_sample;
@@ -48,6 +52,7 @@ mod rearrange;
 mod reduce;
 mod resample;
 mod reshape;
+mod roi_align;
 mod scale;
 mod scatter;
 mod select;
@@ -55,6 +60,7 @@ mod sequence;
 mod shape;
 mod slice;
 mod softmax;
+mod spectral_norm;
 mod strided_slice;
 mod tile;
 mod triangle;
@@ -79,6 +85,7 @@ use crate::tensor::{DType, display_shape};
 static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     affine_channel::OPS,
+    affine_grid::OPS,
     batch_norm::OPS,
     clip::OPS,
     compare::OPS,
@@ -88,9 +95,12 @@ static FAMILIES: &[&[OpDef]] = &[
     creation::OPS,
     crop::OPS,
     cumulative::OPS,
+    data_norm::OPS,
+    deformable_conv::OPS,
     einsum::OPS,
     elementwise::OPS,
     expand::OPS,
+    fold::OPS,
     fused::OPS,
     gather::OPS,
     grid_sample::OPS,
@@ -114,6 +124,7 @@ static FAMILIES: &[&[OpDef]] = &[
     rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
+    roi_align::OPS,
     scale::OPS,
     scatter::OPS,
     select::OPS,
@@ -121,6 +132,7 @@ static FAMILIES: &[&[OpDef]] = &[
     shape::OPS,
     slice::OPS,
     softmax::OPS,
+    spectral_norm::OPS,
     strided_slice::OPS,
     tile::OPS,
     triangle::OPS,
