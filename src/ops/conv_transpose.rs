@@ -2,7 +2,7 @@
 
 use super::conv::{Windows, filter_macs};
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
-use super::image::{Extents, Padding, ints, pads_attr, pixels};
+use super::image::{Extents, Layout, Padding, ints, pads_attr, pixels};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -83,13 +83,20 @@ impl ConvTranspose {
             each => each.iter().map(|padding| pixels(*padding)).collect(),
         };
         let output_padding = output_padding.filter(|paddings| paddings.len() == AXES);
+        let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
+        let mut windows = Windows::parse(op, AXES)?;
+        // Paddle's functions write this for volumes as well. All else it takes for channels first,
+        // and so `NDHWC`.
+        if format != "NHWC" {
+            windows.layout = Layout::ChannelsFirst;
+        }
         Ok(Box::new(Self {
             x: op.operand("x")?,
             filter: op.operand("filter")?,
             output_size: op.optional("output_size")?,
             output_padding: output_padding
                 .ok_or_else(|| Error::malformed(format!("output_padding {given:?}")))?,
-            windows: Windows::parse(op, AXES)?,
+            windows,
         }))
     }
 
