@@ -52,6 +52,7 @@ mod rearrange;
 mod reduce;
 mod resample;
 mod reshape;
+mod rms_norm;
 mod roi_align;
 mod scale;
 mod scatter;
@@ -124,6 +125,7 @@ static FAMILIES: &[&[OpDef]] = &[
     rearrange::OPS,
     reduce::OPS,
     reshape::OPS,
+    rms_norm::OPS,
     roi_align::OPS,
     scale::OPS,
     scatter::OPS,

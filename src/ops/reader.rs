@@ -57,6 +57,11 @@ impl<'a> OpReader<'a> {
         }
     }
 
+    /// How many results the op has in its program, where some may be absent.
+    pub fn results(&self) -> usize {
+        self.op.results.len()
+    }
+
     /// An attribute that must be given.
     pub fn attr<T: FromAttr>(&mut self, name: &str) -> Result<T> {
         self.optional_attr(name)?
