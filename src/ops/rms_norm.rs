@@ -9,62 +9,63 @@ use super::operator::{Fact, Facts, Macs, Operator, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
-use crate::program::ValueId;
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, ValueId};
 use crate::reference::{Real, Values, map, normalize, with_real};
 use crate::tensor::{Array, DType, Dim, Tensor, display_shape, normalize_axis};
 
-pub(super) const OPS: &[OpDef] = &[
-    OpDef::new(
-        "rms_norm",
-        &[Arg::Tensor("x"), Arg::Optional("scale")],
-        &[],
-        RmsNorm::parse,
-    )
-    .taking(FLOATS)
-    .with_accuracy(Accuracy::Accumulated),
-    FUSED,
-];
-
-const FUSED: OpDef = OpDef {
+pub(super) const OPS: &[OpDef] = &[OpDef {
     results: &["out", "residual_out"],
+    pir: &[
+        Form::pir(&["fused_rms_norm_quant"], OPERANDS, FROM),
+        Form::pir(&["rms_norm"], OPERANDS, FROM).rewriting(of_either_signature),
+    ],
     ..OpDef::new(
-        "fused_rms_norm_quant",
+        "rms_norm",
         &[
             Arg::Tensor("x"),
             Arg::Optional("bias"),
             Arg::Optional("residual"),
-            Arg::Tensor("norm_weight"),
+            Arg::Optional("norm_weight"),
             Arg::Optional("norm_bias"),
         ],
-        // Paddle 2's name for it.
-        &[Form::legacy(
-            &["rms_norm"],
-            &[
-                From::Slot("x"),
-                From::Optional("bias"),
-                From::Optional("residual"),
-                From::Slot("norm_weight"),
-                From::Optional("norm_bias"),
-            ],
-            &["out", "residual_out"],
-        )],
-        RmsNorm::parse_fused,
+        &[Form::legacy(&["rms_norm"], FROM, &["out", "residual_out"])],
+        RmsNorm::parse,
     )
     .taking(FLOATS)
     .with_accuracy(Accuracy::Accumulated)
-};
+}];
 
-/// Which axes are normalised together.
-enum Axes {
-    /// All from this one on.
-    From(i64),
-    /// So many of the last.
-    Last(usize),
+const OPERANDS: &[&str] = &["x", "bias", "residual", "norm_weight", "norm_bias"];
+const FROM: &[From] = &[
+    From::Slot("x"),
+    From::Optional("bias"),
+    From::Optional("residual"),
+    From::Optional("norm_weight"),
+    From::Optional("norm_bias"),
+];
+
+/// From Paddle 3.3 on, `rms_norm` is another op: its second operand is the scale, its second result
+/// only training reads, and it is told the shape of what is normalised instead of the first axis.
+fn of_either_signature(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    let Some(shape) = draft.attrs.remove("normalized_shape") else {
+        return Ok(builder.emit(draft));
+    };
+    let count = match &shape {
+        Attr::Ints(shape) => i64::try_from(shape.len()).ok().filter(|count| *count > 0),
+        _ => None,
+    };
+    let count = count.ok_or_else(|| Error::malformed(format!("normalized_shape {shape}")))?;
+    draft.operands.swap(1, 3);
+    draft.results.truncate(1);
+    let axis = ("begin_norm_axis".to_owned(), Attr::Int(-count));
+    draft.attrs.extend([axis]);
+    Ok(builder.emit(draft))
 }
 
-/// `x / √(mean(x²) + epsilon) · scale + bias`, over the last axes. The fused op adds a residual to `x`
-/// before, and a bias of it if there is a residual; the sum is its second result, which is empty or absent
-/// without.
+/// `x / √(mean(x²) + epsilon) · scale + bias`, over the axes from `begin_norm_axis` on. A residual is added
+/// to `x` before, and if there is one, so is its bias; the sum is the second result, which is empty or
+/// absent without.
 struct RmsNorm {
     x: ValueId,
     /// What is added to `x`.
@@ -73,25 +74,12 @@ struct RmsNorm {
     returns_sum: bool,
     scale: Option<ValueId>,
     bias: Option<ValueId>,
-    axes: Axes,
+    begin_norm_axis: i64,
     epsilon: f64,
 }
 
 impl RmsNorm {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let shape: Vec<i64> = op.attr("normalized_shape")?;
-        Ok(Box::new(Self {
-            x: op.operand("x")?,
-            residual: [None; 2],
-            returns_sum: false,
-            scale: op.optional("scale")?,
-            bias: None,
-            axes: Axes::Last(shape.len()),
-            epsilon: op.attr_or("epsilon", 1e-5)?,
-        }))
-    }
-
-    fn parse_fused(op: &mut OpReader<'_>) -> Parsed {
         let quant_scale: f64 = op.attr_or("quant_scale", -1.0)?;
         if quant_scale > 0.0 {
             return Err(Error::unsupported("a result that is quantised to int8"));
@@ -105,24 +93,11 @@ impl RmsNorm {
             x: op.operand("x")?,
             residual: [residual, bias],
             returns_sum: op.results() > 1,
-            scale: Some(op.operand("norm_weight")?),
+            scale: op.optional("norm_weight")?,
             bias: op.optional("norm_bias")?,
-            axes: Axes::From(op.attr_or("begin_norm_axis", 1)?),
+            begin_norm_axis: op.attr_or("begin_norm_axis", 1)?,
             epsilon: op.attr_or("epsilon", 1e-5)?,
         }))
-    }
-
-    /// The first axis that is normalised.
-    fn axis(&self, rank: usize) -> Result<usize> {
-        match self.axes {
-            Axes::From(axis) => normalize_axis(axis, rank),
-            Axes::Last(count) => {
-                let axis = rank.checked_sub(count).filter(|axis| *axis < rank);
-                axis.ok_or_else(|| {
-                    Error::malformed(format!("{count} axes are normalised of {rank}"))
-                })
-            }
-        }
     }
 
     fn added(&self) -> impl Iterator<Item = ValueId> {
@@ -142,7 +117,7 @@ impl RmsNorm {
 impl Operator for RmsNorm {
     fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
         let x = facts.get(self.x);
-        let axis = self.axis(x.shape.len())?;
+        let axis = normalize_axis(self.begin_norm_axis, x.shape.len())?;
         let normalized = Macs::product(&x.shape[axis..]);
         for parameter in [self.scale, self.bias].into_iter().flatten() {
             let elements = Macs::product(facts.shape(parameter));
@@ -167,7 +142,7 @@ impl Operator for RmsNorm {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
         let (dtype, rank) = (g.dtype(self.x), g.rank(self.x));
-        let axis = self.axis(rank)?;
+        let axis = normalize_axis(self.begin_norm_axis, rank)?;
         let normalized = g.shape(self.x)[axis..].to_vec();
         let mut x = g.value(self.x)?;
         for added in self.added() {
@@ -206,7 +181,7 @@ impl Operator for RmsNorm {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
         let x = values.get(self.x)?;
-        let axis = self.axis(x.shape().len())?;
+        let axis = normalize_axis(self.begin_norm_axis, x.shape().len())?;
         let get = |id: Option<ValueId>| id.map(|id| values.get(id)).transpose();
         let parameters = [get(self.scale)?, get(self.bias)?];
         let sum: Result<Tensor> = with_real!(x, x => self.sum(x, values)?);
