@@ -129,9 +129,13 @@ impl Function for DataNorm {
             }
             (shape, _) => shape.len() == 2,
         };
-        if !fits {
+        let sums = [self.batch_size, self.batch_sum, self.batch_square_sum].into_iter();
+        let mut parameters = sums.chain(self.scale_and_bias.into_iter().flatten());
+        if !fits || parameters.any(|parameter| facts.rank(parameter) != 1) {
             let shape = display_shape(&x.shape);
-            return Err(Error::malformed(format!("rows of shape {shape}")));
+            return Err(Error::malformed(format!(
+                "rows of shape {shape}, or parameters that are not one for each column"
+            )));
         }
         Ok(Fact::new(x.dtype, x.shape.clone()))
     }

@@ -376,7 +376,11 @@ impl DeformableConv {
             image: [h, w],
             windows: [rows, columns],
         };
-        if shape[2..] != [Dim::from(rows), Dim::from(columns)] {
+        let due = |each: usize| [n, each * self.groups * sizes.taps(), rows, columns];
+        if shape[2..] != [Dim::from(rows), Dim::from(columns)]
+            || offset.shape() != due(2)
+            || mask.is_some_and(|mask| mask.shape() != due(1))
+        {
             return Err(Error::malformed("offsets for another number of windows"));
         }
         let windows = rows * columns;

@@ -60,6 +60,9 @@ struct RoiAlign {
     aligned: bool,
 }
 
+/// No part of a box has more points along an axis.
+const MOST_POINTS: f64 = 1e6;
+
 impl RoiAlign {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         let mut pooled = |name: &str| -> Result<usize> {
@@ -101,8 +104,8 @@ impl RoiAlign {
             0 => Element::to_f64(part.ceil()).max(0.0),
             ratio => ratio as f64,
         };
-        if points > f64::from(i32::MAX) {
-            return Err(Error::unsupported("a box of more than 2³¹ elements"));
+        if points > MOST_POINTS {
+            return Err(Error::unsupported("a box of more than a million elements"));
         }
         let points = points as usize;
         let shares = (0..pooled).map(|number| {
