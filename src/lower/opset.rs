@@ -299,6 +299,38 @@ impl Lowering<'_> {
         Ok(self.node("GridSample", &inputs, attrs))
     }
 
+    /// One node for a deformable convolution, from opset 19 on.
+    pub fn deform_conv(
+        &mut self,
+        inputs: Vec<Option<TensorId>>,
+        attrs: impl IntoIterator<Item = (&'static str, NodeAttr)>,
+    ) -> Option<TensorId> {
+        let has_node = self.opset >= 19;
+        has_node.then(|| self.node_with_outputs("DeformConv", inputs, attrs, 1)[0])
+    }
+
+    /// A RoiAlign, of boxes that are moved by half an element if they are `aligned`, as they may be
+    /// from opset 16 on. There they are unless it is declined.
+    pub fn roi_align(
+        &mut self,
+        inputs: &[TensorId],
+        aligned: bool,
+        mut attrs: Vec<(&'static str, NodeAttr)>,
+    ) -> Result<TensorId> {
+        if aligned {
+            self.require_opset(16, "a RoiAlign of aligned boxes")?;
+        }
+        if self.opset >= 16 {
+            let mode = if aligned {
+                "half_pixel"
+            } else {
+                "output_half_pixel"
+            };
+            attrs.push(("coordinate_transformation_mode", NodeAttr::String(mode)));
+        }
+        Ok(self.node("RoiAlign", inputs, attrs))
+    }
+
     /// A Resize to extents or by scales, one for each axis. Before opset 13, an empty tensor stands
     /// for the one that is not given.
     pub fn resize(

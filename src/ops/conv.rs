@@ -32,17 +32,10 @@ const fn convolution(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("input"), Arg::Tensor("filter")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    let operands = &[Arg::Tensor("input"), Arg::Tensor("filter")];
+    OpDef::new(name, operands, legacy, parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 /// How the windows of a convolution, or of its transpose, move over an image.
@@ -218,16 +211,20 @@ impl Function for Conv {
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
-        let Ok(result) = self.infer(facts) else {
-            return Macs::Unknown;
-        };
-        // Every output element sums one filter: all of its axes but the first.
-        let window = facts.shape(self.filter).iter().skip(1);
-        let extents = result.shape.iter().chain(window);
-        match Macs::product(extents) {
-            None => Macs::Unknown,
-            Some(count) if facts.is_parameter(self.filter) => Macs::Weighted(count),
-            Some(count) => Macs::Activations(count),
+        match self.infer(facts) {
+            Ok(result) => filter_macs(facts, &result.shape, self.filter),
+            Err(_) => Macs::Unknown,
         }
+    }
+}
+
+/// The multiply-accumulates of images of this shape, each element of which is paired with all of a
+/// filter but its first axis.
+pub(super) fn filter_macs(facts: &Facts<'_>, images: &[Dim], filter: ValueId) -> Macs {
+    let window = facts.shape(filter).iter().skip(1);
+    match Macs::product(images.iter().chain(window)) {
+        None => Macs::Unknown,
+        Some(count) if facts.is_parameter(filter) => Macs::Weighted(count),
+        Some(count) => Macs::Activations(count),
     }
 }

@@ -1,8 +1,8 @@
 //! Transposed convolution ("deconvolution") over two or three axes.
 
-use super::conv::Windows;
+use super::conv::{Windows, filter_macs};
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
-use super::image::{Extents, Padding, ints, pads_attr, pixels};
+use super::image::{Extents, Layout, Padding, ints, pads_attr, pixels};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -48,21 +48,14 @@ const fn transposed(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[
-            Arg::Tensor("x"),
-            Arg::Tensor("filter"),
-            Arg::IntArray("output_size"),
-        ],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    let operands = &[
+        Arg::Tensor("x"),
+        Arg::Tensor("filter"),
+        Arg::IntArray("output_size"),
+    ];
+    OpDef::new(name, operands, legacy, parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 /// What a convolution of the result, of these strides, dilations and paddings, would read is what `x`
@@ -90,13 +83,20 @@ impl ConvTranspose {
             each => each.iter().map(|padding| pixels(*padding)).collect(),
         };
         let output_padding = output_padding.filter(|paddings| paddings.len() == AXES);
+        let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
+        let mut windows = Windows::parse(op, AXES)?;
+        // Paddle's functions write this for volumes as well. All else it takes for channels first,
+        // and so `NDHWC`.
+        if format != "NHWC" {
+            windows.layout = Layout::ChannelsFirst;
+        }
         Ok(Box::new(Self {
             x: op.operand("x")?,
             filter: op.operand("filter")?,
             output_size: op.optional("output_size")?,
             output_padding: output_padding
                 .ok_or_else(|| Error::malformed(format!("output_padding {given:?}")))?,
-            windows: Windows::parse(op, AXES)?,
+            windows,
         }))
     }
 
@@ -281,12 +281,6 @@ impl Function for ConvTranspose {
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
-        // Every element is multiplied by one filter: all of its axes but the first.
-        let window = facts.shape(self.filter).iter().skip(1);
-        match Macs::product(facts.shape(self.x).iter().chain(window)) {
-            None => Macs::Unknown,
-            Some(count) if facts.is_parameter(self.filter) => Macs::Weighted(count),
-            Some(count) => Macs::Activations(count),
-        }
+        filter_macs(facts, facts.shape(self.x), self.filter)
     }
 }

@@ -2,61 +2,88 @@
 //!
 //! Paddle: `phi/kernels/{crop,temporal_shift}_kernel.h`. ONNX: Slice, Pad, Concat.
 
+use std::collections::BTreeMap;
+
 use ndarray::{Axis, Slice};
 
-use super::def::{ANY, Accuracy, Arg, FLOATS, Form, From, OpDef};
+use super::def::{Arg, FLOATS, Form, From, OpDef};
 use super::image::Layout;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use super::unary::plain;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
-use crate::program::ValueId;
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, Operand, ValueId};
 use crate::reference::{Values, map};
-use crate::tensor::{Array, Dim, Element, Tensor, display_shape, with_array};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "crop",
-        operands: &[
+    OpDef::new(
+        "crop",
+        &[
             Arg::Tensor("x"),
             Arg::IntArray("shape"),
             Arg::IntArray("offsets"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
-            &["crop_tensor"],
-            &[
-                From::Slot("X"),
-                From::IntArray {
-                    attr: "shape",
-                    slots: &["Shape", "ShapeTensor"],
-                },
-                From::IntArray {
-                    attr: "offsets",
-                    slots: &["Offsets", "OffsetsTensor"],
-                },
-            ],
-            &["Out"],
-        )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Crop::parse,
-    },
-    OpDef {
-        name: "temporal_shift",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[plain(&["temporal_shift"])],
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: TemporalShift::parse,
-    },
+        &[
+            Form::legacy(
+                &["crop_tensor"],
+                &[
+                    From::Slot("X"),
+                    From::IntArray {
+                        attr: "shape",
+                        slots: &["Shape", "ShapeTensor"],
+                    },
+                    From::IntArray {
+                        attr: "offsets",
+                        slots: &["Offsets", "OffsetsTensor"],
+                    },
+                ],
+                &["Out"],
+            ),
+            // The first version may be given a tensor of the shape instead.
+            Form::legacy(
+                &["crop"],
+                &[
+                    From::Slot("X"),
+                    From::Optional("Y"),
+                    From::IntArray {
+                        attr: "offsets",
+                        slots: &["Offsets"],
+                    },
+                ],
+                &["Out"],
+            )
+            .rewriting(like_another),
+        ],
+        Crop::parse,
+    ),
+    OpDef::new(
+        "temporal_shift",
+        &[Arg::Tensor("x")],
+        &[plain(&["temporal_shift"])],
+        TemporalShift::parse,
+    )
+    .taking(FLOATS),
 ];
+
+/// Puts the shape of the operand `shape` in its place if that is given, else the attribute.
+fn like_another(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    let shape = draft.attrs.remove("shape");
+    let shape = match (draft.operands.get(1), shape) {
+        (Some(Operand::One(like)), _) => {
+            let ty = (DType::I32, vec![Dim::from(builder.rank(*like))]);
+            builder.insert("shape", vec![Operand::One(*like)], BTreeMap::new(), ty)
+        }
+        (_, Some(Attr::Ints(shape))) => builder.constant(Tensor::vector(shape)),
+        _ => return Err(Error::malformed("a part of no shape")),
+    };
+    if let Some(operand) = draft.operands.get_mut(1) {
+        *operand = Operand::One(shape);
+    }
+    Ok(builder.emit(draft))
+}
 
 /// The elements from `offsets` on, as many as `shape` says, or to the end where that is -1.
 struct Crop {

@@ -8,7 +8,7 @@ use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
-use crate::reference::grid::{Points, sample};
+use crate::reference::grid::{Points, blend, point, sample};
 use crate::reference::interpolate::Tap;
 use crate::reference::{Real, Values, with_reals};
 use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
@@ -124,33 +124,14 @@ impl GridSample {
         if self.is_nearest {
             return vec![(position.round_ties_even() as i64, 1.0)];
         }
-        let floor = position.floor();
-        let share = position - floor;
-        let first = floor as i64;
-        vec![(first, 1.0 - share), (first.saturating_add(1), share)]
+        blend(position)
     }
 
     /// What a point with these coordinates is made of.
     fn point<T: Real>(&self, coordinates: &[T], extents: &[usize]) -> Vec<Tap> {
-        let mut taps = vec![Tap {
-            index: 0,
-            weight: 1.0,
-        }];
-        for (coordinate, extent) in coordinates.iter().rev().zip(extents) {
-            let along = self.taps(self.position(*coordinate, *extent)).into_iter();
-            let inside: Vec<(usize, f64)> = along
-                .filter_map(|(index, weight)| Some((usize::try_from(index).ok()?, weight)))
-                .filter(|(index, _)| index < extent)
-                .collect();
-            let products = taps.iter().flat_map(|tap| {
-                inside.iter().map(|(index, weight)| Tap {
-                    index: tap.index * extent + index,
-                    weight: tap.weight * weight,
-                })
-            });
-            taps = products.collect();
-        }
-        taps
+        let axes = coordinates.iter().rev().zip(extents);
+        let along = axes.map(|(coordinate, extent)| self.taps(self.position(*coordinate, *extent)));
+        point(&along.collect::<Vec<_>>(), extents)
     }
 
     fn sample<T: Real>(&self, x: &Array<T>, grid: &Array<T>) -> Result<ndarray::ArrayD<T>> {

@@ -41,21 +41,14 @@ const fn of_images(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[
-            Arg::Tensor("x"),
-            Arg::Optional("scale"),
-            Arg::Optional("bias"),
-        ],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    let operands = &[
+        Arg::Tensor("x"),
+        Arg::Optional("scale"),
+        Arg::Optional("bias"),
+    ];
+    OpDef::new(name, operands, legacy, parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 /// What is normalised together.

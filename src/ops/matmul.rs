@@ -170,7 +170,14 @@ impl Function for Matmul {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = lower_operand(g, self.x, self.transpose_x)?;
         let y = lower_operand(g, self.y, self.transpose_y)?;
-        Ok(g.node("MatMul", &[x, y], []))
+        let rank = g.rank(self.x);
+        if g.rank(self.y) != 1 || rank < 2 {
+            return Ok(g.node("MatMul", &[x, y], []));
+        }
+        // ONNX Runtime fuses a transpose with a product with a vector, and then forgets to transpose.
+        let column = g.unsqueeze(y, &[1]);
+        let product = g.node("MatMul", &[x, column], []);
+        Ok(g.squeeze(product, &[rank as i64 - 1]))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

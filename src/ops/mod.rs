@@ -7,6 +7,7 @@
 mod activation;
 mod affine_channel;
 mod attention;
+mod affine_grid;
 mod batch_norm;
 mod broadcast;
 mod causal;
@@ -19,11 +20,14 @@ mod count;
 mod creation;
 mod crop;
 mod cumulative;
+mod data_norm;
 mod def;
 mod diagonal;
+mod deformable_conv;
 mod einsum;
 mod elementwise;
 mod expand;
+mod fold;
 mod fused;
 mod fused_activation;
 mod fused_conv;
@@ -59,6 +63,8 @@ mod reduce;
 mod resample;
 mod reshape;
 mod rotary;
+mod rms_norm;
+mod roi_align;
 mod scale;
 mod scatter;
 mod select;
@@ -67,6 +73,7 @@ mod shape;
 mod slice;
 mod softmax;
 mod special;
+mod spectral_norm;
 mod strided_slice;
 mod tally;
 mod tile;
@@ -95,6 +102,7 @@ static FAMILIES: &[&[OpDef]] = &[
     activation::OPS,
     affine_channel::OPS,
     attention::OPS,
+    affine_grid::OPS,
     batch_norm::OPS,
     causal::OPS,
     clip::OPS,
@@ -106,9 +114,12 @@ static FAMILIES: &[&[OpDef]] = &[
     crop::OPS,
     cumulative::OPS,
     diagonal::OPS,
+    data_norm::OPS,
+    deformable_conv::OPS,
     einsum::OPS,
     elementwise::OPS,
     expand::OPS,
+    fold::OPS,
     fused::OPS,
     fused_activation::OPS,
     fused_conv::OPS,
@@ -140,6 +151,8 @@ static FAMILIES: &[&[OpDef]] = &[
     reduce::OPS,
     reshape::OPS,
     rotary::OPS,
+    rms_norm::OPS,
+    roi_align::OPS,
     scale::OPS,
     scatter::OPS,
     select::OPS,
@@ -148,6 +161,7 @@ static FAMILIES: &[&[OpDef]] = &[
     slice::OPS,
     softmax::OPS,
     special::OPS,
+    spectral_norm::OPS,
     strided_slice::OPS,
     tally::OPS,
     tile::OPS,

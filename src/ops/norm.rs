@@ -56,16 +56,20 @@ impl LayerNorm {
             epsilon: op.attr_or("epsilon", 1e-5)?,
         }))
     }
+}
 
-    /// A parameter with the normalised axes.
-    fn parameter(&self, g: &mut Lowering<'_>, id: ValueId, normalized: &[Dim]) -> Result<TensorId> {
-        let tensor = g.value(id)?;
-        if normalized.len() == 1 {
-            return Ok(tensor);
-        }
-        g.reshape(tensor, normalized)
-            .ok_or_else(|| Error::unsupported("layer_norm over several axes of unknown extents"))
+/// A parameter with the normalised axes.
+pub(super) fn normalized_parameter(
+    g: &mut Lowering<'_>,
+    id: ValueId,
+    normalized: &[Dim],
+) -> Result<TensorId> {
+    let tensor = g.value(id)?;
+    if g.rank(id) == normalized.len() {
+        return Ok(tensor);
     }
+    g.reshape(tensor, normalized)
+        .ok_or_else(|| Error::unsupported("a norm over several axes of unknown extents"))
 }
 
 impl Function for LayerNorm {
@@ -89,8 +93,10 @@ impl Function for LayerNorm {
         let x = g.value(self.x)?;
         let axis = normalize_axis(self.begin_norm_axis, g.rank(self.x))?;
         let normalized = g.shape(self.x)[axis..].to_vec();
-        let mut parameter =
-            |id: Option<ValueId>| id.map(|id| self.parameter(g, id, &normalized)).transpose();
+        let mut parameter = |id: Option<ValueId>| {
+            id.map(|id| normalized_parameter(g, id, &normalized))
+                .transpose()
+        };
         let (scale, bias) = (parameter(self.scale)?, parameter(self.bias)?);
         let ty = (g.dtype(self.x), g.rank(self.x));
         Ok(g.layer_norm(x, ty, axis, self.epsilon, scale, bias))

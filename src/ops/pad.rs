@@ -49,6 +49,22 @@ pub(super) const OPS: &[OpDef] = &[
         parse: |op| Pad::parse(op, volume),
         ..PAD
     },
+    // It came before pad3d, and no kernel of it is left.
+    OpDef {
+        name: "pad2d",
+        operands: &[
+            Arg::Tensor("x"),
+            Arg::IntArray("paddings"),
+            Arg::Scalar("pad_value"),
+        ],
+        legacy: &[Form::legacy(
+            &["pad2d"],
+            &[X, amounts(&["Paddings"]), scalar("pad_value")],
+            &["Out"],
+        )],
+        parse: |op| Pad::parse(op, image),
+        ..PAD
+    },
 ];
 
 /// What these ops share.
@@ -73,6 +89,18 @@ const fn amounts(slots: &'static [&'static str]) -> From {
 
 const fn scalar(attr: &'static str) -> From {
     From::Scalar { attr, slots: &[] }
+}
+
+/// Those of an image, the first of its axes first.
+fn image(is_channels_last: bool, rank: usize) -> Result<Vec<Option<usize>>> {
+    if rank != 4 {
+        return Err(Error::malformed(format!("an image of rank {rank}")));
+    }
+    Ok(if is_channels_last {
+        vec![None, Some(0), Some(1), None]
+    } else {
+        vec![None, None, Some(0), Some(1)]
+    })
 }
 
 /// Those of a volume, the last of its axes first.

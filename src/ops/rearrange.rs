@@ -5,14 +5,15 @@
 
 use ndarray::{Axis, Slice};
 
-use super::def::{ANY, Accuracy, Arg, FLOATS, Form, From, OpDef};
+use super::def::{ANY, Arg, FLOATS, Form, From, OpDef};
 use super::image::Layout;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use super::unary::plain;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
-use crate::program::ValueId;
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, Operand, ValueId};
 use crate::reference::{Values, map};
 use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
 
@@ -31,7 +32,21 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         |op| Shuffle::parse(op, "groups", Kind::Channels),
     ),
-    moving("flip", &[plain(&["flip", "reverse"])], Flip::parse).taking(ANY),
+    OpDef {
+        pir: &[Form::pir(
+            &["reverse"],
+            &["x", "axis"],
+            &[
+                From::Slot("x"),
+                From::IntArray {
+                    attr: "axis",
+                    slots: &["axis"],
+                },
+            ],
+        )
+        .rewriting(constant_axis)],
+        ..moving("flip", &[plain(&["flip", "reverse"])], Flip::parse).taking(ANY)
+    },
     OpDef {
         operands: &[Arg::Tensor("x"), Arg::IntArray("shifts")],
         ..moving(
@@ -58,17 +73,18 @@ const fn moving(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse).taking(FLOATS)
+}
+
+/// Makes an attribute of an operand that says which axes: ONNX takes them as constants.
+fn constant_axis(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    let axis = match draft.operands.pop() {
+        Some(Operand::One(axis)) => builder.constant_value(axis).map(Tensor::to_i64_vec),
+        _ => None,
+    };
+    let axis = axis.ok_or_else(|| Error::unsupported("axes that are not known before a run"))?;
+    draft.attrs.insert("axis".to_owned(), Attr::Ints(axis));
+    Ok(builder.emit(draft))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -56,7 +56,7 @@ impl WindowAxis {
     }
 
     /// The pixel that a tap of a window is on, if it is in an image of this extent.
-    fn pixel(&self, window: usize, tap: usize, image: usize) -> Option<usize> {
+    pub fn pixel(&self, window: usize, tap: usize, image: usize) -> Option<usize> {
         let padded = window * self.stride + tap * self.dilation;
         padded
             .checked_sub(self.pads[0])
@@ -196,6 +196,70 @@ fn columns<T: Real>(image: &[T], geometry: &Geometry) -> Vec<T> {
         });
     });
     columns
+}
+
+/// The windows of `x` (`[n, c, …]`) as columns, `[n, c · taps, windows]`.
+///
+/// # Errors
+/// When the image is smaller than a window.
+pub(crate) fn unfold<T: Real>(x: &Array<T>, window: &[WindowAxis]) -> Result<ArrayD<T>> {
+    let &[n, c, ref image @ ..] = x.shape() else {
+        return Err(Error::internal("images without axes"));
+    };
+    let axes = window.iter().zip(image);
+    let positions: Vec<usize> = axes
+        .map(|(axis, image)| axis.count(*image))
+        .collect::<Result<_>>()?;
+    let geometry = Geometry::new(window, image, &positions)?;
+    let shape = [n, c * geometry.taps(), geometry.windows()];
+    refuse_too_large(&shape)?;
+    let x = x.as_standard_layout();
+    let images = x.as_slice().ok_or_else(not_contiguous)?;
+    let each = (c * geometry.pixels()).max(1);
+    let columns = images
+        .chunks(each)
+        .flat_map(|image| columns(image, &geometry));
+    ArrayD::from_shape_vec(shape.to_vec(), columns.collect())
+        .map_err(|_| Error::internal("windows lost elements"))
+}
+
+/// The sum of windows, which are the columns of `x` (`[n, c · taps, windows]`), as images of these
+/// extents.
+///
+/// # Errors
+/// When there are not as many windows, or elements in each.
+pub(crate) fn fold<T: Real>(
+    x: &Array<T>,
+    window: &[WindowAxis],
+    image: &[usize],
+) -> Result<ArrayD<T>> {
+    let axes = window.iter().zip(image);
+    let positions: Vec<usize> = axes
+        .map(|(axis, image)| axis.count(*image))
+        .collect::<Result<_>>()?;
+    let geometry = Geometry::new(window, image, &positions)?;
+    let (taps, windows) = (geometry.taps(), geometry.windows());
+    let (n, c) = match *x.shape() {
+        [n, columns, count] if count == windows && columns % taps == 0 => (n, columns / taps),
+        ref other => {
+            return Err(Error::malformed(format!(
+                "columns of shape {other:?} for {windows} windows of {taps} elements"
+            )));
+        }
+    };
+    let shape: Vec<usize> = [n, c].into_iter().chain(image.iter().copied()).collect();
+    refuse_too_large(&shape)?;
+    let mut result = zeros(&shape);
+    let x = x.as_standard_layout();
+    let columns = x.as_slice().ok_or_else(not_contiguous)?;
+    let images = result.as_slice_mut().ok_or_else(not_contiguous)?;
+    if !images.is_empty() {
+        let each = columns.chunks((c * taps * windows).max(1));
+        for (image, columns) in images.chunks_mut(c * geometry.pixels()).zip(each) {
+            add_columns(image, columns, &geometry);
+        }
+    }
+    Ok(result)
 }
 
 /// The transpose of a convolution: each element of `x` (`[n, c, …]`) adds its multiple of `filter`

@@ -11,6 +11,38 @@ use crate::tensor::{Array, Element, refuse_too_large};
 /// For each point the elements of a plane (or volume) that it is made of.
 pub(crate) type Points = Vec<Vec<Tap>>;
 
+/// The two elements around a position, with their shares.
+pub(crate) fn blend(position: f64) -> Vec<(i64, f64)> {
+    let floor = position.floor();
+    let share = position - floor;
+    let first = floor as i64;
+    vec![(first, 1.0 - share), (first.saturating_add(1), share)]
+}
+
+/// What a point is made of, by the elements along each axis of an image of these extents. There are
+/// zeros beyond.
+pub(crate) fn point(along: &[Vec<(i64, f64)>], extents: &[usize]) -> Vec<Tap> {
+    let mut taps = vec![Tap {
+        index: 0,
+        weight: 1.0,
+    }];
+    for (along, extent) in along.iter().zip(extents) {
+        let inside: Vec<(usize, f64)> = along
+            .iter()
+            .filter_map(|(index, weight)| Some((usize::try_from(*index).ok()?, *weight)))
+            .filter(|(index, _)| index < extent)
+            .collect();
+        let products = taps.iter().flat_map(|tap| {
+            inside.iter().map(|(index, weight)| Tap {
+                index: tap.index * extent + index,
+                weight: tap.weight * weight,
+            })
+        });
+        taps = products.collect();
+    }
+    taps
+}
+
 /// The points of each image from all of its channels: `[n, c, …]` and as many points as `shape` has
 /// places give `[n, c, shape]`.
 pub(crate) fn sample<T: Real>(

@@ -104,23 +104,47 @@ pub(crate) fn layer_norm<T: Real>(
     epsilon: f64,
 ) -> Result<ArrayD<T>> {
     let extent = x.shape()[axis..].iter().product();
-    let parameter = |array: Option<&Array<T>>, neutral: T| -> Result<Vec<T>> {
-        let elements = array.map_or_else(|| vec![neutral; extent], |a| a.iter().copied().collect());
-        if elements.len() == extent {
-            return Ok(elements);
-        }
-        Err(Error::malformed(format!(
-            "a scale or bias has {} elements where {extent} are normalised",
-            elements.len()
-        )))
-    };
-    let scale = parameter(scale, T::one())?;
-    let bias = parameter(bias, T::zero())?;
+    let scale = parameter(scale, extent, T::one())?;
+    let bias = parameter(bias, extent, T::zero())?;
     let mut result = x.as_standard_layout().into_owned();
     for_each_row(&mut result, extent, |row| {
         layer_norm_row(row, &scale, &bias, T::from_f64(epsilon));
     })?;
     Ok(result)
+}
+
+/// `x / √(mean(x²) + epsilon) · scale + bias` over all axes from `axis` on, with parameters as above.
+pub(crate) fn rms_norm<T: Real>(
+    x: &Array<T>,
+    [scale, bias]: [Option<&Array<T>>; 2],
+    axis: usize,
+    epsilon: f64,
+) -> Result<ArrayD<T>> {
+    let extent = x.shape()[axis..].iter().product();
+    let scale = parameter(scale, extent, T::one())?;
+    let bias = parameter(bias, extent, T::zero())?;
+    let mut result = x.as_standard_layout().into_owned();
+    for_each_row(&mut result, extent, |row| {
+        let squares = row.iter().map(|x| Element::to_f64(*x).powi(2));
+        let mean = T::from_f64(squares.sum::<f64>() / extent as f64);
+        let inverse = (mean + T::from_f64(epsilon)).sqrt().recip();
+        for ((x, scale), bias) in row.iter_mut().zip(&scale).zip(&bias) {
+            *x = *x * inverse * *scale + *bias;
+        }
+    })?;
+    Ok(result)
+}
+
+/// As many elements of a parameter as are normalised together.
+fn parameter<T: Real>(given: Option<&Array<T>>, extent: usize, neutral: T) -> Result<Vec<T>> {
+    let elements = given.map_or_else(|| vec![neutral; extent], |a| a.iter().copied().collect());
+    if elements.len() == extent {
+        return Ok(elements);
+    }
+    Err(Error::malformed(format!(
+        "a scale or bias has {} elements where {extent} are normalised",
+        elements.len()
+    )))
 }
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias` over each of `groups` groups of the channels of

@@ -2,15 +2,16 @@
 //!
 //! `count` windows cover an image of some extent: number `p` goes from `⌊p · extent / count⌋` to
 //! `⌈(p + 1) · extent / count⌉`. Along axes where they are of one size and equally far apart, they are
-//! windows of ONNX's. Along others, averages are products with a matrix, and maxima are taken over the
-//! elements of each window, gathered. Both need no extent before a run.
+//! windows of ONNX's. Along others, the elements of each window are gathered, which needs no extent
+//! before a run. A product with a matrix would make no number of every average of an image that holds
+//! one which is not finite.
 
 use super::windows::Windows;
 use crate::error::Result;
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::ops::image::ints;
 use crate::program::ValueId;
-use crate::tensor::{DType, Dim, Tensor};
+use crate::tensor::{DType, Dim};
 
 /// What becomes of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +111,8 @@ pub(super) fn lower(
             y = match reduction {
                 Reduction::Average => bounds.average(g, y, sizes, axis),
                 Reduction::Max => {
-                    let members = bounds.members(g);
+                    let last = bounds.last(g);
+                    let members = bounds.members(g, last);
                     let axis = axis + 2;
                     let gathered = g.node("Gather", &[y, members], [on_axis(axis)]);
                     g.reduce(reduce, gathered, &[axis + 1], false)
@@ -138,7 +140,8 @@ pub(super) fn lower_positions(
     let mut along = Vec::new();
     for axis in 0..axes {
         let bounds = Bounds::new(g, x, windows, sizes, axis)?;
-        let members = bounds.members(g);
+        let last = bounds.last(g);
+        let members = bounds.members(g, last);
         // Each axis before has become two.
         gathered = g.node("Gather", &[gathered, members], [on_axis(2 + 2 * axis)]);
         along.push((bounds, members));
@@ -188,12 +191,7 @@ struct Bounds {
     ends: TensorId,
     /// The largest number of elements in one, if it is known.
     longest: Option<usize>,
-    /// How many windows there are over how many elements, if both are known and few.
-    averages: Option<Vec<f64>>,
 }
-
-/// A constant matrix has at most so many elements. Larger ones are made in the run.
-const LARGEST_MATRIX: usize = 1 << 16;
 
 impl Bounds {
     fn new(
@@ -208,23 +206,13 @@ impl Bounds {
             (Some(_), Some(image)) => Some(windows.axis(axis, size, image)?),
             _ => None,
         };
-        let spans = known.and_then(|windows| windows.listed());
-        if let (Some(windows), Some(spans)) = (known, spans) {
+        if let Some(spans) = known.and_then(|windows| windows.listed()) {
             let starts: Vec<i64> = spans.iter().map(|span| span.inside.start as i64).collect();
             let ends: Vec<i64> = spans.iter().map(|span| span.inside.end as i64).collect();
-            let elements = windows.image.saturating_mul(windows.count);
-            let averages = (elements <= LARGEST_MATRIX).then(|| {
-                let row = |span: &crate::reference::pool::Span| {
-                    let (inside, share) = (span.inside.clone(), 1.0 / span.counted as f64);
-                    (0..windows.image).map(move |i| if inside.contains(&i) { share } else { 0.0 })
-                };
-                spans.iter().flat_map(row).collect()
-            });
             return Ok(Self {
                 starts: g.vector(&starts),
                 ends: g.vector(&ends),
                 longest: spans.iter().map(|span| span.inside.len()).max(),
-                averages,
             });
         }
         let count = match size.known() {
@@ -252,12 +240,19 @@ impl Bounds {
             starts,
             ends,
             longest: None,
-            averages: None,
         })
     }
 
-    /// The elements of each window as a matrix: those that lack some repeat their last one.
-    fn members(&self, g: &mut Lowering<'_>) -> TensorId {
+    /// Emits the last element of each window, as a column.
+    fn last(&self, g: &mut Lowering<'_>) -> TensorId {
+        let one = g.scalar(DType::I64, 1.0);
+        let last = g.node("Sub", &[self.ends, one], []);
+        g.unsqueeze(last, &[1])
+    }
+
+    /// Emits the elements of each window as a row: those that have less than others have `filler` behind
+    /// them.
+    fn members(&self, g: &mut Lowering<'_>, filler: TensorId) -> TensorId {
         let one = g.scalar(DType::I64, 1.0);
         let steps = match self.longest {
             Some(longest) => {
@@ -275,12 +270,10 @@ impl Bounds {
         let members = g.node("Add", &[starts, steps], []);
         let ends = g.unsqueeze(self.ends, &[1]);
         let is_inside = g.node("Less", &[members, ends], []);
-        let last = g.node("Sub", &[ends, one], []);
-        g.node("Where", &[is_inside, members, last], [])
+        g.node("Where", &[is_inside, members, filler], [])
     }
 
-    /// Emits the averages along an axis of the image, as a product with a matrix that has a row for
-    /// each window.
+    /// Emits the averages along an axis of the image.
     fn average(
         &self,
         g: &mut Lowering<'_>,
@@ -288,47 +281,21 @@ impl Bounds {
         sizes: &Sizes<'_>,
         axis: usize,
     ) -> TensorId {
-        let matrix = self.matrix(g, x, sizes, axis);
         let (rank, axis) = (sizes.kernel.len() + 2, axis + 2);
-        if axis + 2 == rank {
-            return g.node("MatMul", &[matrix, x], []);
-        }
-        let columns = g.transpose(matrix, &[1, 0]);
-        let mut swap: Vec<usize> = (0..rank).collect();
-        swap.swap(axis, rank - 1);
-        let x = g.transpose(x, &swap);
-        let y = g.node("MatMul", &[x, columns], []);
-        g.transpose(y, &swap)
-    }
-
-    fn matrix(
-        &self,
-        g: &mut Lowering<'_>,
-        x: TensorId,
-        sizes: &Sizes<'_>,
-        axis: usize,
-    ) -> TensorId {
-        let image = sizes.image[axis].extent();
-        if let (Some(averages), Some(image)) = (&self.averages, image) {
-            let count = averages.len() / image.max(1);
-            let matrix = Tensor::from_elements(&[count, image], averages.clone());
-            if let Ok(matrix) = matrix {
-                return g.constant(matrix.cast(sizes.dtype));
-            }
-        }
-        let axis = axis as i64 + 2;
-        let extent = g.shape_slice(x, axis, axis + 1);
-        let extent = g.squeeze(extent, &[0]);
-        let (zero, one) = (g.scalar(DType::I64, 0.0), g.scalar(DType::I64, 1.0));
-        let pixels = g.node("Range", &[zero, extent, one], []);
-        let starts = g.unsqueeze(self.starts, &[1]);
-        let ends = g.unsqueeze(self.ends, &[1]);
-        let is_before = g.node("Less", &[pixels, starts], []);
-        let is_behind = g.node("Less", &[pixels, ends], []);
-        let is_inside = g.node("Xor", &[is_before, is_behind], []);
-        let is_inside = g.cast(is_inside, DType::Bool, sizes.dtype);
-        let lengths = g.node("Sub", &[ends, starts], []);
+        // Windows that have less elements than others have the zero behind the last.
+        let behind = g.shape_slice(x, axis as i64, axis as i64 + 1);
+        let mut pads = vec![0; 2 * rank];
+        pads[rank + axis] = 1;
+        let (pads, zero) = (g.vector(&pads), g.scalar(sizes.dtype, 0.0));
+        let mode = ("mode", NodeAttr::String("constant"));
+        let x = g.node("Pad", &[x, pads, zero], [mode]);
+        let members = self.members(g, behind);
+        let gathered = g.node("Gather", &[x, members], [on_axis(axis)]);
+        let sum = g.reduce("ReduceSum", gathered, &[axis + 1], false);
+        let lengths = g.node("Sub", &[self.ends, self.starts], []);
         let lengths = g.cast(lengths, DType::I64, sizes.dtype);
-        g.node("Div", &[is_inside, lengths], [])
+        let others: Vec<i64> = (1..(rank - axis) as i64).collect();
+        let lengths = g.unsqueeze(lengths, &others);
+        g.node("Div", &[sum, lengths], [])
     }
 }

@@ -35,17 +35,10 @@ const fn definition(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x"), Arg::IntArray("kernel_size")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    let operands = &[Arg::Tensor("x"), Arg::IntArray("kernel_size")];
+    OpDef::new(name, operands, legacy, parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 /// What becomes of a window.

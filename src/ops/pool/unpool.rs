@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
-use crate::ops::def::{Accuracy, Arg, Form, From, OpDef};
+use crate::ops::def::{Arg, Form, From, OpDef};
 use crate::ops::image::{Extents, Layout, pixels};
 use crate::ops::operator::{Fact, Facts, Function, Parsed};
 use crate::ops::reader::OpReader;
@@ -38,21 +38,12 @@ const fn definition(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[
-            Arg::Tensor("x"),
-            Arg::Tensor("indices"),
-            Arg::IntArray("output_size"),
-        ],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: &[DType::F32, DType::F64],
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
+    let operands = &[
+        Arg::Tensor("x"),
+        Arg::Tensor("indices"),
+        Arg::IntArray("output_size"),
+    ];
+    OpDef::new(name, operands, legacy, parse).taking(&[DType::F32, DType::F64])
 }
 
 /// Images of zeros, of extents `output_size`, with the elements of `x` (`[n, c, …]`) at positions that
