@@ -45,8 +45,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 ///
 /// There are `sampling_ratio` points along each axis, or if that is not positive, as many as the part
 /// has elements, rounded up. Aligned boxes are moved by half an element, since the centre of the first
-/// is at 0; others are at least one element wide and high. A box without extent, of which Paddle's CPU
-/// makes no number, gives 0 as on its GPU.
+/// is at 0; others are at least one element wide and high. A box without extent, of which Paddle makes
+/// no number on a CPU, gives 0 as in ONNX.
 ///
 /// Paddle: `phi/kernels/cpu/roi_align_kernel.cc`. ONNX: RoiAlign.
 struct RoiAlign {
