@@ -12,7 +12,7 @@ use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, ValueId};
 use crate::tensor::DType;
 
-/// Not more than what a graphics card runs, or how it splits its work.
+/// Of random numbers, which are drawn in training alone.
 const LAYER_IGNORED: &[&str] = &[
     "attn_dropout_fix_seed",
     "attn_dropout_seed",

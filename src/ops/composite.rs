@@ -22,15 +22,10 @@ pub(super) const fn composite(
     dtypes: &'static [DType],
 ) -> OpDef {
     OpDef {
-        name,
-        operands,
-        results: &["out"],
-        legacy,
         pir,
         dtypes,
-        opset: 11,
         accuracy: Accuracy::Accumulated,
-        parse: left_whole,
+        ..OpDef::new(name, operands, legacy, left_whole)
     }
 }
 

@@ -110,24 +110,15 @@ fn add_product(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let (alpha, beta) = (parts.attr("alpha", 1.0)?, parts.attr("beta", 1.0)?);
     let (input, x, y) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);
     let rank = parts.rank(x);
-    let scaled = |parts: &mut Parts<'_>, x: ValueId, by: f64| {
-        let by = parts.number(by);
-        parts.op("scale", &[x, by], &[], parts.rank(x))
-    };
     if beta == 0.0 {
         // Not read then, whatever it holds.
         let product = parts.op("matmul", &[x, y], &[], rank);
         let alpha = parts.number(alpha);
         return parts.last("scale", &[product, alpha], &[]);
     }
-    let mut product = parts.op("matmul", &[x, y], &[], rank);
-    if alpha != 1.0 {
-        product = scaled(&mut parts, product, alpha);
-    }
-    let mut term = input;
-    if beta != 1.0 {
-        term = scaled(&mut parts, term, beta);
-    }
+    let product = parts.op("matmul", &[x, y], &[], rank);
+    let product = parts.scaled(product, alpha);
+    let term = parts.scaled(input, beta);
     parts.last("add", &[product, term], &[])
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/tril_triu_kernel.h`. ONNX: Trilu.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,35 +13,22 @@ use crate::tensor::{Array, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
     // A name that only older programs of either format have.
-    triangle(
+    OpDef::new(
         "tril_triu",
+        &[Arg::Tensor("x")],
         &[Form::legacy(&["tril_triu"], &[From::Slot("X")], &["Out"])],
         |op| {
             let lower = op.attr_or("lower", true)?;
             Triangle::parse(op, lower)
         },
     ),
-    triangle("tril", &[], |op| Triangle::parse(op, true)),
-    triangle("triu", &[], |op| Triangle::parse(op, false)),
+    OpDef::new("tril", &[Arg::Tensor("x")], &[], |op| {
+        Triangle::parse(op, true)
+    }),
+    OpDef::new("triu", &[Arg::Tensor("x")], &[], |op| {
+        Triangle::parse(op, false)
+    }),
 ];
-
-const fn triangle(
-    name: &'static str,
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
-}
 
 /// The matrices along the last two axes with zeros above the diagonal, or below it. `diagonal`
 /// says how far to the right of the main one it is.

@@ -103,35 +103,41 @@ pub(crate) fn layer_norm<T: Real>(
     axis: usize,
     epsilon: f64,
 ) -> Result<ArrayD<T>> {
-    let extent = x.shape()[axis..].iter().product();
-    let scale = parameter(scale, extent, T::one())?;
-    let bias = parameter(bias, extent, T::zero())?;
-    let mut result = x.as_standard_layout().into_owned();
-    for_each_row(&mut result, extent, |row| {
-        layer_norm_row(row, &scale, &bias, T::from_f64(epsilon));
-    })?;
-    Ok(result)
+    each_part_normalised(x, [scale, bias], axis, |row, scale, bias| {
+        layer_norm_row(row, scale, bias, T::from_f64(epsilon));
+    })
 }
 
 /// `x / √(mean(x²) + epsilon) · scale + bias` over all axes from `axis` on, with parameters as above.
 pub(crate) fn rms_norm<T: Real>(
     x: &Array<T>,
-    [scale, bias]: [Option<&Array<T>>; 2],
+    parameters: [Option<&Array<T>>; 2],
     axis: usize,
     epsilon: f64,
+) -> Result<ArrayD<T>> {
+    each_part_normalised(x, parameters, axis, |row, scale, bias| {
+        let squares = row.iter().map(|x| Element::to_f64(*x).powi(2));
+        let mean = T::from_f64(squares.sum::<f64>() / row.len() as f64);
+        let inverse = (mean + T::from_f64(epsilon)).sqrt().recip();
+        for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
+            *x = *x * inverse * *scale + *bias;
+        }
+    })
+}
+
+/// A copy of `x` in which `kernel` has normalised each part over all axes from `axis` on, with the
+/// scale and the bias of its elements.
+fn each_part_normalised<T: Real>(
+    x: &Array<T>,
+    [scale, bias]: [Option<&Array<T>>; 2],
+    axis: usize,
+    kernel: impl Fn(&mut [T], &[T], &[T]) + Sync + Send,
 ) -> Result<ArrayD<T>> {
     let extent = x.shape()[axis..].iter().product();
     let scale = parameter(scale, extent, T::one())?;
     let bias = parameter(bias, extent, T::zero())?;
     let mut result = x.as_standard_layout().into_owned();
-    for_each_row(&mut result, extent, |row| {
-        let squares = row.iter().map(|x| Element::to_f64(*x).powi(2));
-        let mean = T::from_f64(squares.sum::<f64>() / extent as f64);
-        let inverse = (mean + T::from_f64(epsilon)).sqrt().recip();
-        for ((x, scale), bias) in row.iter_mut().zip(&scale).zip(&bias) {
-            *x = *x * inverse * *scale + *bias;
-        }
-    })?;
+    for_each_row(&mut result, extent, |row| kernel(row, &scale, &bias))?;
     Ok(result)
 }
 
