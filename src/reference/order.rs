@@ -33,8 +33,15 @@ pub(crate) fn position<T: Element + PartialOrd>(
     Ok(positions.into())
 }
 
+/// How two elements are sorted: NaN comes behind all others.
+fn rank<T: PartialOrd>(a: &T, b: &T) -> Ordering {
+    let is_nan = |x: &T| x.partial_cmp(x).is_none();
+    a.partial_cmp(b)
+        .unwrap_or_else(|| is_nan(a).cmp(&is_nan(b)))
+}
+
 /// A range of the elements along an axis, sorted so that those come first that are `due` before the
-/// others, and their positions. Equal elements keep their order.
+/// others, and their positions. Equal elements keep their order, and NaN is greater than all others.
 pub(crate) fn select<T: Element + PartialOrd>(
     x: &Array<T>,
     axis: usize,
@@ -51,8 +58,8 @@ pub(crate) fn select<T: Element + PartialOrd>(
     for (lane, (mut found, mut positions)) in lanes.zip(results) {
         let mut order: Vec<usize> = (0..lane.len()).collect();
         order.sort_by(|a, b| match due {
-            Ordering::Greater => compare(&lane[*b], &lane[*a]),
-            _ => compare(&lane[*a], &lane[*b]),
+            Ordering::Greater => rank(&lane[*b], &lane[*a]),
+            _ => rank(&lane[*a], &lane[*b]),
         });
         for (to, from) in order[range.clone()].iter().enumerate() {
             found[to] = lane[*from];
