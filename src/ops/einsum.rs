@@ -1,7 +1,7 @@
 //! Einstein's summation.
 //!
-//! Paddle: `phi/kernels/impl/einsum_impl.h`; its Python interface writes one op per pair of operands, without
-//! ellipses. ONNX: Einsum.
+//! Paddle: `phi/kernels/impl/einsum_impl.h`; its Python interface writes one op per pair of operands. Paddle 2 leaves
+//! an ellipsis in the equation. ONNX: Einsum.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,9 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
 /// Names an axis in an equation.
 type Label = char;
 
+/// Stands for an ellipsis among labels: the axes of an operand that have none.
+const ELLIPSIS: Label = '.';
+
 /// The products of all combinations of elements whose axes of one label have one position, summed
 /// over the labels that the result does not have.
 struct Einsum {
@@ -49,30 +52,76 @@ impl Einsum {
         let equation: String = op.attr("equation")?;
         let x = op.list("x")?;
         let malformed = || Error::malformed(format!("`{equation}` is no equation of an einsum"));
+        let equation = equation.replace("...", "…");
         let (inputs, output) = equation.split_once("->").ok_or_else(malformed)?;
-        if equation.contains('.') {
-            return Err(Error::unsupported("an ellipsis in an einsum"));
-        }
         let labels = |text: &str| -> Result<Vec<Label>> {
             let labels = text.chars().filter(|label| *label != ' ');
-            let checked = labels.map(|label| {
-                let is_label = label.is_ascii_alphabetic();
-                is_label.then_some(label).ok_or_else(malformed)
+            let checked = labels.map(|label| match label {
+                '…' => Ok(ELLIPSIS),
+                label if label.is_ascii_alphabetic() => Ok(label),
+                _ => Err(malformed()),
             });
             checked.collect()
         };
         let inputs = inputs.split(',').map(labels).collect::<Result<Vec<_>>>()?;
         let output = labels(output)?;
         let is_given = |label: &Label| inputs.iter().any(|labels| labels.contains(label));
-        let is_once = |label: &Label| output.iter().filter(|other| *other == label).count() == 1;
-        if inputs.len() != x.len() || !output.iter().all(|label| is_given(label) && is_once(label))
+        let count =
+            |labels: &[Label], label| labels.iter().filter(|other| **other == label).count();
+        let has_one = inputs.iter().all(|labels| count(labels, ELLIPSIS) <= 1);
+        let is_once = |label: &Label| count(&output, *label) == 1;
+        if inputs.len() != x.len()
+            || !has_one
+            || !output.iter().all(|label| is_given(label) && is_once(label))
         {
             return Err(malformed());
+        }
+        if is_given(&ELLIPSIS) && !output.contains(&ELLIPSIS) {
+            return Err(Error::unsupported("an einsum that sums an ellipsis"));
         }
         if x.len() > 2 {
             return Err(Error::unsupported("an einsum of more than two operands"));
         }
         Ok(Box::new(Self { x, inputs, output }))
+    }
+
+    /// The equation without ellipses, for operands of these ranks. Axes without labels are aligned from the last, as
+    /// for broadcasting.
+    fn labelled(&self, ranks: &[usize]) -> Result<Self> {
+        let rests = self.inputs.iter().zip(ranks).filter_map(|(labels, rank)| {
+            let has_rest = labels.contains(&ELLIPSIS);
+            has_rest.then(|| (rank + 1).checked_sub(labels.len()))
+        });
+        let rests: Option<Vec<usize>> = rests.collect();
+        let rests =
+            rests.ok_or_else(|| Error::malformed("an operand with fewer axes than labels"))?;
+        let is_free = |label: &Label| !self.inputs.iter().flatten().any(|other| other == label);
+        let free: Vec<Label> = ('A'..='Z').chain('a'..='z').filter(is_free).collect();
+        let longest = rests.iter().max().copied().unwrap_or(0);
+        let rest = free.get(..longest);
+        let rest = rest.ok_or_else(|| Error::unsupported("an einsum of more than 52 axes"))?;
+        let fill = |labels: &[Label], count: usize| -> Vec<Label> {
+            let of_label = |label: &Label| match *label {
+                ELLIPSIS => rest[rest.len() - count..].to_vec(),
+                label => vec![label],
+            };
+            labels.iter().flat_map(of_label).collect()
+        };
+        let inputs = self.inputs.iter().zip(ranks).map(|(labels, rank)| {
+            let count = (rank + 1).saturating_sub(labels.len()).min(rest.len());
+            fill(labels, count)
+        });
+        Ok(Self {
+            x: self.x.clone(),
+            inputs: inputs.collect(),
+            output: fill(&self.output, longest),
+        })
+    }
+
+    /// The same, by what is known of the operands before a run.
+    fn labelled_by(&self, facts: &Facts<'_>) -> Result<Self> {
+        let ranks = self.x.iter().map(|x| facts.shape(*x).len());
+        self.labelled(&ranks.collect::<Vec<_>>())
     }
 
     /// The extent of each label.
@@ -119,8 +168,12 @@ impl Einsum {
 
 impl Function for Einsum {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let extents = self.extents(facts)?;
-        let dims = self.output.iter().filter_map(|label| extents.get(label));
+        let labelled = self.labelled_by(facts)?;
+        let extents = labelled.extents(facts)?;
+        let dims = labelled
+            .output
+            .iter()
+            .filter_map(|label| extents.get(label));
         let dtype = self.x.first().map(|x| facts.dtype(*x));
         let dtype = dtype.ok_or_else(|| Error::malformed("an einsum of nothing"))?;
         Ok(Fact::new(dtype, dims.cloned().collect()))
@@ -132,18 +185,22 @@ impl Function for Einsum {
             .iter()
             .map(|x| g.value(*x))
             .collect::<Result<Vec<_>>>()?;
-        let equation = ("equation", NodeAttr::Text(self.equation()));
+        let equation = ("equation", NodeAttr::Text(self.labelled_by(g)?.equation()));
         Ok(g.node("Einsum", &inputs, [equation]))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        match (self.x.as_slice(), self.inputs.as_slice()) {
+        let ranks = self.x.iter().map(|x| Ok(values.get(*x)?.shape().len()));
+        let labelled = self.labelled(&ranks.collect::<Result<Vec<_>>>()?)?;
+        match (self.x.as_slice(), labelled.inputs.as_slice()) {
             ([x], [labels]) => {
-                with_real!(values.get(*x)?, x => Term::of(x, labels)?.keeping(&self.output)?.array)
+                with_real!(values.get(*x)?, x => {
+                    Term::of(x, labels)?.keeping(&labelled.output)?.array
+                })
             }
             ([x, y], [x_labels, y_labels]) => {
                 with_reals!(values.get(*x)?, values.get(*y)?, (x, y) => {
-                    self.product(&Term::of(x, x_labels)?, &Term::of(y, y_labels)?)?
+                    labelled.product(&Term::of(x, x_labels)?, &Term::of(y, y_labels)?)?
                 })
             }
             _ => Err(Error::internal("an einsum of more than two operands")),
@@ -151,7 +208,8 @@ impl Function for Einsum {
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
-        let count = self.extents(facts).ok();
+        let labelled = self.labelled_by(facts).ok();
+        let count = labelled.and_then(|labelled| labelled.extents(facts).ok());
         match count.and_then(|extents| Macs::product(extents.values())) {
             None => Macs::Unknown,
             Some(_) if self.x.len() < 2 => Macs::None,
