@@ -127,12 +127,13 @@ impl AffineGrid {
 
     fn grid<T: Real>(&self, matrices: &Array<T>, shape: &[i64]) -> Result<Array<T>> {
         let fail = || Error::malformed(format!("images of shape {shape:?}"));
-        let extents: Option<Vec<usize>> = shape.iter().map(|e| usize::try_from(*e).ok()).collect();
-        let extents = extents.ok_or_else(fail)?;
         let dims: Vec<Dim> = matrices.shape().iter().map(|e| Dim::from(*e)).collect();
         let axes = Self::axes(&dims)?;
-        let image = extents.get(2..).filter(|image| image.len() == axes);
-        let image = image.ok_or_else(fail)?;
+        // Nobody looks at how many images there are and how many channels they have.
+        let image = shape.get(2..).filter(|image| image.len() == axes);
+        let image = image.ok_or_else(fail)?.iter();
+        let image: Option<Vec<usize>> = image.map(|e| usize::try_from(*e).ok()).collect();
+        let image = &image.ok_or_else(fail)?[..];
         let n = matrices.shape()[0];
         let result = [&[n], image, &[axes]].concat();
         refuse_too_large(&[image, &[n + 1, axes + 1]].concat())?;

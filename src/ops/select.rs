@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_reals};
-use crate::tensor::DType::{self, Bool, F64};
+use crate::tensor::DType::{self, Bool, F64, I64};
 use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -50,7 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
         .taking(WIDE)
         .with_accuracy(Accuracy::Accumulated),
     binary("copysign", &[], CopySign::parse)
-        .taking(FLOATS)
+        .taking(WIDE)
         .with_accuracy(Accuracy::Exact),
 ];
 
@@ -242,12 +242,26 @@ impl Function for CopySign {
         let zero = g.scalar(dtype, 0.0);
         let size = g.node("Abs", &[x], []);
         let opposite = g.node("Neg", &[size], []);
-        let has_minus = is_negative(g, y, zero);
+        let has_minus = if dtype.is_float() {
+            is_negative(g, y, zero)
+        } else {
+            g.node("Less", &[y, zero], [])
+        };
         Ok(g.node("Where", &[has_minus, opposite, size], []))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (x, y) = self.pair.values(values)?;
+        let dtype = x.dtype();
+        if let (false, Tensor::I64(x), Tensor::I64(y)) =
+            (dtype.is_float(), x.cast(I64), y.cast(I64))
+        {
+            let signed = map::zip(&x, &y, |x, y| {
+                let size = x.wrapping_abs();
+                if y < 0 { size.wrapping_neg() } else { size }
+            })?;
+            return Ok(i64::tensor(signed.into()).cast(dtype));
+        }
         with_reals!(&x, &y, (x, y) => map::zip(x, y, |x, y| {
             let size = x.abs();
             if y.is_sign_negative() { -size } else { size }

@@ -420,27 +420,47 @@ impl Eye {
         (rows, if columns == -1 { rows } else { columns })
     }
 
-    fn known(&self, facts: &Facts<'_>) -> Result<(i64, i64)> {
-        let rows = constant_number(facts, self.rows).zip(constant_number(facts, self.columns));
-        let (rows, columns) = rows.ok_or_else(|| {
-            Error::unsupported("a unit matrix whose size is computed from the inputs")
-        })?;
-        Ok(Self::extents(rows, columns))
+    /// What is known of an extent before a run.
+    fn extent(facts: &Facts<'_>, id: ValueId) -> Dim {
+        match (constant_number(facts, id), facts.content(id)) {
+            (Some(number), _) => Dim::Known(number as i64),
+            (None, Some([dim])) => dim.clone(),
+            _ => Dim::Unknown,
+        }
+    }
+
+    fn is_square(&self, facts: &Facts<'_>) -> bool {
+        Self::extent(facts, self.columns) == Dim::Known(-1)
+    }
+
+    fn shape(&self, facts: &Facts<'_>) -> [Dim; 2] {
+        let columns = if self.is_square(facts) {
+            self.rows
+        } else {
+            self.columns
+        };
+        [self.rows, columns].map(|id| Self::extent(facts, id))
     }
 }
 
 impl Function for Eye {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let (rows, columns) = self.known(facts)?;
-        Ok(Fact::new(
-            self.dtype,
-            vec![Dim::Known(rows), Dim::Known(columns)],
-        ))
+        Ok(Fact::new(self.dtype, self.shape(facts).to_vec()))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let (rows, columns) = self.known(g)?;
-        let shape = g.vector(&[rows, columns]);
+        let shape = self.shape(g);
+        let shape = if let Some(shape) = g.dims(&shape) {
+            shape
+        } else {
+            let rows = g.int_array(self.rows)?;
+            let columns = if self.is_square(g) {
+                rows
+            } else {
+                g.int_array(self.columns)?
+            };
+            g.concat(&[rows, columns], 0)
+        };
         let zero = g.scalar(DType::F32, 0.0);
         let zeros = g.node("Expand", &[zero, shape], []);
         // ONNX Runtime has no kernel for all types.
