@@ -19,6 +19,7 @@ mod conv_transpose;
 mod count;
 mod creation;
 mod crop;
+mod cross_entropy;
 mod cumulative;
 mod data_norm;
 mod def;
@@ -42,6 +43,7 @@ mod join;
 mod labels;
 mod like;
 mod linalg;
+mod loss;
 mod lrn;
 mod mask;
 mod math;
@@ -112,6 +114,7 @@ static FAMILIES: &[&[OpDef]] = &[
     count::OPS,
     creation::OPS,
     crop::OPS,
+    cross_entropy::OPS,
     cumulative::OPS,
     diagonal::OPS,
     data_norm::OPS,
@@ -133,6 +136,7 @@ static FAMILIES: &[&[OpDef]] = &[
     labels::OPS,
     like::OPS,
     linalg::OPS,
+    loss::OPS,
     lrn::OPS,
     mask::OPS,
     math::OPS,
