@@ -121,6 +121,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["softshrink"]).renaming(&[("lambda", "threshold")])],
         parse_soft_shrink,
     ),
+    of_x("soft_relu", &[plain(&["soft_relu"])], parse_soft_relu),
     of_x("tanh_shrink", &[plain(&["tanh_shrink"])], |op| {
         pointwise(op, Activation::TanhShrink)
     }),
@@ -139,6 +140,36 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, curve)
     }),
 ];
+
+/// `ln(1 + exp(x))`, with `x` no further from 0 than the threshold.
+fn parse_soft_relu(op: &mut OpReader<'_>) -> Parsed {
+    let threshold: f64 = op.attr_or("threshold", 40.0)?;
+    if threshold.is_nan() || threshold < 0.0 {
+        return Err(Error::malformed(format!("a threshold of {threshold}")));
+    }
+    pointwise(op, SoftRelu { threshold })
+}
+
+struct SoftRelu {
+    threshold: f64,
+}
+
+impl Curve for SoftRelu {
+    fn at<T: Real>(&self, x: T) -> T {
+        let threshold = T::from_f64(self.threshold);
+        let x = x.max(-threshold).min(threshold);
+        (T::one() + x.exp()).ln()
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+        let limits = [-self.threshold, self.threshold, 1.0];
+        let [min, max, one] = limits.map(|limit| g.scalar(dtype, limit));
+        let x = g.clip(x, dtype, min, max);
+        let exp = g.node("Exp", &[x], []);
+        let sum = g.node("Add", &[exp, one], []);
+        g.node("Log", &[sum], [])
+    }
+}
 
 fn parse_soft_shrink(op: &mut OpReader<'_>) -> Parsed {
     let threshold = op.attr_or("threshold", 0.5)?;

@@ -20,6 +20,10 @@ const SHAPE: From = From::IntArray {
     attr: "shape",
     slots: &["ShapeTensor", "ShapeTensorList"],
 };
+/// Copies from one device to another.
+const COPIES: &[&str] = &["memcpy", "memcpy_h2d", "memcpy_d2h"];
+/// How a device lays out the copy.
+const FORMAT: &[&str] = &["format"];
 /// Where a copy goes.
 const PLACE: &[&str] = &["dst_place_type"];
 /// What is printed of a tensor, and how.
@@ -112,7 +116,8 @@ pub(super) const OPS: &[OpDef] = &[
         results: &["out"],
         legacy: &[
             Form::legacy(&["assign", "share_data"], &[From::Slot("X")], &["Out"]),
-            Form::legacy(&["memcpy"], &[From::Slot("X")], &["Out"]).ignoring(PLACE),
+            Form::legacy(COPIES, &[From::Slot("X")], &["Out"]).ignoring(PLACE),
+            Form::legacy(&["npu_identity"], &[From::Slot("x")], &["out"]).ignoring(FORMAT),
             Form::legacy(&["print"], &[From::Slot("In")], &["Out"]).ignoring(PRINTED),
         ],
         // What is overwritten is an operand.
@@ -121,7 +126,8 @@ pub(super) const OPS: &[OpDef] = &[
             Form::pir(&["share_data"], &["x"], &[From::Slot("x")]),
             // Numbers are real here.
             Form::pir(&["conj"], &["x"], &[From::Slot("x")]),
-            Form::pir(&["memcpy"], &["x"], &[From::Slot("x")]).ignoring(PLACE),
+            Form::pir(COPIES, &["x"], &[From::Slot("x")]).ignoring(PLACE),
+            Form::pir(&["npu_identity"], &["x"], &[From::Slot("x")]).ignoring(FORMAT),
             Form::pir(&["print"], &["x"], &[From::Slot("x")]).ignoring(PRINTED),
         ],
         dtypes: ANY,

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use super::broadcast::Pair;
 use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef, WIDE};
+use super::math::lower_trunc;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::Result;
@@ -29,6 +30,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[form(&["elementwise_floordiv"])],
         parse::<FloorDivide>,
     ),
+    binary("trunc_divide", &[], parse::<TruncDivide>),
     binary(
         "remainder",
         &[form(&["elementwise_mod"])],
@@ -154,6 +156,27 @@ impl Kernel for Divide {
     /// Towards zero, as C does. A divisor of zero has no meaning; Paddle crashes on it.
     fn integer(x: i64, y: i64) -> i64 {
         if y == 0 { 0 } else { x.wrapping_div(y) }
+    }
+}
+
+/// The quotient towards zero.
+struct TruncDivide;
+impl Kernel for TruncDivide {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        let quotient = g.node("Div", &[x, y], []);
+        if dtype.is_float() {
+            lower_trunc(g, quotient, dtype)
+        } else {
+            quotient
+        }
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        (x / y).trunc()
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        Divide::integer(x, y)
     }
 }
 

@@ -7,7 +7,7 @@ use super::composite::{Parts, composite};
 use super::def::{Arg, FLOATS, Form, From, OpDef};
 use crate::error::{Error, Result};
 use crate::normalise::{Builder, Draft};
-use crate::program::{Attr, ValueId};
+use crate::program::{Attr, OpKind, ValueId};
 
 const EPILOGUE: &[From] = &[From::Slot("X"), From::Slot("Y"), From::Slot("Bias")];
 const BIAS_ACT: &[From] = &[
@@ -28,6 +28,15 @@ const DROPPED: &[From] = &[
         attr: "p",
         slots: &["PTensor", "p"],
     },
+];
+const GATED: &[From] = &[From::Slot("X"), From::Optional("Y")];
+const SCALED: &[From] = &[
+    From::Slot("x1"),
+    From::Slot("scale1"),
+    From::Slot("bias1"),
+    From::Slot("x2"),
+    From::Optional("scale2"),
+    From::Optional("bias2"),
 ];
 const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 
@@ -80,9 +89,65 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(dropped_sum)],
         FLOATS,
     ),
+    composite(
+        "swiglu",
+        &[Arg::Tensor("x"), Arg::Optional("y")],
+        &[],
+        &[Form::pir(&["swiglu"], &["X", "Y"], GATED).rewriting(swish_gate)],
+        FLOATS,
+    ),
+    composite(
+        "fused_scale_bias_add_relu",
+        &[
+            Arg::Tensor("x1"),
+            Arg::Tensor("scale1"),
+            Arg::Tensor("bias1"),
+            Arg::Tensor("x2"),
+            Arg::Optional("scale2"),
+            Arg::Optional("bias2"),
+        ],
+        &[
+            Form::legacy(&["fused_scale_bias_add_relu"], SCALED, &["out"])
+                .ignoring(&["exhaustive_search"])
+                .rewriting(scaled_sum),
+        ],
+        &[Form::pir(
+            &["fused_scale_bias_add_relu"],
+            &["x1", "scale1", "bias1", "x2", "scale2", "bias2"],
+            SCALED,
+        )
+        .ignoring(&["exhaustive_search"])
+        .rewriting(scaled_sum)],
+        FLOATS,
+    ),
+    one_dnn(
+        "fused_elementwise_add",
+        &[fused_form(&["fused_elementwise_add"])],
+    ),
+    one_dnn(
+        "fused_elementwise_sub",
+        &[fused_form(&["fused_elementwise_sub"])],
+    ),
+    one_dnn(
+        "fused_elementwise_mul",
+        &[fused_form(&["fused_elementwise_mul"])],
+    ),
+    one_dnn(
+        "fused_elementwise_div",
+        &[fused_form(&["fused_elementwise_div"])],
+    ),
     pair("fused_elemwise_activation", PLAIN, PLAIN_PIR),
     pair("fused_elemwise_add_activation", ADD, ADD_PIR),
 ];
+
+/// Programs of Paddle 3 have it in a dialect of its own, and not in a file.
+const fn one_dnn(name: &'static str, legacy: &'static [Form]) -> OpDef {
+    pair(name, legacy, &[])
+}
+
+const fn fused_form(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, X_AND_Y, &["Out"]).rewriting(fused_binary)
+}
 
 const PLAIN: &[Form] = &[legacy_pair(&["fused_elemwise_activation"])];
 const PLAIN_PIR: &[Form] = &[pir_pair(&["fused_elemwise_activation"])];
@@ -154,29 +219,114 @@ fn biased_activation(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>
     parts.attr("compute_dtype", String::new())?;
     let method: String = parts.attr("act_method", "gelu".to_owned())?;
     let x = parts.operand(0)?;
-    let (gate, is_gated) = match method.as_str() {
+    let (function, is_gated) = match method.as_str() {
         "swiglu" => ("silu", true),
         "geglu" => ("gelu", true),
         plain => (plain, false),
     };
-    let extent = parts
-        .rank(x)
-        .checked_sub(1)
-        .map(|last| parts.extent(x, last));
+    let extent = is_gated.then(|| last_extent(&parts, x)).transpose()?;
     let x = parts.plus(x, parts.optional(1));
-    if !is_gated {
-        let result = activated(&mut parts, x, gate, false)?;
+    let Some(extent) = extent else {
+        let result = activated(&mut parts, x, function, false)?;
         return parts.finish(&[result]);
-    }
-    let extent = extent.unwrap_or_else(|| Err(Error::malformed("a number to be halved")))?;
-    let [first, second] = [[0, extent / 2], [extent / 2, extent]].map(|[start, end]| {
+    };
+    let [first, second] = halves(&mut parts, x, extent);
+    let result = gated(&mut parts, function, first, second)?;
+    parts.finish(&[result])
+}
+
+/// `silu(x) · y`, where `y` is the second half of `x` if it is not given.
+fn swish_gate(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let x = parts.operand(0)?;
+    let [first, second] = match parts.optional(1) {
+        Some(y) => [x, y],
+        None => {
+            let extent = last_extent(&parts, x)?;
+            halves(&mut parts, x, extent)
+        }
+    };
+    let result = gated(&mut parts, "silu", first, second)?;
+    parts.finish(&[result])
+}
+
+fn last_extent(parts: &Parts<'_>, x: ValueId) -> Result<i64> {
+    let last = parts.rank(x).checked_sub(1);
+    parts.extent(
+        x,
+        last.ok_or_else(|| Error::malformed("a number to be halved"))?,
+    )
+}
+
+/// Both halves of the last axis, which has this extent.
+fn halves(parts: &mut Parts<'_>, x: ValueId, extent: i64) -> [ValueId; 2] {
+    [[0, extent / 2], [extent / 2, extent]].map(|[start, end]| {
         let (start, end) = (parts.integers(&[start]), parts.integers(&[end]));
         let axis = Attr::Ints(vec![i64::try_from(parts.rank(x)).unwrap_or(1) - 1]);
         parts.op("slice", &[x, start, end], &[("axes", axis)], parts.rank(x))
-    });
-    let gate = activated(&mut parts, first, gate, false)?;
-    let result = parts.op("multiply", &[gate, second], &[], parts.rank(x));
+    })
+}
+
+/// `function(x) · y`
+fn gated(parts: &mut Parts<'_>, function: &str, x: ValueId, y: ValueId) -> Result<ValueId> {
+    let gate = activated(parts, x, function, false)?;
+    Ok(parts.op("multiply", &[gate, y], &[], parts.rank(x)))
+}
+
+/// `activation(x ∘ y)`, as oneDNN computes it.
+fn fused_binary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let kind = match draft.kind {
+        OpKind::Known("fused_elementwise_add") => "add",
+        OpKind::Known("fused_elementwise_sub") => "subtract",
+        OpKind::Known("fused_elementwise_mul") => "multiply",
+        _ => "divide",
+    };
+    let mut parts = Parts::new(builder, draft);
+    let axis = parts.attr("axis", -1)?;
+    let activation: String = parts.attr("fuse_activation", String::new())?;
+    for name in ["fused_output_scale", "scale_x", "scale_y", "scale_out"] {
+        if parts.attr(name, 1.0)? != 1.0 {
+            return Err(Error::unsupported("a sum or a product on int8"));
+        }
+    }
+    if parts.attr("fused_unsqueeze2_axes", Attr::Ints(Vec::new()))? != Attr::Ints(Vec::new()) {
+        return Err(Error::unsupported("axes that are added to the result"));
+    }
+    let (alpha, beta): (f64, f64) = (
+        parts.attr("fuse_alpha", 0.0)?,
+        parts.attr("fuse_beta", 0.0)?,
+    );
+    // Those that are known take none, whatever the numbers are by default.
+    if (alpha, beta) != (0.0, 0.0) && !activation.is_empty() {
+        return Err(Error::unsupported("an activation with parameters"));
+    }
+    let (x, y) = (parts.operand(0)?, parts.operand(1)?);
+    let combined = combine(&mut parts, kind, [x, y], axis);
+    let result = activated(&mut parts, combined, &activation, false)?;
     parts.finish(&[result])
+}
+
+/// `relu(x1 · scale1 + bias1 + x2)`, where `x2` may have a scale and a bias, too. All have one for
+/// each channel, and these are the last axis.
+fn scaled_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Parts::new(builder, draft);
+    let is_dual = parts.attr("fuse_dual", false)?;
+    let x = parts.operand(0)?;
+    let (scale, bias) = (parts.operand(1)?, parts.operand(2)?);
+    let first = affine(&mut parts, x, scale, bias);
+    let mut second = parts.operand(3)?;
+    if is_dual {
+        let (scale, bias) = (parts.operand(4)?, parts.operand(5)?);
+        second = affine(&mut parts, second, scale, bias);
+    }
+    let sum = parts.plus(first, Some(second));
+    parts.last("relu", &[sum], &[])
+}
+
+/// `x · scale + bias`
+fn affine(parts: &mut Parts<'_>, x: ValueId, scale: ValueId, bias: ValueId) -> ValueId {
+    let product = parts.op("multiply", &[x, scale], &[], parts.rank(x));
+    parts.plus(product, Some(bias))
 }
 
 pub(super) fn refuse_quantisation(

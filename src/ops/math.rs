@@ -27,6 +27,10 @@ pub(super) const OPS: &[OpDef] = &[
         .taking(NUMBERS),
     exact("floor", &[plain(&["floor"])], |op| whole(op, Plain::node("Floor", f32::floor, f64::floor)))
         .taking(NUMBERS),
+    // To the even neighbour, of two that are as near.
+    exact("rint", &[], |op| {
+        whole(op, Plain::node("Round", f32::round_ties_even, f64::round_ties_even))
+    }),
     exact("trunc", &[plain(&["trunc"])], |op| {
         whole(op, Plain::nodes(lower_trunc, f32::trunc, f64::trunc))
     }),
@@ -116,7 +120,7 @@ fn rsqrt<T: Real>(x: T) -> T {
 }
 
 /// `sign(x) · ⌊|x|⌋`
-fn lower_trunc(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
+pub(super) fn lower_trunc(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     let sign = g.node("Sign", &[x], []);
     let abs = g.node("Abs", &[x], []);
     let floor = g.node("Floor", &[abs], []);

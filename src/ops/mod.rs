@@ -48,6 +48,7 @@ mod lrn;
 mod mask;
 mod math;
 mod matmul;
+mod matrix;
 mod maxout;
 mod median;
 mod norm;
@@ -72,6 +73,7 @@ mod scatter;
 mod select;
 mod sequence;
 mod shape;
+mod shift;
 mod slice;
 mod softmax;
 mod special;
@@ -141,6 +143,7 @@ static FAMILIES: &[&[OpDef]] = &[
     mask::OPS,
     math::OPS,
     matmul::OPS,
+    matrix::OPS,
     maxout::OPS,
     median::OPS,
     norm::OPS,
@@ -162,6 +165,7 @@ static FAMILIES: &[&[OpDef]] = &[
     select::OPS,
     sequence::OPS,
     shape::OPS,
+    shift::OPS,
     slice::OPS,
     softmax::OPS,
     special::OPS,

@@ -2,27 +2,32 @@
 //!
 //! Paddle: `phi/kernels/{isfinite,logical,bitwise}_kernel.h`. ONNX: IsNaN, IsInf, Not, BitwiseNot.
 
+use super::composite::Parts;
 use super::def::{ANY, Accuracy, NUMBERS, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use super::unary::{of_x, plain};
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
-use crate::program::ValueId;
+use crate::normalise::{Builder, Draft};
+use crate::program::{OpKind, ValueId};
 use crate::reference::{Values, map};
 use crate::tensor::DType::{self, Bool, I8, I16, I32, I64, U8};
 use crate::tensor::{Array, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    // An `isnan` without the suffix is another op, of Paddle 1: whether any element is one.
-    of_x("isnan", &[plain(&["isnan_v2"])], |op| {
-        Predicate::parse(op, Question::Nan)
-    })
+    of_x(
+        "isnan",
+        &[plain(&["isnan_v2"]), plain(&["isnan"]).rewriting(any)],
+        |op| Predicate::parse(op, Question::Nan),
+    )
     .taking(NUMBERS)
     .with_accuracy(Accuracy::Exact),
-    of_x("isinf", &[plain(&["isinf_v2"])], |op| {
-        Predicate::parse(op, Question::Infinite)
-    })
+    of_x(
+        "isinf",
+        &[plain(&["isinf_v2"]), plain(&["isinf"]).rewriting(any)],
+        |op| Predicate::parse(op, Question::Infinite),
+    )
     .taking(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x("isfinite", &[plain(&["isfinite_v2"])], |op| {
@@ -42,6 +47,20 @@ pub(super) const OPS: &[OpDef] = &[
     .taking(&[Bool, U8, I8, I16, I32, I64])
     .with_accuracy(Accuracy::Exact),
 ];
+
+/// The ops of Paddle 1 that have no suffix: whether the answer is yes for any element, in a vector.
+fn any(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let name = match draft.kind {
+        OpKind::Known(name) => name,
+        OpKind::Unknown(_) => return Err(Error::internal("a question without a definition")),
+    };
+    let mut parts = Parts::new(builder, draft);
+    let x = parts.operand(0)?;
+    let answers = parts.typed_op(name, &[x], Bool, parts.rank(x));
+    let any = parts.op("any", &[Some(answers), None], &[], 0);
+    let result = parts.reshaped(any, &[1]);
+    parts.finish(&[result])
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Question {

@@ -2,14 +2,18 @@
 //!
 //! Paddle: `phi/kernels/tril_triu_kernel.h`. ONNX: Trilu.
 
-use super::def::{Arg, Form, From, OpDef};
+use ndarray::ArrayD;
+
+use super::composite::composite;
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
-use crate::program::ValueId;
+use crate::normalise::{Builder, Draft};
+use crate::program::{Attr, FromAttr, ValueId};
 use crate::reference::Values;
-use crate::tensor::{Array, Element, Tensor, with_array};
+use crate::tensor::{Array, DType, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
     // A name that only older programs of either format have.
@@ -28,7 +32,73 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::new("triu", &[Arg::Tensor("x")], &[], |op| {
         Triangle::parse(op, false)
     }),
+    composite(
+        "tril_indices",
+        &[],
+        &[Form::legacy(&["tril_indices"], &[], &["out"]).rewriting(lower_positions)],
+        &[Form::pir(&["tril_indices"], &[], &[]).rewriting(lower_positions)],
+        &[DType::I32, DType::I64],
+    )
+    .with_accuracy(Accuracy::Exact),
+    composite(
+        "triu_indices",
+        &[],
+        &[Form::legacy(&["triu_indices"], &[], &["out"]).rewriting(upper_positions)],
+        &[Form::pir(&["triu_indices"], &[], &[]).rewriting(upper_positions)],
+        &[DType::I32, DType::I64],
+    )
+    .with_accuracy(Accuracy::Exact),
 ];
+
+fn lower_positions(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    positions(builder, draft, ["rows", "cols"], |row, column, offset| {
+        column - row <= offset
+    })
+}
+
+fn upper_positions(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    positions(builder, draft, ["row", "col"], |row, column, offset| {
+        column - row >= offset
+    })
+}
+
+/// Matrices with more elements are no constant that a model should have.
+const LARGEST: i64 = 1 << 22;
+
+/// The rows and the columns of the elements of a triangle, one list behind the other: a constant.
+fn positions(
+    builder: &mut Builder,
+    draft: Draft,
+    extents: [&str; 2],
+    is_in: fn(i64, i64, i64) -> bool,
+) -> Result<Vec<ValueId>> {
+    let number = |name: &str| match draft.attrs.get(name) {
+        Some(Attr::Int(number)) => i32::try_from(*number).ok().map(i64::from),
+        _ => None,
+    };
+    let missing = || Error::malformed("a triangle without extents or an offset");
+    let [rows, columns] = extents.map(number);
+    let (rows, columns) = (rows.ok_or_else(missing)?, columns.ok_or_else(missing)?);
+    let offset = number("offset").ok_or_else(missing)?;
+    if rows < 0 || columns < 0 || rows * columns > LARGEST {
+        return Err(Error::unsupported(format!(
+            "the positions of a triangle of {rows} by {columns}"
+        )));
+    }
+    let dtype = draft.attrs.get("dtype").and_then(DType::from_attr);
+    let all = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+    let (rows, columns): (Vec<i64>, Vec<i64>) = all
+        .filter(|(row, column)| is_in(*row, *column, offset))
+        .unzip();
+    let shape = [2, rows.len()];
+    let positions = ArrayD::from_shape_vec(shape.as_slice(), [rows, columns].concat())
+        .map_err(|_| Error::internal("positions got lost"))?;
+    let tensor = i64::tensor(positions.into()).cast(dtype.unwrap_or(DType::I64));
+    let names = draft.results.into_iter().map(|result| result.name);
+    Ok(names
+        .map(|name| builder.named_constant(name, tensor.clone()))
+        .collect())
+}
 
 /// The matrices along the last two axes with zeros above the diagonal, or below it. `diagonal`
 /// says how far to the right of the main one it is.
