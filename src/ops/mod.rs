@@ -9,6 +9,7 @@ mod affine_channel;
 mod affine_grid;
 mod attention;
 mod batch_norm;
+mod bessel;
 mod broadcast;
 mod causal;
 mod clip;
@@ -108,6 +109,7 @@ static FAMILIES: &[&[OpDef]] = &[
     attention::OPS,
     affine_grid::OPS,
     batch_norm::OPS,
+    bessel::OPS,
     causal::OPS,
     clip::OPS,
     compare::OPS,

@@ -26,12 +26,12 @@ pub(super) const OPS: &[OpDef] = &[
 ];
 
 /// A function whose nodes take float64.
-struct InDouble {
+pub(super) struct InDouble {
     lower: Lower,
     function: fn(f64) -> f64,
 }
 
-fn in_double(lower: Lower, function: fn(f64) -> f64) -> InDouble {
+pub(super) fn in_double(lower: Lower, function: fn(f64) -> f64) -> InDouble {
     InDouble { lower, function }
 }
 
@@ -90,7 +90,7 @@ fn digamma(x: f64) -> f64 {
 }
 
 /// The polynomial with these coefficients, the highest power first.
-fn polynomial(g: &mut Lowering<'_>, x: TensorId, coefficients: &[f64]) -> TensorId {
+pub(super) fn polynomial(g: &mut Lowering<'_>, x: TensorId, coefficients: &[f64]) -> TensorId {
     let mut sum = None;
     for coefficient in coefficients {
         let constant = g.scalar(F64, *coefficient);
@@ -264,7 +264,7 @@ fn shifted(g: &mut Lowering<'_>, x: TensorId) -> Shifted {
 }
 
 /// How far `x` is from the nearest integer, and `sin(π · that)`, which is exact at the poles.
-fn offset_and_sine(g: &mut Lowering<'_>, x: TensorId) -> (TensorId, TensorId) {
+pub(super) fn offset_and_sine(g: &mut Lowering<'_>, x: TensorId) -> (TensorId, TensorId) {
     let nearest = g.node("Round", &[x], []);
     let offset = g.node("Sub", &[x, nearest], []);
     let pi = g.scalar(F64, PI);
