@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::builder::{Builder, Declared, Draft};
 use crate::error::{Error, Result};
-use crate::ops::{Arg, Form, From, OpDef};
+use crate::ops::{Arg, Form, From, OpDef, Rewrite};
 use crate::program::{Attr, OpKind, Operand, ValueId};
 use crate::tensor::Tensor;
 
@@ -29,7 +29,7 @@ pub(super) fn emit(
     for from in form.operands {
         operands.push(operand(builder, &mut spelled, *from)?);
     }
-    let mut attrs = spelled.attrs;
+    let attrs = &mut spelled.attrs;
     for name in form.ignored {
         attrs.remove(*name);
     }
@@ -38,16 +38,7 @@ pub(super) fn emit(
             attrs.insert((*phi).to_owned(), value);
         }
     }
-    let draft = Draft {
-        kind: OpKind::Known(def.name),
-        operands,
-        results: spelled.results,
-        attrs,
-    };
-    match form.rewrite {
-        Some(rewrite) => rewrite(builder, draft),
-        None => Ok(builder.emit(draft)),
-    }
+    finish(builder, def, form.rewrite, operands, spelled)
 }
 
 /// Emits an op that is spelled as its definition says, and returns its results.
@@ -68,12 +59,31 @@ pub(super) fn emit_plain(
             Arg::Scalar(_) => scalar(builder, name, &given, spelled.attrs.remove(name))?,
         });
     }
-    Ok(builder.emit(Draft {
+    finish(builder, def, None, operands, spelled)
+}
+
+/// Emits the op with its operands, or what the form or the definition makes of it.
+fn finish(
+    builder: &mut Builder,
+    def: &'static OpDef,
+    rewrite: Option<Rewrite>,
+    operands: Vec<Operand>,
+    spelled: Spelled<'_>,
+) -> Result<Vec<ValueId>> {
+    let mut attrs = spelled.attrs;
+    for name in def.ignored {
+        attrs.remove(*name);
+    }
+    let draft = Draft {
         kind: OpKind::Known(def.name),
         operands,
         results: spelled.results,
-        attrs: spelled.attrs,
-    }))
+        attrs,
+    };
+    match rewrite.or(def.apart) {
+        Some(rewrite) => rewrite(builder, draft),
+        None => Ok(builder.emit(draft)),
+    }
 }
 
 fn operand(builder: &mut Builder, spelled: &mut Spelled<'_>, from: From) -> Result<Operand> {

@@ -11,27 +11,25 @@ use crate::program::ValueId;
 use crate::reference::{Values, map, with_real};
 use crate::tensor::{Tensor, display_shape};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "affine_channel",
-    operands: &[Arg::Tensor("x"), Arg::Tensor("scale"), Arg::Tensor("bias")],
-    results: &["out"],
-    legacy: &[Form::legacy(
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "affine_channel",
+    &[Arg::Tensor("x"), Arg::Tensor("scale"), Arg::Tensor("bias")],
+    &[Form::legacy(
         &["affine_channel"],
         &[From::Slot("X"), From::Slot("Scale"), From::Slot("Bias")],
         &["Out"],
     )
     .renaming(&[("data_layout", "data_format")])],
-    pir: &[Form::pir(
-        &["affine_channel"],
-        &["x", "scale", "bias"],
-        &[From::Slot("x"), From::Slot("scale"), From::Slot("bias")],
-    )
-    .renaming(&[("data_layout", "data_format")])],
-    dtypes: FLOATS,
-    opset: 11,
-    accuracy: Accuracy::Rounded,
-    parse: AffineChannel::parse,
-}];
+    AffineChannel::parse,
+)
+.spelled(&[Form::pir(
+    &["affine_channel"],
+    &["x", "scale", "bias"],
+    &[From::Slot("x"), From::Slot("scale"), From::Slot("bias")],
+)
+.renaming(&[("data_layout", "data_format")])])
+.taking(FLOATS)
+.with_accuracy(Accuracy::Rounded)];
 
 /// `x · scale + bias`, both vectors over the channels of `x` (`[n, c, …]` or `[n, …, c]`).
 ///

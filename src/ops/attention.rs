@@ -81,31 +81,11 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("ln_scale_2"),
             Arg::Optional("ln_bias_2"),
         ],
-        &[Form::legacy(&["fused_attention"], LAYER, &["Y"])
-            .ignoring(LAYER_IGNORED)
-            .rewriting(attention_layer)],
-        &[Form::pir(
-            &["fused_attention"],
-            &[
-                "X",
-                "LnScale",
-                "LnBias",
-                "QKVW",
-                "QKVBias",
-                "CacheKV",
-                "SrcMask",
-                "OutLinearW",
-                "OutLinearBias",
-                "Ln2Scale",
-                "Ln2Bias",
-            ],
-            LAYER,
-        )
-        .resulting(&[19])
-        .ignoring(LAYER_IGNORED)
-        .rewriting(attention_layer)],
+        &[Form::legacy(&["fused_attention"], LAYER, &["Y"])],
         FLOATS,
-    ),
+        attention_layer,
+    )
+    .ignoring(LAYER_IGNORED),
     composite(
         "multihead_matmul",
         &[
@@ -114,20 +94,15 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Tensor("bias"),
             Arg::Optional("bias_qk"),
         ],
-        &[Form::legacy(&["multihead_matmul"], MULTIHEAD, &["Out"])
-            .renaming(&[
+        &[
+            Form::legacy(&["multihead_matmul"], MULTIHEAD, &["Out"]).renaming(&[
                 ("transpose_Q", "transpose_q"),
                 ("transpose_K", "transpose_k"),
                 ("transpose_V", "transpose_v"),
-            ])
-            .rewriting(multihead)],
-        &[Form::pir(
-            &["multihead_matmul"],
-            &["Input", "W", "Bias", "BiasQK"],
-            MULTIHEAD,
-        )
-        .rewriting(multihead)],
+            ]),
+        ],
         FLOATS,
+        multihead,
     ),
     composite(
         "flash_attn",
@@ -138,18 +113,11 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("fixed_seed_offset"),
             Arg::Optional("attn_mask"),
         ],
-        &[Form::legacy(&["flash_attn"], FLASH, &["out"])
-            .ignoring(FLASH_IGNORED)
-            .rewriting(flash)],
-        &[Form::pir(
-            &["flash_attn"],
-            &["q", "k", "v", "fixed_seed_offset", "attn_mask"],
-            FLASH,
-        )
-        .ignoring(FLASH_IGNORED)
-        .rewriting(flash)],
+        &[Form::legacy(&["flash_attn"], FLASH, &["out"])],
         FLOATS,
-    ),
+        flash,
+    )
+    .ignoring(FLASH_IGNORED),
     composite(
         "memory_efficient_attention",
         &[
@@ -166,35 +134,33 @@ pub(super) const OPS: &[OpDef] = &[
             &["memory_efficient_attention"],
             MEMORY_EFFICIENT,
             &["output"],
-        )
-        .ignoring(LONGEST)
-        .rewriting(memory_efficient)],
-        &[Form::pir(
-            &["memory_efficient_attention"],
-            &[
-                "query",
-                "key",
-                "value",
-                "bias",
-                "cu_seqlens_q",
-                "cu_seqlens_k",
-                "causal_diagonal",
-                "seqlen_k",
-                "max_seqlen_q",
-                "max_seqlen_k",
-            ],
-            MEMORY_EFFICIENT,
-        )
-        .ignoring(LONGEST)
-        .rewriting(memory_efficient)],
+        )],
         FLOATS,
-    ),
+        memory_efficient,
+    )
+    .spelled(&[Form::pir(
+        &["memory_efficient_attention"],
+        &[
+            "query",
+            "key",
+            "value",
+            "bias",
+            "cu_seqlens_q",
+            "cu_seqlens_k",
+            "causal_diagonal",
+            "seqlen_k",
+            "max_seqlen_q",
+            "max_seqlen_k",
+        ],
+        MEMORY_EFFICIENT,
+    )])
+    .ignoring(LONGEST),
     composite(
         "self_dp_attention",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["self_dp_attention"], QKV, &["Out"]).rewriting(self_attention)],
-        &[Form::pir(&["self_dp_attention"], &["X"], QKV).rewriting(self_attention)],
+        &[Form::legacy(&["self_dp_attention"], QKV, &["Out"])],
         &[DType::F32, DType::F64],
+        self_attention,
     ),
 ];
 

@@ -24,30 +24,28 @@ const FROM: &[From] = &[
 /// The statistics that Paddle writes back are what it has read, so that nothing is overwritten.
 const POSITIONS: &[&str] = &["X", "Mean", "Variance", "Scale", "Bias"];
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "batch_norm",
-    operands: &[
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "batch_norm",
+    &[
         Arg::Tensor("x"),
         Arg::Tensor("mean"),
         Arg::Tensor("variance"),
         Arg::Optional("scale"),
         Arg::Optional("bias"),
     ],
-    results: &["out"],
-    legacy: &[
+    &[
         Form::legacy(&["batch_norm", "sync_batch_norm"], FROM, &["Y"])
             .renaming(&[("data_layout", "data_format")]),
     ],
-    pir: &[Form::pir(
-        &["batch_norm_", "sync_batch_norm"],
-        POSITIONS,
-        FROM,
-    )],
-    dtypes: FLOATS,
-    opset: 11,
-    accuracy: Accuracy::Accumulated,
-    parse: BatchNorm::parse,
-}];
+    BatchNorm::parse,
+)
+.spelled(&[Form::pir(
+    &["batch_norm_", "sync_batch_norm"],
+    POSITIONS,
+    FROM,
+)])
+.taking(FLOATS)
+.with_accuracy(Accuracy::Accumulated)];
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias`, each of them a vector over the channels,
 /// which are axis 1, or the last one.

@@ -16,30 +16,27 @@ use crate::tensor::{Array, Dim, Element, Tensor};
 const TYPES: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        operands: &[Arg::Tensor("x"), Arg::Scalar("min"), Arg::Scalar("max")],
-        ..of_x(
-            "clip",
-            &[Form::legacy(
-                &["clip"],
-                &[
-                    From::Slot("X"),
-                    From::Scalar {
-                        attr: "min",
-                        slots: &["Min"],
-                    },
-                    From::Scalar {
-                        attr: "max",
-                        slots: &["Max"],
-                    },
-                ],
-                &["Out"],
-            )],
-            Clip::parse,
-        )
-    }
-    .taking(TYPES)
-    .with_accuracy(Accuracy::Exact),
+    OpDef::new(
+        "clip",
+        &[Arg::Tensor("x"), Arg::Scalar("min"), Arg::Scalar("max")],
+        &[Form::legacy(
+            &["clip"],
+            &[
+                From::Slot("X"),
+                From::Scalar {
+                    attr: "min",
+                    slots: &["Min"],
+                },
+                From::Scalar {
+                    attr: "max",
+                    slots: &["Max"],
+                },
+            ],
+            &["Out"],
+        )],
+        Clip::parse,
+    )
+    .taking(TYPES),
     of_x(
         "increment",
         &[plain(&["increment"]).renaming(&[("step", "value")])],

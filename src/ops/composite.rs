@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::def::{Accuracy, Arg, Form, OpDef};
+use super::def::{Accuracy, Arg, Form, OpDef, Rewrite};
 use super::operator::Parsed;
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,20 +13,17 @@ use crate::normalise::{Builder, Declared, Draft};
 use crate::program::{Attr, FromAttr, OpKind, Operand, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// An op with forms that all take it apart.
+/// An op that `apart` takes apart, however it is spelled.
 pub(super) const fn composite(
     name: &'static str,
     operands: &'static [Arg],
     legacy: &'static [Form],
-    pir: &'static [Form],
     dtypes: &'static [DType],
+    apart: Rewrite,
 ) -> OpDef {
-    OpDef {
-        pir,
-        dtypes,
-        accuracy: Accuracy::Accumulated,
-        ..OpDef::new(name, operands, legacy, left_whole)
-    }
+    let mut def = OpDef::new(name, operands, legacy, left_whole);
+    def.apart = Some(apart);
+    def.taking(dtypes).with_accuracy(Accuracy::Accumulated)
 }
 
 fn left_whole(_: &mut OpReader<'_>) -> Parsed {

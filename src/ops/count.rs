@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{numel,searchsorted}_kernel.h`. ONNX: Size; Less and ReduceSum.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef, WIDE};
+use super::def::{Arg, Form, From, OpDef, WIDE};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,17 +13,13 @@ use crate::tensor::DType::{self, Bool, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "numel",
-        operands: &[Arg::Tensor("x")],
-        results: &["size"],
-        legacy: &[Form::legacy(&["size"], &[From::Slot("Input")], &["Out"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Numel::parse,
-    },
+    OpDef::new(
+        "numel",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["size"], &[From::Slot("Input")], &["Out"])],
+        Numel::parse,
+    )
+    .with_results(&["size"]),
     OpDef::new(
         "is_empty",
         &[Arg::Tensor("x")],
@@ -33,21 +29,17 @@ pub(super) const OPS: &[OpDef] = &[
             Ok(Box::new(IsEmpty { x }))
         },
     ),
-    OpDef {
-        name: "searchsorted",
-        operands: &[Arg::Tensor("sorted_sequence"), Arg::Tensor("values")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "searchsorted",
+        &[Arg::Tensor("sorted_sequence"), Arg::Tensor("values")],
+        &[Form::legacy(
             &["searchsorted"],
             &[From::Slot("SortedSequence"), From::Slot("Values")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: WIDE,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: SearchSorted::parse,
-    },
+        SearchSorted::parse,
+    )
+    .taking(WIDE),
 ];
 
 /// The number of elements, as a scalar of int64.

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{full,assign}_kernel.h`.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -41,11 +41,10 @@ const PRINTED: &[&str] = &[
 ];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "full_with_tensor",
-        operands: &[Arg::Scalar("value"), Arg::IntArray("shape")],
-        results: &["out"],
-        legacy: &[
+    OpDef::new(
+        "full_with_tensor",
+        &[Arg::Scalar("value"), Arg::IntArray("shape")],
+        &[
             Form::legacy(
                 &["fill_constant"],
                 &[From::Optional("ValueTensor"), SHAPE],
@@ -57,100 +56,85 @@ pub(super) const OPS: &[OpDef] = &[
             // Any value will do; here it is 0.
             Form::legacy(&["empty"], &[From::Rewrite, SHAPE], &["Out"]).rewriting(fill_value),
         ],
-        pir: &[
-            Form::pir(
-                &["full"],
-                &[],
-                &[
-                    From::Rewrite,
-                    From::IntArray {
-                        attr: "shape",
-                        slots: &[],
-                    },
-                ],
-            )
-            .rewriting(fill_value),
-            Form::pir(
-                &["empty"],
-                &["shape"],
-                &[
-                    From::Rewrite,
-                    From::IntArray {
-                        attr: "shape",
-                        slots: &["shape"],
-                    },
-                ],
-            )
-            .rewriting(fill_value),
-        ],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Full::parse,
-    },
-    OpDef {
-        name: "full_batch_size_like",
-        operands: &[Arg::Tensor("input"), Arg::Scalar("value")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        Full::parse,
+    )
+    .spelled(&[
+        Form::pir(
+            &["full"],
+            &[],
+            &[
+                From::Rewrite,
+                From::IntArray {
+                    attr: "shape",
+                    slots: &[],
+                },
+            ],
+        )
+        .rewriting(fill_value),
+        Form::pir(
+            &["empty"],
+            &["shape"],
+            &[
+                From::Rewrite,
+                From::IntArray {
+                    attr: "shape",
+                    slots: &["shape"],
+                },
+            ],
+        )
+        .rewriting(fill_value),
+    ]),
+    OpDef::new(
+        "full_batch_size_like",
+        &[Arg::Tensor("input"), Arg::Scalar("value")],
+        &[Form::legacy(
             &["fill_constant_batch_size_like"],
             &[From::Slot("Input"), From::Rewrite],
             &["Out"],
         )
         .ignoring(&["force_cpu", "place_type"])
         .rewriting(fill_value_like)],
-        pir: &[Form::pir(
-            &["full_batch_size_like"],
-            &["input"],
-            &[From::Slot("input"), From::Rewrite],
-        )
-        .rewriting(fill_value_like)],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: FullBatchSizeLike::parse,
-    },
-    OpDef {
-        name: "assign",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[
+        FullBatchSizeLike::parse,
+    )
+    .spelled(&[Form::pir(
+        &["full_batch_size_like"],
+        &["input"],
+        &[From::Slot("input"), From::Rewrite],
+    )
+    .rewriting(fill_value_like)]),
+    OpDef::new(
+        "assign",
+        &[Arg::Tensor("x")],
+        &[
             Form::legacy(&["assign", "share_data"], &[From::Slot("X")], &["Out"]),
             Form::legacy(COPIES, &[From::Slot("X")], &["Out"]).ignoring(PLACE),
             Form::legacy(&["npu_identity"], &[From::Slot("x")], &["out"]).ignoring(FORMAT),
             Form::legacy(&["print"], &[From::Slot("In")], &["Out"]).ignoring(PRINTED),
         ],
-        // What is overwritten is an operand.
-        pir: &[
-            Form::pir(&["assign_out_"], &["x", "output"], &[From::Slot("x")]).overwriting("output"),
-            Form::pir(&["share_data"], &["x"], &[From::Slot("x")]),
-            // Numbers are real here.
-            Form::pir(&["conj"], &["x"], &[From::Slot("x")]),
-            Form::pir(COPIES, &["x"], &[From::Slot("x")]).ignoring(PLACE),
-            Form::pir(&["npu_identity"], &["x"], &[From::Slot("x")]).ignoring(FORMAT),
-            Form::pir(&["print"], &["x"], &[From::Slot("x")]).ignoring(PRINTED),
-        ],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Assign::parse,
-    },
-    OpDef {
-        name: "assign_value",
-        operands: &[],
-        results: &["out"],
-        legacy: &[Form::legacy(&["assign_value"], &[], &["Out"]).rewriting(assign_value)],
-        pir: &[
-            Form::pir(&["assign_value_"], &["output"], &[]).overwriting("output"),
-            Form::pir(&["full_int_array"], &[], &[])
-                .renaming(&[("value", "values")])
-                .rewriting(int_array),
-        ],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: AssignValue::parse,
-    },
+        Assign::parse,
+    )
+    // What is overwritten is an operand.
+    .spelled(&[
+        Form::pir(&["assign_out_"], &["x", "output"], &[From::Slot("x")]).overwriting("output"),
+        Form::pir(&["share_data"], &["x"], &[From::Slot("x")]),
+        // Numbers are real here.
+        Form::pir(&["conj"], &["x"], &[From::Slot("x")]),
+        Form::pir(COPIES, &["x"], &[From::Slot("x")]).ignoring(PLACE),
+        Form::pir(&["npu_identity"], &["x"], &[From::Slot("x")]).ignoring(FORMAT),
+        Form::pir(&["print"], &["x"], &[From::Slot("x")]).ignoring(PRINTED),
+    ]),
+    OpDef::new(
+        "assign_value",
+        &[],
+        &[Form::legacy(&["assign_value"], &[], &["Out"]).rewriting(assign_value)],
+        AssignValue::parse,
+    )
+    .spelled(&[
+        Form::pir(&["assign_value_"], &["output"], &[]).overwriting("output"),
+        Form::pir(&["full_int_array"], &[], &[])
+            .renaming(&[("value", "values")])
+            .rewriting(int_array),
+    ]),
 ];
 
 /// A single number becomes a constant: it stands for what other programs have as an attribute.

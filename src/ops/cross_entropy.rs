@@ -14,44 +14,40 @@ use crate::reference::{Real, Values, index, map, normalize, reduce, with_real, w
 use crate::tensor::{Array, DType, Dim, Tensor, normalize_axis};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        results: &["softmax", "loss"],
-        ..OpDef::new(
-            "cross_entropy_with_softmax",
-            &[Arg::Tensor("input"), Arg::Tensor("label")],
-            &[Form::legacy(
-                &["softmax_with_cross_entropy"],
-                &[From::Slot("Logits"), From::Slot("Label")],
-                &["Softmax", "Loss"],
-            )],
-            CrossEntropy::parse,
-        )
-        .taking(FLOATS)
-        .with_accuracy(Accuracy::Accumulated)
-    },
-    OpDef {
-        results: &["out", "total_weight"],
-        ..OpDef::new(
-            "nll_loss",
+    OpDef::new(
+        "cross_entropy_with_softmax",
+        &[Arg::Tensor("input"), Arg::Tensor("label")],
+        &[Form::legacy(
+            &["softmax_with_cross_entropy"],
+            &[From::Slot("Logits"), From::Slot("Label")],
+            &["Softmax", "Loss"],
+        )],
+        CrossEntropy::parse,
+    )
+    .taking(FLOATS)
+    .with_accuracy(Accuracy::Accumulated)
+    .with_results(&["softmax", "loss"]),
+    OpDef::new(
+        "nll_loss",
+        &[
+            Arg::Tensor("input"),
+            Arg::Tensor("label"),
+            Arg::Optional("weight"),
+        ],
+        &[Form::legacy(
+            &["nll_loss"],
             &[
-                Arg::Tensor("input"),
-                Arg::Tensor("label"),
-                Arg::Optional("weight"),
+                From::Slot("X"),
+                From::Slot("Label"),
+                From::Optional("Weight"),
             ],
-            &[Form::legacy(
-                &["nll_loss"],
-                &[
-                    From::Slot("X"),
-                    From::Slot("Label"),
-                    From::Optional("Weight"),
-                ],
-                &["Out", "Total_weight"],
-            )],
-            LogLikelihood::parse,
-        )
-        .taking(FLOATS)
-        .with_accuracy(Accuracy::Accumulated)
-    },
+            &["Out", "Total_weight"],
+        )],
+        LogLikelihood::parse,
+    )
+    .taking(FLOATS)
+    .with_accuracy(Accuracy::Accumulated)
+    .with_results(&["out", "total_weight"]),
 ];
 
 /// Which elements count, and where they are: labels with one position on the axis of the classes.

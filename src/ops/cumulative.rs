@@ -17,10 +17,10 @@ use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
 const X: From = From::Slot("X");
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "cumsum",
-        operands: &[Arg::Tensor("x"), Arg::Scalar("axis")],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "cumsum",
+        &[Arg::Tensor("x"), Arg::Scalar("axis")],
+        &[Form::legacy(
             &["cumsum"],
             &[
                 X,
@@ -31,9 +31,10 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        dtypes: NUMBERS,
-        ..of_axis("cumsum", &[], Cumulative::cumsum)
-    },
+        Cumulative::cumsum,
+    )
+    .taking(NUMBERS)
+    .with_accuracy(Accuracy::Accumulated),
     of_axis("cumprod", &[plain(&["cumprod"])], Cumulative::cumprod).taking(WIDE),
     of_axis(
         "logcumsumexp",
@@ -62,17 +63,9 @@ const fn of_axis(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: NUMBERS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
+        .taking(NUMBERS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 const fn extreme(
@@ -80,11 +73,9 @@ const fn extreme(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    let mut def = of_axis(name, legacy, parse)
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
+        .with_results(&["out", "indices"])
         .taking(WIDE)
-        .with_accuracy(Accuracy::Exact);
-    def.results = &["out", "indices"];
-    def
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,6 +31,10 @@ pub(crate) struct OpDef {
     pub legacy: &'static [Form],
     /// How else programs of Paddle 3 spell it.
     pub pir: &'static [Form],
+    /// Attributes that say nothing about the result of an inference, in whatever form.
+    pub ignored: &'static [&'static str],
+    /// For ops that are others in a row: takes one apart, in whatever form.
+    pub apart: Option<Rewrite>,
     /// The element types that the first operand may have, or the result where there is none.
     pub dtypes: &'static [DType],
     /// The lowest opset in which ONNX expresses the op, if not with all of its attributes.
@@ -56,11 +60,28 @@ impl OpDef {
             results: &["out"],
             legacy,
             pir: &[],
+            ignored: &[],
+            apart: None,
             dtypes: ANY,
             opset: 11,
             accuracy: Accuracy::Exact,
             parse,
         }
+    }
+
+    pub const fn with_results(mut self, results: &'static [&'static str]) -> Self {
+        self.results = results;
+        self
+    }
+
+    pub const fn spelled(mut self, pir: &'static [Form]) -> Self {
+        self.pir = pir;
+        self
+    }
+
+    pub const fn ignoring(mut self, ignored: &'static [&'static str]) -> Self {
+        self.ignored = ignored;
+        self
     }
 
     pub const fn taking(mut self, dtypes: &'static [DType]) -> Self {
@@ -135,7 +156,7 @@ pub(crate) struct Form {
     pub result_positions: Option<&'static [usize]>,
     /// Attributes whose PHI name differs, as (this form's, PHI's).
     pub renamed: &'static [(&'static str, &'static str)],
-    /// Attributes that say nothing about the result of an inference.
+    /// Attributes of this form that say nothing about the result of an inference.
     pub ignored: &'static [&'static str],
     /// For forms that differ by more than names: takes what the table gives, emits the op, and
     /// returns the results.

@@ -59,9 +59,9 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "trace",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["trace"], INPUT, &["Out"]).rewriting(trace)],
-        &[Form::pir(&["trace"], &["Input"], INPUT).rewriting(trace)],
+        &[Form::legacy(&["trace"], INPUT, &["Out"])],
         NUMBERS,
+        trace,
     )
     .with_accuracy(Accuracy::Accumulated),
 ];

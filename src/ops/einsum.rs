@@ -16,21 +16,19 @@ use crate::program::ValueId;
 use crate::reference::{Real, Values, map, matmul, reduce, with_real, with_reals};
 use crate::tensor::{Array, Dim, Tensor};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "einsum",
-    operands: &[Arg::List("x")],
-    results: &["out"],
-    legacy: &[Form::legacy(
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "einsum",
+    &[Arg::List("x")],
+    &[Form::legacy(
         &["einsum"],
         &[From::List("Operands")],
         &["Out"],
     )],
-    pir: &[],
-    dtypes: FLOATS,
-    opset: 12,
-    accuracy: Accuracy::Accumulated,
-    parse: Einsum::parse,
-}];
+    Einsum::parse,
+)
+.taking(FLOATS)
+.since(12)
+.with_accuracy(Accuracy::Accumulated)];
 
 /// Names an axis in an equation.
 type Label = char;

@@ -69,17 +69,9 @@ pub(super) type Parse = fn(&mut OpReader<'_>) -> Parsed;
 
 /// An op on `x` and `y` that legacy programs call by one of these names.
 pub(super) const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: NUMBERS,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse,
-    }
+    OpDef::new(name, &[Arg::Tensor("x"), Arg::Tensor("y")], legacy, parse)
+        .taking(NUMBERS)
+        .with_accuracy(Accuracy::Rounded)
 }
 
 pub(super) const fn form(names: &'static [&'static str]) -> Form {

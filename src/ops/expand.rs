@@ -4,7 +4,7 @@
 
 use ndarray::IxDyn;
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -17,11 +17,10 @@ use crate::tensor::{
 };
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "expand",
-        operands: &[Arg::Tensor("x"), Arg::IntArray("shape")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "expand",
+        &[Arg::Tensor("x"), Arg::IntArray("shape")],
+        &[Form::legacy(
             &["expand_v2"],
             &[
                 From::Slot("X"),
@@ -32,42 +31,28 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Expand::parse,
-    },
-    OpDef {
-        name: "expand_as",
-        operands: &[Arg::Tensor("x"), Arg::Optional("y")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        Expand::parse,
+    ),
+    OpDef::new(
+        "expand_as",
+        &[Arg::Tensor("x"), Arg::Optional("y")],
+        &[Form::legacy(
             &["expand_as_v2"],
             &[From::Slot("X"), From::Optional("Y")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: ExpandAs::parse,
-    },
-    OpDef {
-        name: "broadcast_tensors",
-        operands: &[Arg::List("input")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        ExpandAs::parse,
+    ),
+    OpDef::new(
+        "broadcast_tensors",
+        &[Arg::List("input")],
+        &[Form::legacy(
             &["broadcast_tensors"],
             &[From::List("X")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: BroadcastTensors::parse,
-    },
+        BroadcastTensors::parse,
+    ),
 ];
 
 /// `x` repeated along its axes of extent 1, and along new ones in front. In `shape`, -1 keeps an

@@ -26,26 +26,19 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "dot",
         X_AND_Y_ARGS,
-        &[Form::legacy(&["dot"], X_AND_Y, &["Out"]).rewriting(dot)],
-        &[Form::pir(&["dot"], &["X", "Y"], X_AND_Y).rewriting(dot)],
+        &[Form::legacy(&["dot"], X_AND_Y, &["Out"])],
         &[I32, I64, F16, BF16, F32, F64],
+        dot,
     ),
     composite(
         "addmm",
         ADDED_ARGS,
         &[Form::legacy(&["addmm"], ADDED, &["Out"])
-            .renaming(&[("Alpha", "alpha"), ("Beta", "beta")])
-            .rewriting(add_product)],
-        &[Form::pir(&["addmm"], &["Input", "X", "Y"], ADDED).rewriting(add_product)],
+            .renaming(&[("Alpha", "alpha"), ("Beta", "beta")])],
         FLOATS,
+        add_product,
     ),
-    composite(
-        "baddbmm",
-        ADDED_ARGS,
-        &[],
-        &[Form::pir(&["baddbmm"], &["Input", "X", "Y"], ADDED).rewriting(add_product)],
-        FLOATS,
-    ),
+    composite("baddbmm", ADDED_ARGS, &[], FLOATS, add_product),
     composite(
         "fc",
         &[
@@ -53,21 +46,20 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Tensor("w"),
             Arg::Optional("bias"),
         ],
-        &[Form::legacy(&["fc"], CONNECTED, &["Out"])
-            .ignoring(&[
-                // What runs it, and scales that mean nothing without a quantised kernel.
-                "use_mkldnn",
-                "use_quantizer",
-                "mkldnn_data_type",
-                "force_fp32_output",
-                "Scale_in",
-                "Scale_weights",
-                "Scale_out",
-            ])
-            .rewriting(fully_connected)],
-        &[Form::pir(&["fc"], &["Input", "W", "Bias"], CONNECTED).rewriting(fully_connected)],
+        &[Form::legacy(&["fc"], CONNECTED, &["Out"])],
         FLOATS,
-    ),
+        fully_connected,
+    )
+    .ignoring(&[
+        // What runs it, and scales that mean nothing without a quantised kernel.
+        "use_mkldnn",
+        "use_quantizer",
+        "mkldnn_data_type",
+        "force_fp32_output",
+        "Scale_in",
+        "Scale_weights",
+        "Scale_out",
+    ]),
     composite(
         "bilinear",
         &[
@@ -76,16 +68,20 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Tensor("weight"),
             Arg::Optional("bias"),
         ],
-        &[Form::legacy(&["bilinear_tensor_product"], BILINEAR, &["Out"]).rewriting(bilinear)],
-        &[Form::pir(&["bilinear"], &["X", "Y", "Weight", "Bias"], BILINEAR).rewriting(bilinear)],
+        &[Form::legacy(
+            &["bilinear_tensor_product"],
+            BILINEAR,
+            &["Out"],
+        )],
         FLOATS,
+        bilinear,
     ),
     composite(
         "fused_softmax_mask",
         &[Arg::Tensor("x"), Arg::Tensor("mask")],
-        &[Form::legacy(&["fused_softmax_mask"], MASKED, &["Out"]).rewriting(masked_softmax)],
-        &[Form::pir(&["fused_softmax_mask"], &["X", "Mask"], MASKED).rewriting(masked_softmax)],
+        &[Form::legacy(&["fused_softmax_mask"], MASKED, &["Out"])],
         FLOATS,
+        masked_softmax,
     ),
 ];
 

@@ -4,7 +4,7 @@
 //! `phi/kernels/funcs/fused_elemwise_activation_functor.h`.
 
 use super::composite::{Parts, composite};
-use super::def::{Arg, FLOATS, Form, From, OpDef};
+use super::def::{Arg, FLOATS, Form, From, OpDef, Rewrite};
 use crate::error::{Error, Result};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, OpKind, ValueId};
@@ -29,7 +29,6 @@ const DROPPED: &[From] = &[
         slots: &["PTensor", "p"],
     },
 ];
-const GATED: &[From] = &[From::Slot("X"), From::Optional("Y")];
 const SCALED: &[From] = &[
     From::Slot("x1"),
     From::Slot("scale1"),
@@ -44,9 +43,9 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "fused_gemm_epilogue",
         &[Arg::Tensor("x"), Arg::Tensor("y"), Arg::Tensor("bias")],
-        &[Form::legacy(&["fused_gemm_epilogue"], EPILOGUE, &["Out"]).rewriting(epilogue)],
-        &[Form::pir(&["fused_gemm_epilogue"], &["X", "Y", "Bias"], EPILOGUE).rewriting(epilogue)],
+        &[Form::legacy(&["fused_gemm_epilogue"], EPILOGUE, &["Out"])],
         FLOATS,
+        epilogue,
     ),
     composite(
         "fused_bias_act",
@@ -57,18 +56,11 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("shift"),
             Arg::Optional("smooth"),
         ],
-        &[Form::legacy(&["fused_bias_act"], BIAS_ACT, &["out"])
-            .ignoring(QUANTISATION)
-            .rewriting(biased_activation)],
-        &[Form::pir(
-            &["fused_bias_act"],
-            &["x", "bias", "dequant_scales", "shift", "smooth"],
-            BIAS_ACT,
-        )
-        .ignoring(QUANTISATION)
-        .rewriting(biased_activation)],
+        &[Form::legacy(&["fused_bias_act"], BIAS_ACT, &["out"])],
         FLOATS,
-    ),
+        biased_activation,
+    )
+    .ignoring(QUANTISATION),
     composite(
         "fused_dropout_add",
         &[
@@ -77,24 +69,17 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("seed_tensor"),
             Arg::Scalar("p"),
         ],
-        &[Form::legacy(&["fused_dropout_add"], DROPPED, &["out"])
-            .ignoring(&["seed", "fix_seed"])
-            .rewriting(dropped_sum)],
-        &[Form::pir(
-            &["fused_dropout_add"],
-            &["x", "y", "seed_tensor", "p"],
-            DROPPED,
-        )
-        .ignoring(&["seed", "fix_seed"])
-        .rewriting(dropped_sum)],
+        &[Form::legacy(&["fused_dropout_add"], DROPPED, &["out"])],
         FLOATS,
-    ),
+        dropped_sum,
+    )
+    .ignoring(&["seed", "fix_seed"]),
     composite(
         "swiglu",
         &[Arg::Tensor("x"), Arg::Optional("y")],
         &[],
-        &[Form::pir(&["swiglu"], &["X", "Y"], GATED).rewriting(swish_gate)],
         FLOATS,
+        swish_gate,
     ),
     composite(
         "fused_scale_bias_add_relu",
@@ -106,69 +91,60 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("scale2"),
             Arg::Optional("bias2"),
         ],
-        &[
-            Form::legacy(&["fused_scale_bias_add_relu"], SCALED, &["out"])
-                .ignoring(&["exhaustive_search"])
-                .rewriting(scaled_sum),
-        ],
-        &[Form::pir(
+        &[Form::legacy(
             &["fused_scale_bias_add_relu"],
-            &["x1", "scale1", "bias1", "x2", "scale2", "bias2"],
             SCALED,
-        )
-        .ignoring(&["exhaustive_search"])
-        .rewriting(scaled_sum)],
+            &["out"],
+        )],
         FLOATS,
-    ),
-    one_dnn(
+        scaled_sum,
+    )
+    .ignoring(&["exhaustive_search"]),
+    // Programs of Paddle 3 have these four in a dialect of its own, and not in a file.
+    binary(
         "fused_elementwise_add",
-        &[fused_form(&["fused_elementwise_add"])],
+        &[of_x_and_y(&["fused_elementwise_add"])],
+        fused_binary,
     ),
-    one_dnn(
+    binary(
         "fused_elementwise_sub",
-        &[fused_form(&["fused_elementwise_sub"])],
+        &[of_x_and_y(&["fused_elementwise_sub"])],
+        fused_binary,
     ),
-    one_dnn(
+    binary(
         "fused_elementwise_mul",
-        &[fused_form(&["fused_elementwise_mul"])],
+        &[of_x_and_y(&["fused_elementwise_mul"])],
+        fused_binary,
     ),
-    one_dnn(
+    binary(
         "fused_elementwise_div",
-        &[fused_form(&["fused_elementwise_div"])],
+        &[of_x_and_y(&["fused_elementwise_div"])],
+        fused_binary,
     ),
-    pair("fused_elemwise_activation", PLAIN, PLAIN_PIR),
-    pair("fused_elemwise_add_activation", ADD, ADD_PIR),
+    binary(
+        "fused_elemwise_activation",
+        &[of_x_and_y(&["fused_elemwise_activation"])],
+        two_functors,
+    )
+    .ignoring(INTERMEDIATE),
+    binary(
+        "fused_elemwise_add_activation",
+        &[of_x_and_y(&["fused_elemwise_add_activation"])],
+        two_functors,
+    )
+    .ignoring(INTERMEDIATE),
 ];
 
-/// Programs of Paddle 3 have it in a dialect of its own, and not in a file.
-const fn one_dnn(name: &'static str, legacy: &'static [Form]) -> OpDef {
-    pair(name, legacy, &[])
+/// Whether what comes in between is a result too, as training needs it.
+const INTERMEDIATE: &[&str] = &["save_intermediate_out"];
+
+const fn of_x_and_y(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, X_AND_Y, &["Out"])
 }
 
-const fn fused_form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, X_AND_Y, &["Out"]).rewriting(fused_binary)
-}
-
-const PLAIN: &[Form] = &[legacy_pair(&["fused_elemwise_activation"])];
-const PLAIN_PIR: &[Form] = &[pir_pair(&["fused_elemwise_activation"])];
-const ADD: &[Form] = &[legacy_pair(&["fused_elemwise_add_activation"])];
-const ADD_PIR: &[Form] = &[pir_pair(&["fused_elemwise_add_activation"])];
-
-const fn pair(name: &'static str, legacy: &'static [Form], pir: &'static [Form]) -> OpDef {
+const fn binary(name: &'static str, legacy: &'static [Form], apart: Rewrite) -> OpDef {
     let operands = &[Arg::Tensor("x"), Arg::Tensor("y")];
-    composite(name, operands, legacy, pir, FLOATS)
-}
-
-const fn legacy_pair(names: &'static [&'static str]) -> Form {
-    let form = Form::legacy(names, X_AND_Y, &["Out"]);
-    form.ignoring(&["save_intermediate_out"])
-        .rewriting(two_functors)
-}
-
-const fn pir_pair(names: &'static [&'static str]) -> Form {
-    let form = Form::pir(names, &["X", "Y"], X_AND_Y);
-    form.ignoring(&["save_intermediate_out"])
-        .rewriting(two_functors)
+    composite(name, operands, legacy, FLOATS, apart)
 }
 
 /// Emits an activation by the name that it has in attributes.

@@ -30,18 +30,11 @@ pub(super) const OPS: &[OpDef] = &[composite(
         &["fused_conv2d_add_act", "conv2d_fusion"],
         OPERANDS,
         &["Output"],
-    )
-    .ignoring(SEARCH)
-    .rewriting(activated_conv)],
-    &[Form::pir(
-        &["fused_conv2d_add_act"],
-        &["Input", "Filter", "Bias", "ResidualData"],
-        OPERANDS,
-    )
-    .ignoring(SEARCH)
-    .rewriting(activated_conv)],
+    )],
     FLOATS,
-)];
+    activated_conv,
+)
+.ignoring(SEARCH)];
 
 /// `activation(conv2d(input, filter) + bias + residual_data)`, with a bias for each channel.
 fn activated_conv(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {

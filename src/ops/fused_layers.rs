@@ -77,9 +77,9 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("scale"),
             Arg::Optional("bias"),
         ],
-        &[Form::legacy(&["skip_layernorm"], SKIP, &["Out"]).rewriting(skip_norm)],
-        &[Form::pir(&["skip_layernorm"], &["X", "Y", "Scale", "Bias"], SKIP).rewriting(skip_norm)],
+        &[Form::legacy(&["skip_layernorm"], SKIP, &["Out"])],
         FLOATS,
+        skip_norm,
     ),
     composite(
         "fused_fc_elementwise_layernorm",
@@ -91,17 +91,13 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("scale"),
             Arg::Optional("bias1"),
         ],
-        &[
-            Form::legacy(&["fused_fc_elementwise_layernorm"], CONNECTED, &["Out"])
-                .rewriting(connected_norm),
-        ],
-        &[Form::pir(
+        &[Form::legacy(
             &["fused_fc_elementwise_layernorm"],
-            &["X", "W", "Y", "Bias0", "Scale", "Bias1"],
             CONNECTED,
-        )
-        .rewriting(connected_norm)],
+            &["Out"],
+        )],
         FLOATS,
+        connected_norm,
     ),
     composite(
         "fused_bias_dropout_residual_layer_norm",
@@ -116,18 +112,11 @@ pub(super) const OPS: &[OpDef] = &[
             &["fused_bias_dropout_residual_layer_norm"],
             RESIDUAL,
             &["Y"],
-        )
-        .ignoring(&["dropout_fix_seed", "dropout_seed"])
-        .rewriting(residual_norm)],
-        &[Form::pir(
-            &["fused_bias_dropout_residual_layer_norm"],
-            &["X", "Residual", "Bias", "LnScale", "LnBias"],
-            RESIDUAL,
-        )
-        .ignoring(&["dropout_fix_seed", "dropout_seed"])
-        .rewriting(residual_norm)],
+        )],
         FLOATS,
-    ),
+        residual_norm,
+    )
+    .ignoring(&["dropout_fix_seed", "dropout_seed"]),
     composite(
         "fused_feedforward",
         &[
@@ -143,62 +132,35 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Optional("ln2_scale"),
             Arg::Optional("ln2_bias"),
         ],
-        &[Form::legacy(&["fused_feedforward"], FEED_FORWARD, &["Out"])
-            .renaming(&[
+        &[
+            Form::legacy(&["fused_feedforward"], FEED_FORWARD, &["Out"]).renaming(&[
                 ("dropout1_rate", "dropout1_prob"),
                 ("dropout2_rate", "dropout2_prob"),
-            ])
-            .ignoring(FEED_FORWARD_IGNORED)
-            .rewriting(feed_forward)],
-        &[Form::pir(
-            &["fused_feedforward"],
-            &[
-                "X",
-                "Dropout1Seed",
-                "Dropout2Seed",
-                "Linear1Weight",
-                "Linear1Bias",
-                "Linear2Weight",
-                "Linear2Bias",
-                "Ln1Scale",
-                "Ln1Bias",
-                "Ln2Scale",
-                "Ln2Bias",
-            ],
-            FEED_FORWARD,
-        )
-        .ignoring(FEED_FORWARD_IGNORED)
-        .rewriting(feed_forward)],
+            ]),
+        ],
         FLOATS,
-    ),
-    OpDef {
-        results: &["out", "residual_out"],
-        ..composite(
-            "fused_bias_residual_layernorm",
-            &[
-                Arg::Tensor("x"),
-                Arg::Optional("bias"),
-                Arg::Optional("residual"),
-                Arg::Optional("norm_weight"),
-                Arg::Optional("norm_bias"),
-            ],
-            &[Form::legacy(
-                &["fused_bias_residual_layernorm"],
-                BIAS_NORM,
-                &["out", "residual_out"],
-            )
-            .ignoring(QUANTISATION)
-            .rewriting(biased_norm)],
-            &[Form::pir(
-                &["fused_bias_residual_layernorm"],
-                &["x", "bias", "residual", "norm_weight", "norm_bias"],
-                BIAS_NORM,
-            )
-            .ignoring(QUANTISATION)
-            .rewriting(biased_norm)],
-            FLOATS,
-        )
-    },
+        feed_forward,
+    )
+    .ignoring(FEED_FORWARD_IGNORED),
+    composite(
+        "fused_bias_residual_layernorm",
+        &[
+            Arg::Tensor("x"),
+            Arg::Optional("bias"),
+            Arg::Optional("residual"),
+            Arg::Optional("norm_weight"),
+            Arg::Optional("norm_bias"),
+        ],
+        &[Form::legacy(
+            &["fused_bias_residual_layernorm"],
+            BIAS_NORM,
+            &["out", "residual_out"],
+        )],
+        FLOATS,
+        biased_norm,
+    )
+    .ignoring(QUANTISATION)
+    .with_results(&["out", "residual_out"]),
     composite(
         "fused_embedding_eltwise_layernorm",
         &[
@@ -207,17 +169,13 @@ pub(super) const OPS: &[OpDef] = &[
             Arg::Tensor("bias"),
             Arg::Tensor("scale"),
         ],
-        &[
-            Form::legacy(&["fused_embedding_eltwise_layernorm"], SUMMED, &["Out"])
-                .rewriting(embeddings_norm),
-        ],
-        &[Form::pir(
+        &[Form::legacy(
             &["fused_embedding_eltwise_layernorm"],
-            &["Ids", "Embs", "Bias", "Scale"],
             SUMMED,
-        )
-        .rewriting(embeddings_norm)],
+            &["Out"],
+        )],
         &[DType::I32, DType::I64],
+        embeddings_norm,
     ),
 ];
 

@@ -13,22 +13,20 @@ use crate::reference::interpolate::Tap;
 use crate::reference::{Real, Values, with_reals};
 use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "grid_sample",
-    operands: &[Arg::Tensor("x"), Arg::Tensor("grid")],
-    results: &["out"],
-    legacy: &[Form::legacy(
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "grid_sample",
+    &[Arg::Tensor("x"), Arg::Tensor("grid")],
+    &[Form::legacy(
         &["grid_sampler"],
         &[From::Slot("X"), From::Slot("Grid")],
         &["Output"],
     )
     .ignoring(&["use_cudnn"])],
-    pir: &[],
-    dtypes: FLOATS,
-    opset: 16,
-    accuracy: Accuracy::Accumulated,
-    parse: GridSample::parse,
-}];
+    GridSample::parse,
+)
+.taking(FLOATS)
+.since(16)
+.with_accuracy(Accuracy::Accumulated)];
 
 /// What lies beyond the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{index_put,index_add,meshgrid}_kernel.h`. ONNX: ScatterND, ScatterElements.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, NUMBERS, OpDef};
+use super::def::{Accuracy, Arg, Form, From, NUMBERS, OpDef};
 use super::expand::{BroadcastTensors, broadcast};
 use super::gather::indices;
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed};
@@ -15,51 +15,40 @@ use crate::reference::{Values, map};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "index_put",
-        operands: &[Arg::Tensor("x"), Arg::List("indices"), Arg::Tensor("value")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "index_put",
+        &[Arg::Tensor("x"), Arg::List("indices"), Arg::Tensor("value")],
+        &[Form::legacy(
             &["index_put"],
             &[From::Slot("x"), From::List("indices"), From::Slot("value")],
             &["out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse: IndexPut::parse,
-    },
-    OpDef {
-        name: "index_add",
-        operands: &[
+        IndexPut::parse,
+    )
+    .with_accuracy(Accuracy::Rounded),
+    OpDef::new(
+        "index_add",
+        &[
             Arg::Tensor("x"),
             Arg::Tensor("index"),
             Arg::Tensor("add_value"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["index_add"],
             &[From::Slot("X"), From::Slot("Index"), From::Slot("AddValue")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: NUMBERS,
-        opset: 16,
-        accuracy: Accuracy::Rounded,
-        parse: IndexAdd::parse,
-    },
-    OpDef {
-        name: "meshgrid",
-        operands: &[Arg::List("inputs")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["meshgrid"], &[From::List("X")], &["Out"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Meshgrid::parse,
-    },
+        IndexAdd::parse,
+    )
+    .taking(NUMBERS)
+    .since(16)
+    .with_accuracy(Accuracy::Rounded),
+    OpDef::new(
+        "meshgrid",
+        &[Arg::List("inputs")],
+        &[Form::legacy(&["meshgrid"], &[From::List("X")], &["Out"])],
+        Meshgrid::parse,
+    ),
 ];
 
 const ADD: (&str, NodeAttr) = ("reduction", NodeAttr::String("add"));

@@ -51,22 +51,20 @@ const fn interpolation(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
+    OpDef::new(
         name,
-        operands: &[
+        &[
             Arg::Tensor("x"),
             Arg::IntArray("out_size"),
             Arg::IntArray("size_tensor"),
             Arg::Optional("scale_tensor"),
         ],
-        results: &["output"],
         legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
         parse,
-    }
+    )
+    .with_results(&["output"])
+    .taking(FLOATS)
+    .with_accuracy(Accuracy::Accumulated)
 }
 
 const OPERANDS: &[From] = &[

@@ -4,7 +4,7 @@
 
 use ndarray::{ArrayViewD, Axis};
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -21,41 +21,30 @@ const AXIS: From = From::Scalar {
 };
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "concat",
-        operands: &[Arg::List("x"), Arg::Scalar("axis")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "concat",
+        &[Arg::List("x"), Arg::Scalar("axis")],
+        &[Form::legacy(
             &["concat"],
             &[From::List("X"), AXIS],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Concat::parse,
-    },
-    OpDef {
-        name: "stack",
-        operands: &[Arg::List("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["stack"], &[From::List("X")], &["Y"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Stack::parse,
-    },
-    OpDef {
-        name: "split",
-        operands: &[
+        Concat::parse,
+    ),
+    OpDef::new(
+        "stack",
+        &[Arg::List("x")],
+        &[Form::legacy(&["stack"], &[From::List("X")], &["Y"])],
+        Stack::parse,
+    ),
+    OpDef::new(
+        "split",
+        &[
             Arg::Tensor("x"),
             Arg::IntArray("sections"),
             Arg::Scalar("axis"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["split"],
             &[
                 From::Slot("X"),
@@ -68,23 +57,14 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )
         .rewriting(split_by_sections_or_number)],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Split::parse,
-    },
-    OpDef {
-        name: "split_with_num",
-        operands: &[Arg::Tensor("x"), Arg::Scalar("axis")],
-        results: &["out"],
-        legacy: &[],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Split::parse_number,
-    },
+        Split::parse,
+    ),
+    OpDef::new(
+        "split_with_num",
+        &[Arg::Tensor("x"), Arg::Scalar("axis")],
+        &[],
+        Split::parse_number,
+    ),
 ];
 
 /// The legacy split has both a number of parts and their extents; the number counts if it is set.

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{full,one_hot}_kernel.h`. ONNX: Expand, Equal.
 
 use super::creation::{evaluate_filled, filled, lower_filled, small_constant};
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed, single};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -14,11 +14,10 @@ use crate::reference::Values;
 use crate::tensor::{DType, Dim, Tensor, refuse_too_large};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "full_like",
-        operands: &[Arg::Tensor("x"), Arg::Scalar("value")],
-        results: &["out"],
-        legacy: &[
+    OpDef::new(
+        "full_like",
+        &[Arg::Tensor("x"), Arg::Scalar("value")],
+        &[
             Form::legacy(
                 &["fill_any_like"],
                 &[
@@ -48,27 +47,23 @@ pub(super) const OPS: &[OpDef] = &[
                 &["Out"],
             ),
         ],
-        pir: &[Form::pir(
-            &["fill"],
-            &["x", "value"],
-            &[
-                From::Slot("x"),
-                From::Scalar {
-                    attr: "value",
-                    slots: &["value"],
-                },
-            ],
-        )],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: FullLike::parse,
-    },
-    OpDef {
-        name: "one_hot",
-        operands: &[Arg::Tensor("x"), Arg::Scalar("num_classes")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        FullLike::parse,
+    )
+    .spelled(&[Form::pir(
+        &["fill"],
+        &["x", "value"],
+        &[
+            From::Slot("x"),
+            From::Scalar {
+                attr: "value",
+                slots: &["value"],
+            },
+        ],
+    )]),
+    OpDef::new(
+        "one_hot",
+        &[Arg::Tensor("x"), Arg::Scalar("num_classes")],
+        &[Form::legacy(
             &["one_hot_v2"],
             &[
                 From::Slot("X"),
@@ -81,12 +76,9 @@ pub(super) const OPS: &[OpDef] = &[
         )
         // What others would refuse is a row of zeros, whatever it says. The type is float32.
         .ignoring(&["allow_out_of_range", "dtype"])],
-        pir: &[],
-        dtypes: &[DType::I32, DType::I64],
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: OneHot::parse,
-    },
+        OneHot::parse,
+    )
+    .taking(&[DType::I32, DType::I64]),
 ];
 
 fn zeros(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {

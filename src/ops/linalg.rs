@@ -37,12 +37,10 @@ const fn of_matrices(
     pir: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        pir,
-        ..OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
-            .taking(&[F32, F64])
-            .with_accuracy(Accuracy::Accumulated)
-    }
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
+        .taking(&[F32, F64])
+        .with_accuracy(Accuracy::Accumulated)
+        .spelled(pir)
 }
 
 /// The extent of square matrices, if it is known.

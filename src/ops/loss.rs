@@ -69,19 +69,17 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(without_weight)],
         Logits::parse,
     ),
-    OpDef {
-        results: &["out", "residual"],
-        ..loss(
-            "huber_loss",
-            &[Arg::Tensor("input"), Arg::Tensor("label")],
-            &[Form::legacy(
-                &["huber_loss"],
-                &[From::Slot("X"), From::Slot("Y")],
-                &["Out", "Residual"],
-            )],
-            Huber::parse,
-        )
-    },
+    loss(
+        "huber_loss",
+        &[Arg::Tensor("input"), Arg::Tensor("label")],
+        &[Form::legacy(
+            &["huber_loss"],
+            &[From::Slot("X"), From::Slot("Y")],
+            &["Out", "Residual"],
+        )],
+        Huber::parse,
+    )
+    .with_results(&["out", "residual"]),
 ];
 
 const fn loss(

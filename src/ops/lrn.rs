@@ -10,17 +10,14 @@ use crate::program::ValueId;
 use crate::reference::{Real, Values, normalize, with_real};
 use crate::tensor::{Array, DType, Tensor};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "lrn",
-    operands: &[Arg::Tensor("x")],
-    results: &["out"],
-    legacy: &[Form::legacy(&["lrn"], &[From::Slot("X")], &["Out"]).ignoring(&["is_test"])],
-    pir: &[],
-    dtypes: &[DType::F32],
-    opset: 11,
-    accuracy: Accuracy::Accumulated,
-    parse: LocalResponse::parse,
-}];
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "lrn",
+    &[Arg::Tensor("x")],
+    &[Form::legacy(&["lrn"], &[From::Slot("X")], &["Out"]).ignoring(&["is_test"])],
+    LocalResponse::parse,
+)
+.taking(&[DType::F32])
+.with_accuracy(Accuracy::Accumulated)];
 
 /// `x / (k + alpha · Σ x²)^beta`, with the sum over `n` channels around each: one of an even number
 /// more behind it. `x` is `[n, c, h, w]` (or `[n, h, w, c]`).

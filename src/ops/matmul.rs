@@ -16,11 +16,10 @@ use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, display_shape, 
 const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "matmul",
-        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
-        results: &["out"],
-        legacy: &[
+    OpDef::new(
+        "matmul",
+        &[Arg::Tensor("x"), Arg::Tensor("y")],
+        &[
             Form::legacy(&["matmul_v2"], X_AND_Y, &["Out"])
                 .renaming(&[("trans_x", "transpose_x"), ("trans_y", "transpose_y")]),
             Form::legacy(&["matmul"], X_AND_Y, &["Out"])
@@ -34,25 +33,21 @@ pub(super) const OPS: &[OpDef] = &[
             Form::legacy(&["bmm"], X_AND_Y, &["Out"]),
             Form::legacy(&["mv"], &[From::Slot("X"), From::Slot("Vec")], &["Out"]),
         ],
-        pir: &[Form::pir(&["bmm", "mv"], &["X", "Y"], X_AND_Y)],
-        dtypes: &[I32, I64, F16, BF16, F32, F64],
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse: Matmul::parse,
-    },
-    OpDef {
-        name: "matmul_with_flatten",
-        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["mul"], X_AND_Y, &["Out"])
+        Matmul::parse,
+    )
+    .spelled(&[Form::pir(&["bmm", "mv"], &["X", "Y"], X_AND_Y)])
+    .taking(&[I32, I64, F16, BF16, F32, F64])
+    .with_accuracy(Accuracy::Accumulated),
+    OpDef::new(
+        "matmul_with_flatten",
+        &[Arg::Tensor("x"), Arg::Tensor("y")],
+        &[Form::legacy(&["mul"], X_AND_Y, &["Out"])
             // Quantisation scales: meaningless without a quantised kernel.
             .ignoring(&["scale_x", "scale_y", "scale_out"])],
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse: MatmulWithFlatten::parse,
-    },
+        MatmulWithFlatten::parse,
+    )
+    .taking(FLOATS)
+    .with_accuracy(Accuracy::Accumulated),
 ];
 
 /// The `alpha` of the oldest matmul becomes an op of its own.

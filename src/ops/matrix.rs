@@ -23,52 +23,48 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "multi_dot",
         &[Arg::List("x")],
-        &[Form::legacy(&["multi_dot"], CHAIN, &["Out"]).rewriting(chain)],
-        &[Form::pir(&["multi_dot"], &["X"], CHAIN).rewriting(chain)],
+        &[Form::legacy(&["multi_dot"], CHAIN, &["Out"])],
         FLOATS,
+        chain,
     ),
     composite(
         "matrix_power",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["matrix_power"], X, &["Out"]).rewriting(power)],
-        &[Form::pir(&["matrix_power"], &["X"], X).rewriting(power)],
+        &[Form::legacy(&["matrix_power"], X, &["Out"])],
         REALS,
+        power,
     ),
     composite(
         "slogdet",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["slogdeterminant"], INPUT, &["Out"]).rewriting(sign_and_log)],
-        &[Form::pir(&["slogdet"], &["Input"], INPUT).rewriting(sign_and_log)],
+        &[Form::legacy(&["slogdeterminant"], INPUT, &["Out"])],
         REALS,
+        sign_and_log,
     ),
     composite(
         "renorm",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["renorm"], X, &["Out"]).rewriting(renorm)],
-        &[Form::pir(&["renorm"], &["X"], X).rewriting(renorm)],
+        &[Form::legacy(&["renorm"], X, &["Out"])],
         REALS,
+        renorm,
     ),
     composite(
         "fusion_squared_mat_sub",
         &[Arg::Tensor("x"), Arg::Tensor("y")],
-        &[Form::legacy(&["fusion_squared_mat_sub"], X_AND_Y, &["Out"])
-            .rewriting(squared_difference)],
-        &[Form::pir(&["fusion_squared_mat_sub"], &["X", "Y"], X_AND_Y)
-            .resulting(&[3])
-            .rewriting(squared_difference)],
+        &[Form::legacy(&["fusion_squared_mat_sub"], X_AND_Y, &["Out"])],
         FLOATS,
+        squared_difference,
     ),
     composite(
         "fusion_repeated_fc_relu",
         &[Arg::Tensor("x"), Arg::List("w"), Arg::List("bias")],
-        &[Form::legacy(&["fusion_repeated_fc_relu"], LAYERS, &["Out"]).rewriting(layers)],
-        &[
-            Form::pir(&["fusion_repeated_fc_relu"], &["X", "W", "Bias"], LAYERS)
-                .resulting(&[1])
-                .rewriting(layers),
-        ],
+        &[Form::legacy(&["fusion_repeated_fc_relu"], LAYERS, &["Out"])],
         FLOATS,
-    ),
+        layers,
+    )
+    .spelled(&[
+        Form::pir(&["fusion_repeated_fc_relu"], &["X", "W", "Bias"], LAYERS).resulting(&[1]),
+    ]),
 ];
 
 const REALS: &[DType] = &[F32, F64];

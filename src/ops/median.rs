@@ -19,40 +19,34 @@ use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
 const TYPES: &[DType] = &[I32, I64, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        results: &["out", "medianindex"],
-        ..OpDef::new(
-            "median",
-            &[Arg::Tensor("x"), Arg::IntArray("axis")],
-            &[],
-            |op| Median::parse(op, false),
-        )
-        .taking(TYPES)
-    },
-    OpDef {
-        results: &["out", "medianindex"],
-        ..OpDef::new(
-            "nanmedian",
-            &[Arg::Tensor("x"), Arg::IntArray("axis")],
-            &[],
-            |op| Median::parse(op, true),
-        )
-        .taking(TYPES)
-    },
-    OpDef {
-        results: &["out", "indices"],
-        ..OpDef::new(
-            "mode",
-            &[Arg::Tensor("x")],
-            &[Form::legacy(
-                &["mode"],
-                &[From::Slot("X")],
-                &["Out", "Indices"],
-            )],
-            Mode::parse,
-        )
-        .taking(TYPES)
-    },
+    OpDef::new(
+        "median",
+        &[Arg::Tensor("x"), Arg::IntArray("axis")],
+        &[],
+        |op| Median::parse(op, false),
+    )
+    .taking(TYPES)
+    .with_results(&["out", "medianindex"]),
+    OpDef::new(
+        "nanmedian",
+        &[Arg::Tensor("x"), Arg::IntArray("axis")],
+        &[],
+        |op| Median::parse(op, true),
+    )
+    .taking(TYPES)
+    .with_results(&["out", "medianindex"]),
+    OpDef::new(
+        "mode",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(
+            &["mode"],
+            &[From::Slot("X")],
+            &["Out", "Indices"],
+        )],
+        Mode::parse,
+    )
+    .taking(TYPES)
+    .with_results(&["out", "indices"]),
 ];
 
 /// The element in the middle when they are sorted. Of an even number, it is the mean of both in

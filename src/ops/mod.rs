@@ -94,7 +94,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 pub use def::Accuracy;
-pub(crate) use def::{Arg, Form, From, OpDef};
+pub(crate) use def::{Arg, Form, From, OpDef, Rewrite};
 pub(crate) use operator::{Facts, Macs, Operator};
 pub(crate) use reader::OpReader;
 

@@ -9,15 +9,14 @@ use crate::program::ValueId;
 use crate::reference::{Values, normalize};
 use crate::tensor::{Dim, Element, Tensor, normalize_axis, reshape_dims};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "layer_norm",
-    operands: &[
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "layer_norm",
+    &[
         Arg::Tensor("x"),
         Arg::Optional("scale"),
         Arg::Optional("bias"),
     ],
-    results: &["out"],
-    legacy: &[Form::legacy(
+    &[Form::legacy(
         &["layer_norm"],
         &[
             From::Slot("X"),
@@ -27,12 +26,10 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         &["Y"],
     )
     .ignoring(&["is_test"])],
-    pir: &[],
-    dtypes: FLOATS,
-    opset: 11,
-    accuracy: Accuracy::Accumulated,
-    parse: LayerNorm::parse,
-}];
+    LayerNorm::parse,
+)
+.taking(FLOATS)
+.with_accuracy(Accuracy::Accumulated)];
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `begin_norm_axis` on.
 ///

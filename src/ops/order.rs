@@ -4,9 +4,10 @@
 
 use std::cmp::Ordering;
 
-use super::def::{Accuracy, Arg, Form, From, NUMBERS, OpDef};
+use super::def::{Arg, Form, From, NUMBERS, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Operator, Parsed, single};
 use super::reader::OpReader;
+use super::reduce::reduced_shape;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::{Attr, FromAttr, ValueId};
@@ -67,14 +68,13 @@ const fn arg_extreme(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    let mut def = selection(
+    OpDef::new(
         name,
         &[Arg::Tensor("x"), Arg::Scalar("axis")],
         legacy,
         parse,
-    );
-    def.results = &["out"];
-    def
+    )
+    .taking(NUMBERS)
 }
 
 const fn selection(
@@ -83,17 +83,9 @@ const fn selection(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands,
-        results: &["out", "indices"],
-        legacy,
-        pir: &[],
-        dtypes: NUMBERS,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse,
-    }
+    OpDef::new(name, operands, legacy, parse)
+        .with_results(&["out", "indices"])
+        .taking(NUMBERS)
 }
 
 /// The position of the largest or smallest element along an axis, or among all; the first of
@@ -135,24 +127,13 @@ impl ArgExtreme {
         let axis = facts.constant_integer(self.axis, "axis")?;
         normalize_axis(axis, rank).map(Some)
     }
-
-    fn shape<T: Clone>(&self, x: &[T], axis: Option<usize>, one: &T) -> Vec<T> {
-        let dims = x.iter().enumerate();
-        let kept = dims.filter_map(|(position, dim)| {
-            if axis.is_none_or(|axis| axis == position) {
-                self.keepdims.then(|| one.clone())
-            } else {
-                Some(dim.clone())
-            }
-        });
-        kept.collect()
-    }
 }
 
 impl Function for ArgExtreme {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let axis = self.axis(facts)?;
-        let shape = self.shape(facts.shape(self.x), axis, &Dim::Known(1));
+        let x = facts.shape(self.x);
+        let axes = concerned(self.axis(facts)?, x.len());
+        let shape = reduced_shape(x, &axes, self.keepdims, &Dim::Known(1));
         Ok(Fact::new(self.dtype, shape))
     }
 
@@ -187,16 +168,24 @@ impl Function for ArgExtreme {
             let axis = single(&values.integers(self.axis)?, "axis")?;
             Some(normalize_axis(axis, shape.len())?)
         };
-        let axes = axis.map_or_else(|| (0..shape.len()).collect(), |axis| vec![axis]);
+        let axes = concerned(axis, shape.len());
         let due = if self.is_largest {
             Ordering::Greater
         } else {
             Ordering::Less
         };
         let found = with_array!(x, x => order::position(x, &axes, due)?);
-        let found = crate::reference::map::reshape(&found, &self.shape(shape, axis, &1))?;
+        let found = crate::reference::map::reshape(
+            &found,
+            &reduced_shape(shape, &axes, self.keepdims, &1),
+        )?;
         Ok(i64::tensor(found).cast(self.dtype))
     }
+}
+
+/// The one axis, or all.
+fn concerned(axis: Option<usize>, rank: usize) -> Vec<usize> {
+    axis.map_or_else(|| (0..rank).collect(), |axis| vec![axis])
 }
 
 /// How many elements are selected along the axis.

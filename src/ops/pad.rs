@@ -5,7 +5,7 @@
 
 use ndarray::{ArrayD, Axis};
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -19,67 +19,55 @@ const X: From = From::Slot("X");
 const TYPES: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "pad",
-        operands: &[
+    OpDef::new(
+        "pad",
+        &[
             Arg::Tensor("x"),
             Arg::Scalar("pad_value"),
             Arg::IntArray("paddings"),
         ],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["pad"],
             &[X, scalar("pad_value"), amounts(&[])],
             &["Out"],
         )],
-        parse: |op| Pad::parse(op, |_, rank| Ok((0..rank).map(Some).collect())),
-        ..PAD
-    },
-    OpDef {
-        name: "pad3d",
-        operands: &[
+        |op| Pad::parse(op, |_, rank| Ok((0..rank).map(Some).collect())),
+    )
+    .taking(TYPES),
+    OpDef::new(
+        "pad3d",
+        &[
             Arg::Tensor("x"),
             Arg::IntArray("paddings"),
             Arg::Scalar("pad_value"),
         ],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["pad3d"],
             &[X, amounts(&["Paddings"]), scalar("value")],
             &["Out"],
         )],
-        parse: |op| Pad::parse(op, volume),
-        ..PAD
-    },
+        |op| Pad::parse(op, volume),
+    )
+    .taking(TYPES),
     // It came before pad3d, and no kernel of it is left.
-    OpDef {
-        name: "pad2d",
-        operands: &[
+    OpDef::new(
+        "pad2d",
+        &[
             Arg::Tensor("x"),
             Arg::IntArray("paddings"),
             Arg::Scalar("pad_value"),
         ],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["pad2d"],
             &[X, amounts(&["Paddings"]), scalar("pad_value")],
             &["Out"],
         )],
-        parse: |op| Pad::parse(op, image),
-        ..PAD
-    },
+        |op| Pad::parse(op, image),
+    )
+    .taking(TYPES),
 ];
 
 /// What these ops share.
-const PAD: OpDef = OpDef {
-    name: "",
-    operands: &[],
-    results: &["out"],
-    legacy: &[],
-    pir: &[],
-    dtypes: TYPES,
-    opset: 11,
-    accuracy: Accuracy::Exact,
-    parse: |_| Err(Error::internal("not an op")),
-};
-
 const fn amounts(slots: &'static [&'static str]) -> From {
     From::IntArray {
         attr: "paddings",

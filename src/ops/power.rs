@@ -9,8 +9,6 @@ use crate::error::{Error, Result};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, ValueId};
 
-const X: &[From] = &[From::Slot("X")];
-
 pub(super) const OPS: &[OpDef] = &[
     composite(
         "pow",
@@ -25,28 +23,16 @@ pub(super) const OPS: &[OpDef] = &[
                 },
             ],
             &["Out"],
-        )
-        .rewriting(power)],
-        &[Form::pir(
-            &["pow"],
-            &["x", "y"],
-            &[
-                From::Slot("x"),
-                From::Scalar {
-                    attr: "y",
-                    slots: &["y"],
-                },
-            ],
-        )
-        .rewriting(power)],
+        )],
         WIDE,
+        power,
     ),
     composite(
         "clip_by_norm",
         &[Arg::Tensor("x")],
-        &[plain(&["clip_by_norm"]).rewriting(clip_by_norm)],
-        &[Form::pir(&["clip_by_norm"], &["X"], X).rewriting(clip_by_norm)],
+        &[plain(&["clip_by_norm"])],
         FLOATS,
+        clip_by_norm,
     ),
 ];
 

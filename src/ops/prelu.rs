@@ -2,29 +2,27 @@
 //!
 //! Paddle: `phi/kernels/prelu_kernel.h`. ONNX: PRelu.
 
-use super::def::{Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
-use super::unary::of_x;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_reals};
 use crate::tensor::{Array, DType, Dim, Tensor, display_shape};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    operands: &[Arg::Tensor("x"), Arg::Tensor("alpha")],
-    ..of_x(
-        "prelu",
-        &[Form::legacy(
-            &["prelu"],
-            &[From::Slot("X"), From::Slot("Alpha")],
-            &["Out"],
-        )
-        .ignoring(&["is_test"])],
-        Prelu::parse,
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "prelu",
+    &[Arg::Tensor("x"), Arg::Tensor("alpha")],
+    &[Form::legacy(
+        &["prelu"],
+        &[From::Slot("X"), From::Slot("Alpha")],
+        &["Out"],
     )
-}
+    .ignoring(&["is_test"])],
+    Prelu::parse,
+)
+.taking(FLOATS)
 .with_accuracy(Accuracy::Rounded)];
 
 /// Which elements have a slope of their own.

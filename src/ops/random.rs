@@ -126,17 +126,9 @@ const fn random(
     dtypes: &'static [DType],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands,
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes,
-        opset: 11,
-        accuracy: Accuracy::Random,
-        parse,
-    }
+    OpDef::new(name, operands, legacy, parse)
+        .taking(dtypes)
+        .with_accuracy(Accuracy::Random)
 }
 
 fn parsed(op: &mut OpReader<'_>, default: DType, of: Distributed) -> Parsed {

@@ -32,8 +32,9 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         |op| Shuffle::parse(op, "groups", Kind::Channels),
     ),
-    OpDef {
-        pir: &[Form::pir(
+    moving("flip", &[plain(&["flip", "reverse"])], Flip::parse)
+        .taking(ANY)
+        .spelled(&[Form::pir(
             &["reverse"],
             &["x", "axis"],
             &[
@@ -44,28 +45,23 @@ pub(super) const OPS: &[OpDef] = &[
                 },
             ],
         )
-        .rewriting(constant_axis)],
-        ..moving("flip", &[plain(&["flip", "reverse"])], Flip::parse).taking(ANY)
-    },
-    OpDef {
-        operands: &[Arg::Tensor("x"), Arg::IntArray("shifts")],
-        ..moving(
-            "roll",
-            &[Form::legacy(
-                &["roll"],
-                &[
-                    From::Slot("X"),
-                    From::IntArray {
-                        attr: "shifts",
-                        slots: &["ShiftsTensor"],
-                    },
-                ],
-                &["Out"],
-            )],
-            Roll::parse,
-        )
-        .taking(ANY)
-    },
+        .rewriting(constant_axis)]),
+    OpDef::new(
+        "roll",
+        &[Arg::Tensor("x"), Arg::IntArray("shifts")],
+        &[Form::legacy(
+            &["roll"],
+            &[
+                From::Slot("X"),
+                From::IntArray {
+                    attr: "shifts",
+                    slots: &["ShiftsTensor"],
+                },
+            ],
+            &["Out"],
+        )],
+        Roll::parse,
+    ),
 ];
 
 const fn moving(

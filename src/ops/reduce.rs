@@ -49,24 +49,22 @@ pub(super) const OPS: &[OpDef] = &[
         Reduce::parse(op, Kind::LogSumExp)
     })
     .taking(FLOATS),
-    OpDef {
-        pir: &[Form::pir(
-            &["frobenius_norm"],
-            &["x", "axis"],
-            &[
-                From::Slot("x"),
-                From::IntArray {
-                    attr: "axis",
-                    slots: &["axis"],
-                },
-            ],
-        )
-        .renaming(&[("keep_dim", "keepdim")])],
-        ..reduction("frobenius_norm", &[form(&["frobenius_norm"])], |op| {
-            Reduce::parse(op, Kind::Norm)
-        })
-        .taking(FLOATS)
-    },
+    reduction("frobenius_norm", &[form(&["frobenius_norm"])], |op| {
+        Reduce::parse(op, Kind::Norm)
+    })
+    .taking(FLOATS)
+    .spelled(&[Form::pir(
+        &["frobenius_norm"],
+        &["x", "axis"],
+        &[
+            From::Slot("x"),
+            From::IntArray {
+                attr: "axis",
+                slots: &["axis"],
+            },
+        ],
+    )
+    .renaming(&[("keep_dim", "keepdim")])]),
     of_x("mean_all", &[plain(&["mean"])], |op| {
         Reduce::parse_whole(op, Kind::Mean, false)
     }),
@@ -127,17 +125,13 @@ const LOG_SUM_EXP: Form = Form::legacy(
 );
 
 const fn reduction(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
-    OpDef {
+    OpDef::new(
         name,
-        operands: &[Arg::Tensor("x"), Arg::IntArray("axis")],
-        results: &["out"],
+        &[Arg::Tensor("x"), Arg::IntArray("axis")],
         legacy,
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
         parse,
-    }
+    )
+    .with_accuracy(Accuracy::Accumulated)
 }
 
 /// A reduction that chooses an element.

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{reshape,flatten,transpose,squeeze,unsqueeze}_kernel.h`.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Macs, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -17,11 +17,10 @@ const X: From = From::Slot("X");
 const LARGEST_RANK: usize = 64;
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "reshape",
-        operands: &[Arg::Tensor("x"), Arg::IntArray("shape")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "reshape",
+        &[Arg::Tensor("x"), Arg::IntArray("shape")],
+        &[Form::legacy(
             &["reshape2", "reshape"],
             &[
                 X,
@@ -32,64 +31,45 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[Form::pir(
-            &["legacy_reshape"],
-            &["x", "shape"],
-            &[
-                From::Slot("x"),
-                From::IntArray {
-                    attr: "shape",
-                    slots: &["shape"],
-                },
-            ],
-        )],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Reshape::parse,
-    },
-    OpDef {
-        name: "flatten",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["flatten_contiguous_range"], &[X], &["Out"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Flatten::parse,
-    },
+        Reshape::parse,
+    )
+    .spelled(&[Form::pir(
+        &["legacy_reshape"],
+        &["x", "shape"],
+        &[
+            From::Slot("x"),
+            From::IntArray {
+                attr: "shape",
+                slots: &["shape"],
+            },
+        ],
+    )]),
+    OpDef::new(
+        "flatten",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["flatten_contiguous_range"], &[X], &["Out"])],
+        Flatten::parse,
+    ),
     // Not in PHI: the flatten of Paddle 1.x, which always gives a matrix.
-    OpDef {
-        name: "flatten2",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["flatten2", "flatten"], &[X], &["Out"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: FlattenToMatrix::parse,
-    },
-    OpDef {
-        name: "transpose",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["transpose2", "transpose"], &[X], &["Out"])
+    OpDef::new(
+        "flatten2",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["flatten2", "flatten"], &[X], &["Out"])],
+        FlattenToMatrix::parse,
+    ),
+    OpDef::new(
+        "transpose",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["transpose2", "transpose"], &[X], &["Out"])
             .renaming(&[("axis", "perm")])
             // A hint to oneDNN.
             .ignoring(&["data_format"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Transpose::parse,
-    },
-    OpDef {
-        name: "squeeze",
-        operands: &[Arg::Tensor("x"), Arg::IntArray("axis")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        Transpose::parse,
+    ),
+    OpDef::new(
+        "squeeze",
+        &[Arg::Tensor("x"), Arg::IntArray("axis")],
+        &[Form::legacy(
             &["squeeze2", "squeeze"],
             &[
                 X,
@@ -100,17 +80,12 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Squeeze::parse,
-    },
-    OpDef {
-        name: "unsqueeze",
-        operands: &[Arg::Tensor("x"), Arg::IntArray("axis")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        Squeeze::parse,
+    ),
+    OpDef::new(
+        "unsqueeze",
+        &[Arg::Tensor("x"), Arg::IntArray("axis")],
+        &[Form::legacy(
             &["unsqueeze2", "unsqueeze"],
             &[
                 X,
@@ -121,12 +96,8 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Unsqueeze::parse,
-    },
+        Unsqueeze::parse,
+    ),
 ];
 
 /// The elements of `x` in row-major order, with other axes.

@@ -14,27 +14,25 @@ use crate::program::{Attr, ValueId};
 use crate::reference::{Real, Values, map, normalize, with_real};
 use crate::tensor::{Array, DType, Dim, Tensor, display_shape, normalize_axis};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    results: &["out", "residual_out"],
-    pir: &[
-        Form::pir(&["fused_rms_norm_quant"], OPERANDS, FROM),
-        Form::pir(&["rms_norm"], OPERANDS, FROM).rewriting(of_either_signature),
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "rms_norm",
+    &[
+        Arg::Tensor("x"),
+        Arg::Optional("bias"),
+        Arg::Optional("residual"),
+        Arg::Optional("norm_weight"),
+        Arg::Optional("norm_bias"),
     ],
-    ..OpDef::new(
-        "rms_norm",
-        &[
-            Arg::Tensor("x"),
-            Arg::Optional("bias"),
-            Arg::Optional("residual"),
-            Arg::Optional("norm_weight"),
-            Arg::Optional("norm_bias"),
-        ],
-        &[Form::legacy(&["rms_norm"], FROM, &["out", "residual_out"])],
-        RmsNorm::parse,
-    )
-    .taking(FLOATS)
-    .with_accuracy(Accuracy::Accumulated)
-}];
+    &[Form::legacy(&["rms_norm"], FROM, &["out", "residual_out"])],
+    RmsNorm::parse,
+)
+.taking(FLOATS)
+.with_accuracy(Accuracy::Accumulated)
+.with_results(&["out", "residual_out"])
+.spelled(&[
+    Form::pir(&["fused_rms_norm_quant"], OPERANDS, FROM),
+    Form::pir(&["rms_norm"], OPERANDS, FROM).rewriting(of_either_signature),
+])];
 
 const OPERANDS: &[&str] = &["x", "bias", "residual", "norm_weight", "norm_bias"];
 const FROM: &[From] = &[

@@ -18,36 +18,27 @@ const ROTATED: &[From] = &[
     From::Optional("position_ids"),
 ];
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    results: &["out_q", "out_k", "out_v"],
-    ..composite(
-        "fused_rotary_position_embedding",
-        &[
-            Arg::Tensor("q"),
-            Arg::Optional("k"),
-            Arg::Optional("v"),
-            Arg::Optional("sin"),
-            Arg::Optional("cos"),
-            Arg::Optional("position_ids"),
-        ],
-        &[Form::legacy(
-            &["fused_rotary_position_embedding"],
-            ROTATED,
-            &["out_q", "out_k", "out_v"],
-        )
-        .ignoring(&["rotary_emb_base"])
-        .rewriting(rotary)],
-        &[Form::pir(
-            &["fused_rotary_position_embedding"],
-            &["q", "k", "v", "sin", "cos", "position_ids"],
-            ROTATED,
-        )
-        // It makes sines, which have to be given here.
-        .ignoring(&["rotary_emb_base"])
-        .rewriting(rotary)],
-        FLOATS,
-    )
-}];
+pub(super) const OPS: &[OpDef] = &[composite(
+    "fused_rotary_position_embedding",
+    &[
+        Arg::Tensor("q"),
+        Arg::Optional("k"),
+        Arg::Optional("v"),
+        Arg::Optional("sin"),
+        Arg::Optional("cos"),
+        Arg::Optional("position_ids"),
+    ],
+    &[Form::legacy(
+        &["fused_rotary_position_embedding"],
+        ROTATED,
+        &["out_q", "out_k", "out_v"],
+    )],
+    FLOATS,
+    rotary,
+)
+// It makes sines, which have to be given here.
+.ignoring(&["rotary_emb_base"])
+.with_results(&["out_q", "out_k", "out_v"])];
 
 /// `x · cos + turned(x) · sin` for each of `q`, `k` and `v`.
 fn rotary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{scale,cast,dropout}_kernel.h`.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Accuracy, Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -12,11 +12,10 @@ use crate::reference::{Real, Values, map, with_real};
 use crate::tensor::{Array, DType, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "scale",
-        operands: &[Arg::Tensor("x"), Arg::Scalar("scale")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "scale",
+        &[Arg::Tensor("x"), Arg::Scalar("scale")],
+        &[Form::legacy(
             &["scale"],
             &[
                 From::Slot("X"),
@@ -27,35 +26,26 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse: Scale::parse,
-    },
-    OpDef {
-        name: "cast",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["cast"], &[From::Slot("X")], &["Out"])
+        Scale::parse,
+    )
+    .with_accuracy(Accuracy::Rounded),
+    OpDef::new(
+        "cast",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["cast"], &[From::Slot("X")], &["Out"])
             .renaming(&[("out_dtype", "dtype")])
             // The operand has its type itself.
             .ignoring(&["in_dtype"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Cast::parse,
-    },
-    OpDef {
-        name: "dropout",
-        operands: &[
+        Cast::parse,
+    ),
+    OpDef::new(
+        "dropout",
+        &[
             Arg::Tensor("x"),
             Arg::Optional("seed_tensor"),
             Arg::Scalar("p"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["dropout"],
             &[
                 From::Slot("X"),
@@ -68,12 +58,9 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )
         .renaming(&[("dropout_implementation", "mode")])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse: Dropout::parse,
-    },
+        Dropout::parse,
+    )
+    .with_accuracy(Accuracy::Rounded),
 ];
 
 /// `x · scale + bias`, or `(x + bias) · scale`. On integers, both are cut to integers first.

@@ -16,36 +16,29 @@ use crate::tensor::DType::{self, Bool, F64, I64};
 use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "where",
-        operands: &[Arg::Tensor("condition"), Arg::Tensor("x"), Arg::Tensor("y")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    OpDef::new(
+        "where",
+        &[Arg::Tensor("condition"), Arg::Tensor("x"), Arg::Tensor("y")],
+        &[Form::legacy(
             &["where"],
             &[From::Slot("Condition"), From::Slot("X"), From::Slot("Y")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: &[Bool],
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Where::parse,
-    },
-    OpDef {
-        name: "lerp",
-        operands: &[Arg::Tensor("x"), Arg::Tensor("y"), Arg::Tensor("weight")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        Where::parse,
+    )
+    .taking(&[Bool]),
+    OpDef::new(
+        "lerp",
+        &[Arg::Tensor("x"), Arg::Tensor("y"), Arg::Tensor("weight")],
+        &[Form::legacy(
             &["lerp"],
             &[From::Slot("X"), From::Slot("Y"), From::Slot("Weight")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse: Lerp::parse,
-    },
+        Lerp::parse,
+    )
+    .taking(FLOATS)
+    .with_accuracy(Accuracy::Rounded),
     binary("atan2", &[ATAN2], Atan2::parse)
         .taking(WIDE)
         .with_accuracy(Accuracy::Accumulated),

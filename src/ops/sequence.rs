@@ -18,54 +18,47 @@ const RANGED: &[DType] = &[DType::I32, DType::I64, DType::F32, DType::F64];
 const LONGEST_CONSTANT: usize = 1024;
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "arange",
-        operands: &[
+    OpDef::new(
+        "arange",
+        &[
             Arg::Scalar("start"),
             Arg::Scalar("end"),
             Arg::Scalar("step"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["range"],
             &[From::Slot("Start"), From::Slot("End"), From::Slot("Step")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: RANGED,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse: Arange::parse,
-    },
-    OpDef {
-        name: "linspace",
-        operands: &[
+        Arange::parse,
+    )
+    .taking(RANGED)
+    .with_accuracy(Accuracy::Rounded),
+    OpDef::new(
+        "linspace",
+        &[
             Arg::Tensor("start"),
             Arg::Tensor("stop"),
             Arg::Tensor("number"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["linspace"],
             &[From::Slot("Start"), From::Slot("Stop"), From::Slot("Num")],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: RANGED,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse: |op| Linspace::parse(op, None),
-    },
-    OpDef {
-        name: "logspace",
-        operands: &[
+        |op| Linspace::parse(op, None),
+    )
+    .taking(RANGED)
+    .with_accuracy(Accuracy::Rounded),
+    OpDef::new(
+        "logspace",
+        &[
             Arg::Tensor("start"),
             Arg::Tensor("stop"),
             Arg::Tensor("num"),
             Arg::Tensor("base"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["logspace"],
             &[
                 From::Slot("Start"),
@@ -75,20 +68,17 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: &[DType::F32, DType::F64],
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse: |op| {
+        |op| {
             let base = op.operand("base")?;
             Linspace::parse(op, Some(base))
         },
-    },
-    OpDef {
-        name: "eye",
-        operands: &[Arg::Scalar("num_rows"), Arg::Scalar("num_columns")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+    )
+    .taking(&[DType::F32, DType::F64])
+    .with_accuracy(Accuracy::Accumulated),
+    OpDef::new(
+        "eye",
+        &[Arg::Scalar("num_rows"), Arg::Scalar("num_columns")],
+        &[Form::legacy(
             &["eye"],
             &[
                 From::Scalar {
@@ -102,12 +92,9 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )],
-        pir: &[],
-        dtypes: &[DType::I32, DType::I64, DType::F32, DType::F64],
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Eye::parse,
-    },
+        Eye::parse,
+    )
+    .taking(&[DType::I32, DType::I64, DType::F32, DType::F64]),
 ];
 
 /// The one number in an operand, if it is a constant.

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/shape_kernel.h`. ONNX: Shape.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -12,28 +12,15 @@ use crate::reference::Values;
 use crate::tensor::{DType, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "shape",
-        operands: &[Arg::Tensor("input")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["shape"], &[From::Slot("Input")], &["Out"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: |op| parse(op, DType::I32),
-    },
-    OpDef {
-        name: "shape64",
-        operands: &[Arg::Tensor("input")],
-        results: &["out"],
-        legacy: &[],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: |op| parse(op, DType::I64),
-    },
+    OpDef::new(
+        "shape",
+        &[Arg::Tensor("input")],
+        &[Form::legacy(&["shape"], &[From::Slot("Input")], &["Out"])],
+        |op| parse(op, DType::I32),
+    ),
+    OpDef::new("shape64", &[Arg::Tensor("input")], &[], |op| {
+        parse(op, DType::I64)
+    }),
 ];
 
 /// The extents of a tensor, as a vector of int32 or int64.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ndarray::Axis;
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,15 +13,14 @@ use crate::program::ValueId;
 use crate::reference::Values;
 use crate::tensor::{Dim, Element, Tensor, normalize_axis, with_array};
 
-pub(super) const OPS: &[OpDef] = &[OpDef {
-    name: "slice",
-    operands: &[
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "slice",
+    &[
         Arg::Tensor("input"),
         Arg::IntArray("starts"),
         Arg::IntArray("ends"),
     ],
-    results: &["out"],
-    legacy: &[Form::legacy(
+    &[Form::legacy(
         &["slice"],
         &[
             From::Slot("Input"),
@@ -36,12 +35,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef {
         ],
         &["Out"],
     )],
-    pir: &[],
-    dtypes: ANY,
-    opset: 11,
-    accuracy: Accuracy::Exact,
-    parse: Slice::parse,
-}];
+    Slice::parse,
+)];
 
 /// The elements `starts[i]..ends[i]` along `axes[i]`, counted from the end where negative and
 /// clipped to the extent. Axes in `decrease_axis`, which have one element then, are removed.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use ndarray::{Axis, IxDyn};
 
 use super::creation::merge_values;
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -30,16 +30,15 @@ const fn bound(attr: &'static str, slots: &'static [&'static str]) -> From {
 }
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "strided_slice",
-        operands: &[
+    OpDef::new(
+        "strided_slice",
+        &[
             Arg::Tensor("x"),
             Arg::IntArray("starts"),
             Arg::IntArray("ends"),
             Arg::IntArray("strides"),
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["strided_slice"],
             &[
                 From::Slot("Input"),
@@ -52,23 +51,18 @@ pub(super) const OPS: &[OpDef] = &[
         // Says which bounds are known when the program is built; here the operands say it.
         .ignoring(&["infer_flags"])
         .rewriting(open_ends)],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: StridedSlice::parse,
-    },
-    OpDef {
-        name: "set_value_with_tensor",
-        operands: &[
+        StridedSlice::parse,
+    ),
+    OpDef::new(
+        "set_value_with_tensor",
+        &[
             Arg::Tensor("x"),
             Arg::Tensor("values"),
             BOUNDS[0],
             BOUNDS[1],
             BOUNDS[2],
         ],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        &[Form::legacy(
             &["set_value"],
             &[
                 From::Slot("Input"),
@@ -82,24 +76,21 @@ pub(super) const OPS: &[OpDef] = &[
         // That of the operand counts.
         .ignoring(&["dtype"])
         .rewriting(legacy_value)],
-        pir: &[Form::pir(
-            &["set_value"],
-            &["x", "starts", "ends", "steps"],
-            &[
-                From::Slot("x"),
-                From::Rewrite,
-                bound("starts", &["starts"]),
-                bound("ends", &["ends"]),
-                bound("steps", &["steps"]),
-            ],
-        )
-        .overwriting("x")
-        .rewriting(value_as_operand)],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: SetValue::parse,
-    },
+        SetValue::parse,
+    )
+    .spelled(&[Form::pir(
+        &["set_value"],
+        &["x", "starts", "ends", "steps"],
+        &[
+            From::Slot("x"),
+            From::Rewrite,
+            bound("starts", &["starts"]),
+            bound("ends", &["ends"]),
+            bound("steps", &["steps"]),
+        ],
+    )
+    .overwriting("x")
+    .rewriting(value_as_operand)]),
 ];
 
 /// Before Paddle 3, an end of -1 with a negative stride is no position: it is how `x[::-1]` is

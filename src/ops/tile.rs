@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/{tile,repeat_interleave}_kernel.h`. ONNX: Tile, Gather.
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use super::reshape::length;
@@ -15,11 +15,10 @@ use crate::tensor::{
 };
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "tile",
-        operands: &[Arg::Tensor("x"), Arg::IntArray("repeat_times")],
-        results: &["out"],
-        legacy: &[
+    OpDef::new(
+        "tile",
+        &[Arg::Tensor("x"), Arg::IntArray("repeat_times")],
+        &[
             Form::legacy(
                 &["tile"],
                 &[
@@ -44,17 +43,12 @@ pub(super) const OPS: &[OpDef] = &[
                 &["Out"],
             ),
         ],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: Tile::parse,
-    },
-    OpDef {
-        name: "repeat_interleave",
-        operands: &[Arg::Tensor("x"), Arg::IntArray("repeats")],
-        results: &["out"],
-        legacy: &[Form::legacy(
+        Tile::parse,
+    ),
+    OpDef::new(
+        "repeat_interleave",
+        &[Arg::Tensor("x"), Arg::IntArray("repeats")],
+        &[Form::legacy(
             &["repeat_interleave"],
             &[
                 From::Slot("X"),
@@ -66,22 +60,19 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )
         .renaming(&[("dim", "axis")])],
-        pir: &[Form::pir(
-            &["repeat_interleave_with_tensor_index"],
-            &["x", "repeats"],
-            &[
-                From::Slot("x"),
-                From::IntArray {
-                    attr: "repeats",
-                    slots: &["repeats"],
-                },
-            ],
-        )],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: RepeatInterleave::parse,
-    },
+        RepeatInterleave::parse,
+    )
+    .spelled(&[Form::pir(
+        &["repeat_interleave_with_tensor_index"],
+        &["x", "repeats"],
+        &[
+            From::Slot("x"),
+            From::IntArray {
+                attr: "repeats",
+                slots: &["repeats"],
+            },
+        ],
+    )]),
 ];
 
 /// `x` repeated along each axis. The shorter of `repeat_times` and the shape counts as having ones

@@ -35,17 +35,17 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "tril_indices",
         &[],
-        &[Form::legacy(&["tril_indices"], &[], &["out"]).rewriting(lower_positions)],
-        &[Form::pir(&["tril_indices"], &[], &[]).rewriting(lower_positions)],
+        &[Form::legacy(&["tril_indices"], &[], &["out"])],
         &[DType::I32, DType::I64],
+        lower_positions,
     )
     .with_accuracy(Accuracy::Exact),
     composite(
         "triu_indices",
         &[],
-        &[Form::legacy(&["triu_indices"], &[], &["out"]).rewriting(upper_positions)],
-        &[Form::pir(&["triu_indices"], &[], &[]).rewriting(upper_positions)],
+        &[Form::legacy(&["triu_indices"], &[], &["out"])],
         &[DType::I32, DType::I64],
+        upper_positions,
     )
     .with_accuracy(Accuracy::Exact),
 ];

@@ -23,17 +23,9 @@ pub(super) const fn of_x(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse,
-    }
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
+        .taking(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
 }
 
 /// What is made of a number.

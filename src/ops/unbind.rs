@@ -4,7 +4,7 @@
 
 use ndarray::Axis;
 
-use super::def::{ANY, Accuracy, Arg, Form, From, OpDef};
+use super::def::{Arg, Form, From, OpDef};
 use super::operator::{Fact, Facts, Macs, Operator, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -14,32 +14,22 @@ use crate::reference::Values;
 use crate::tensor::{Element, Tensor, normalize_axis, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "unbind",
-        operands: &[Arg::Tensor("input")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["unbind"], &[From::Slot("X")], &["Out"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: |op| Unbind::parse(op, "input"),
-    },
-    OpDef {
-        name: "unstack",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["unstack"], &[From::Slot("X")], &["Y"])],
-        pir: &[],
-        dtypes: ANY,
-        opset: 11,
-        accuracy: Accuracy::Exact,
-        parse: |op| {
+    OpDef::new(
+        "unbind",
+        &[Arg::Tensor("input")],
+        &[Form::legacy(&["unbind"], &[From::Slot("X")], &["Out"])],
+        |op| Unbind::parse(op, "input"),
+    ),
+    OpDef::new(
+        "unstack",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["unstack"], &[From::Slot("X")], &["Y"])],
+        |op| {
             // It repeats the extent.
             op.ignore("num");
             Unbind::parse(op, "x")
         },
-    },
+    ),
 ];
 
 /// The slices along an axis, without it.

@@ -20,37 +20,33 @@ use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
 const X: &[From] = &[From::Slot("X")];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        results: &["out", "indices", "inverse", "counts"],
-        ..OpDef::new(
-            "unique",
-            &[Arg::Tensor("x")],
-            &[
-                Form::legacy(&["unique"], X, &["Out", "Indices", "Index", "Counts"]),
-                Form::legacy(
-                    &["unique_with_counts"],
-                    X,
-                    &["Out", "Indices", "Index", "Count"],
-                ),
-            ],
-            Unique::all,
-        )
-        .taking(WIDE)
-    },
-    OpDef {
-        results: &["out", "index", "counts"],
-        ..OpDef::new(
-            "unique_consecutive",
-            &[Arg::Tensor("x")],
-            &[Form::legacy(
-                &["unique_consecutive"],
+    OpDef::new(
+        "unique",
+        &[Arg::Tensor("x")],
+        &[
+            Form::legacy(&["unique"], X, &["Out", "Indices", "Index", "Counts"]),
+            Form::legacy(
+                &["unique_with_counts"],
                 X,
-                &["Out", "Index", "Counts"],
-            )],
-            Unique::runs,
-        )
-        .taking(WIDE)
-    },
+                &["Out", "Indices", "Index", "Count"],
+            ),
+        ],
+        Unique::all,
+    )
+    .taking(WIDE)
+    .with_results(&["out", "indices", "inverse", "counts"]),
+    OpDef::new(
+        "unique_consecutive",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(
+            &["unique_consecutive"],
+            X,
+            &["Out", "Index", "Counts"],
+        )],
+        Unique::runs,
+    )
+    .taking(WIDE)
+    .with_results(&["out", "index", "counts"]),
 ];
 
 /// A result of these ops.

@@ -44,23 +44,23 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Multiplex::parse,
     ),
-    partial(
+    composite(
         "partial_concat",
-        &[Form::legacy(&["partial_concat"], LIST, &["Out"]).rewriting(partial_concat)],
-        &[Form::pir(&["partial_concat"], &["X"], LIST).rewriting(partial_concat)],
+        &[Arg::List("x")],
+        &[Form::legacy(&["partial_concat"], LIST, &["Out"])],
+        NUMBERS,
+        partial_concat,
     )
     .with_accuracy(Accuracy::Exact),
-    partial(
+    composite(
         "partial_sum",
-        &[Form::legacy(&["partial_sum"], LIST, &["Out"]).rewriting(partial_sum)],
-        &[Form::pir(&["partial_sum"], &["X"], LIST).rewriting(partial_sum)],
+        &[Arg::List("x")],
+        &[Form::legacy(&["partial_sum"], LIST, &["Out"])],
+        NUMBERS,
+        partial_sum,
     )
     .with_accuracy(Accuracy::Rounded),
 ];
-
-const fn partial(name: &'static str, legacy: &'static [Form], pir: &'static [Form]) -> OpDef {
-    composite(name, &[Arg::List("x")], legacy, pir, NUMBERS)
-}
 
 /// The columns of each matrix that count, as an op of its own.
 fn columns(parts: &mut Parts<'_>) -> Result<Vec<ValueId>> {

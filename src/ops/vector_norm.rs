@@ -18,35 +18,29 @@ const X: &[From] = &[From::Slot("X")];
 const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 
 pub(super) const OPS: &[OpDef] = &[
-    OpDef {
-        name: "p_norm",
-        operands: &[Arg::Tensor("x")],
-        results: &["out"],
-        legacy: &[Form::legacy(&["p_norm"], X, &["Out"])],
-        pir: &[],
-        dtypes: FLOATS,
-        opset: 11,
-        accuracy: Accuracy::Accumulated,
-        parse: Norm::parse,
-    },
+    OpDef::new(
+        "p_norm",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(&["p_norm"], X, &["Out"])],
+        Norm::parse,
+    )
+    .taking(FLOATS)
+    .with_accuracy(Accuracy::Accumulated),
     composite(
         "dist",
         &[Arg::Tensor("x"), Arg::Tensor("y")],
-        &[Form::legacy(&["dist"], X_AND_Y, &["Out"]).rewriting(distance)],
-        &[Form::pir(&["dist"], &["X", "Y"], X_AND_Y).rewriting(distance)],
+        &[Form::legacy(&["dist"], X_AND_Y, &["Out"])],
         FLOATS,
+        distance,
     ),
     composite(
         "norm",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["norm"], X, &["Out"])
-            .ignoring(&["is_test"])
-            .rewriting(normalised)],
-        &[Form::pir(&["norm"], &["X"], X)
-            .ignoring(&["is_test"])
-            .rewriting(normalised)],
+        &[Form::legacy(&["norm"], X, &["Out"])],
         FLOATS,
-    ),
+        normalised,
+    )
+    .ignoring(&["is_test"]),
 ];
 
 /// The norm of `x - y` as one vector.

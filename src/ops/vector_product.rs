@@ -44,17 +44,9 @@ const fn binary(
     dtypes: &'static [DType],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
-        name,
-        operands: &[Arg::Tensor("x"), Arg::Tensor("y")],
-        results: &["out"],
-        legacy,
-        pir: &[],
-        dtypes,
-        opset: 11,
-        accuracy: Accuracy::Rounded,
-        parse,
-    }
+    OpDef::new(name, &[Arg::Tensor("x"), Arg::Tensor("y")], legacy, parse)
+        .taking(dtypes)
+        .with_accuracy(Accuracy::Rounded)
 }
 
 /// Runs a generic kernel on two tensors of one type.

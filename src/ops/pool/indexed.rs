@@ -5,7 +5,7 @@ use super::plain::FROM;
 use super::windows::{Extent, Windows};
 use crate::error::Result;
 use crate::lower::{Lowering, NodeAttr, TensorId};
-use crate::ops::def::{Accuracy, Arg, Form, OpDef};
+use crate::ops::def::{Arg, Form, OpDef};
 use crate::ops::image::{Extents, Layout, ints};
 use crate::ops::operator::{Fact, Facts, Macs, Operator, Parsed};
 use crate::ops::reader::OpReader;
@@ -34,17 +34,14 @@ const fn definition(
     legacy: &'static [Form],
     parse: fn(&mut OpReader<'_>) -> Parsed,
 ) -> OpDef {
-    OpDef {
+    OpDef::new(
         name,
-        operands: &[Arg::Tensor("x"), Arg::IntArray("kernel_size")],
-        results: &["out", "mask"],
+        &[Arg::Tensor("x"), Arg::IntArray("kernel_size")],
         legacy,
-        pir: &[],
-        dtypes: &[DType::F32, DType::F64],
-        opset: 11,
-        accuracy: Accuracy::Exact,
         parse,
-    }
+    )
+    .with_results(&["out", "mask"])
+    .taking(&[DType::F32, DType::F64])
 }
 
 /// The largest element of each window of images `[n, c, …]`, and its position in its image, counted
