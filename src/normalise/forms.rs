@@ -16,6 +16,8 @@ pub(super) struct Spelled<'s> {
     pub attrs: Attrs,
     /// Those that the definition computes.
     pub results: Vec<Declared>,
+    /// Whether the program is from before Paddle 3.
+    pub is_former: bool,
 }
 
 /// Emits the op that a form describes, and returns its results.
@@ -37,6 +39,11 @@ pub(super) fn emit(
         if let Some(value) = attrs.remove(*spelled) {
             attrs.insert((*phi).to_owned(), value);
         }
+    }
+    if let Some(name) = form.former
+        && spelled.is_former
+    {
+        attrs.insert(name.to_owned(), Attr::Bool(true));
     }
     finish(builder, def, form.rewrite, operands, spelled)
 }
@@ -92,23 +99,24 @@ fn operand(builder: &mut Builder, spelled: &mut Spelled<'_>, from: From) -> Resu
         From::Optional(slot) => optional(slot, &(spelled.slots)(slot)?),
         From::List(slot) => Ok(Operand::Many((spelled.slots)(slot)?)),
         From::IntArray { attr, slots } => {
-            let (_, given) = first_given(spelled, slots)?;
+            let (_, given) = first_given(spelled, slots, attr)?;
             int_array(builder, &given, spelled.attrs.remove(attr))
         }
         From::Scalar { attr, slots } => {
-            let (slot, given) = first_given(spelled, slots)?;
+            let (slot, given) = first_given(spelled, slots, attr)?;
             scalar(builder, slot, &given, spelled.attrs.remove(attr))
         }
         From::Rewrite => Ok(Operand::Absent),
     }
 }
 
-/// The first of `slots` that holds something, and what it holds.
+/// The first of `slots`, or else the attribute, that holds tensors, and which.
 fn first_given(
     spelled: &Spelled<'_>,
     slots: &'static [&'static str],
+    attr: &'static str,
 ) -> Result<(&'static str, Vec<ValueId>)> {
-    for slot in slots {
+    for slot in slots.iter().chain([&attr]) {
         let given = (spelled.slots)(slot)?;
         if !given.is_empty() {
             return Ok((slot, given));

@@ -112,10 +112,17 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("logsigmoid", &[plain(&["logsigmoid"])], |op| {
         pointwise(op, Activation::LogSigmoid)
     }),
-    of_x("hardshrink", &[plain(&["hard_shrink"])], |op| {
-        let threshold = op.attr_or("threshold", 0.5)?;
-        pointwise(op, Activation::HardShrink { threshold })
-    }),
+    of_x(
+        "hardshrink",
+        &[plain(&["hard_shrink"]).formerly("without_threshold")],
+        |op| {
+            let curve = Activation::HardShrink {
+                threshold: op.attr_or("threshold", 0.5)?,
+                with_threshold: !op.attr_or("without_threshold", false)?,
+            };
+            pointwise(op, curve)
+        },
+    ),
     of_x(
         "softshrink",
         &[plain(&["softshrink"]).renaming(&[("lambda", "threshold")])],
@@ -223,9 +230,11 @@ enum Activation {
     Softsign,
     /// `ln(sigmoid(x))`
     LogSigmoid,
-    /// `x` if `|x|` is above the threshold, else 0. At the threshold itself Paddle 2.6 gives 0, as
-    /// here, and Paddle 3.3 gives `x`.
-    HardShrink { threshold: f64 },
+    /// `x` if `|x|` is above the threshold or, since Paddle 3, at it, else 0
+    HardShrink {
+        threshold: f64,
+        with_threshold: bool,
+    },
     /// `x` brought closer to 0 by the threshold, and no further than 0
     SoftShrink { threshold: f64 },
     /// `x - tanh(x)`
@@ -265,9 +274,10 @@ impl Curve for Activation {
                 let low = x.min(zero);
                 low - (one + (-x.abs()).exp()).ln()
             }
-            Activation::HardShrink { threshold }
-                if x >= -real(threshold) && x <= real(threshold) =>
-            {
+            Activation::HardShrink {
+                threshold,
+                with_threshold,
+            } if x.abs() < real(threshold) || (!with_threshold && x.abs() == real(threshold)) => {
                 zero
             }
             Activation::SoftShrink { threshold } if x > real(threshold) => x - real(threshold),
@@ -314,8 +324,15 @@ impl Curve for Activation {
             }
             Activation::Mish { threshold: 20.0 } => g.mish(x),
             Activation::Softsign => g.node("Softsign", &[x], []),
-            Activation::HardShrink { threshold } => {
-                g.node("Shrink", &[x], [("lambd", float(threshold))])
+            Activation::HardShrink {
+                threshold,
+                with_threshold: false,
+            } => g.node("Shrink", &[x], [("lambd", float(threshold))]),
+            Activation::HardShrink { threshold, .. } => {
+                let [limit, zero] = [threshold, 0.0].map(|number| g.scalar(dtype, number));
+                let distance = g.node("Abs", &[x], []);
+                let is_small = g.node("Less", &[distance, limit], []);
+                g.node("Where", &[is_small, zero, x], [])
             }
             Activation::SoftShrink { threshold } => {
                 let attrs = [("lambd", float(threshold)), ("bias", float(threshold))];

@@ -85,6 +85,7 @@ pub(super) const OPS: &[OpDef] = &[
         FLOATS,
         attention_layer,
     )
+    .resulting(&[19])
     .ignoring(LAYER_IGNORED),
     composite(
         "multihead_matmul",

@@ -27,6 +27,8 @@ pub(crate) struct OpDef {
     /// The PHI names of the results, in PHI's order. Those that only training reads stand behind
     /// them and are not computed.
     pub results: &'static [&'static str],
+    /// Where PIR has the results, if those that only training reads stand before them.
+    pub result_positions: Option<&'static [usize]>,
     /// How programs before Paddle 3 spell it.
     pub legacy: &'static [Form],
     /// How else programs of Paddle 3 spell it.
@@ -58,6 +60,7 @@ impl OpDef {
             name,
             operands,
             results: &["out"],
+            result_positions: None,
             legacy,
             pir: &[],
             ignored: &[],
@@ -71,6 +74,11 @@ impl OpDef {
 
     pub const fn with_results(mut self, results: &'static [&'static str]) -> Self {
         self.results = results;
+        self
+    }
+
+    pub const fn resulting(mut self, positions: &'static [usize]) -> Self {
+        self.result_positions = Some(positions);
         self
     }
 
@@ -152,12 +160,12 @@ pub(crate) struct Form {
     pub overwritten: Option<&'static str>,
     /// The slots of the results, in PHI's order. Other slots are not computed.
     pub results: &'static [&'static str],
-    /// Where a PIR op has its results, if those that only training reads stand before them.
-    pub result_positions: Option<&'static [usize]>,
     /// Attributes whose PHI name differs, as (this form's, PHI's).
     pub renamed: &'static [(&'static str, &'static str)],
     /// Attributes of this form that say nothing about the result of an inference.
     pub ignored: &'static [&'static str],
+    /// An attribute that programs from before Paddle 3 get, whose kernels did something else.
+    pub former: Option<&'static str>,
     /// For forms that differ by more than names: takes what the table gives, emits the op, and
     /// returns the results.
     pub rewrite: Option<Rewrite>,
@@ -176,7 +184,8 @@ pub(crate) enum From {
     /// All tensors of this slot.
     List(&'static str),
     /// A list of integers: the first of `slots` that is not empty wins (one tensor of rank 1, or
-    /// a list of tensors with one element each), else the attribute.
+    /// a list of tensors with one element each), else the attribute, which may name such tensors
+    /// too.
     IntArray {
         attr: &'static str,
         slots: &'static [&'static str],
@@ -203,9 +212,9 @@ impl Form {
             positions: &[],
             overwritten: None,
             results,
-            result_positions: None,
             renamed: &[],
             ignored: &[],
+            former: None,
             rewrite: None,
         }
     }
@@ -226,11 +235,6 @@ impl Form {
         self
     }
 
-    pub const fn resulting(mut self, positions: &'static [usize]) -> Self {
-        self.result_positions = Some(positions);
-        self
-    }
-
     pub const fn renaming(mut self, renamed: &'static [(&'static str, &'static str)]) -> Self {
         self.renamed = renamed;
         self
@@ -238,6 +242,11 @@ impl Form {
 
     pub const fn ignoring(mut self, ignored: &'static [&'static str]) -> Self {
         self.ignored = ignored;
+        self
+    }
+
+    pub const fn formerly(mut self, attr: &'static str) -> Self {
+        self.former = Some(attr);
         self
     }
 

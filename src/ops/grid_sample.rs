@@ -6,12 +6,12 @@ use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
-use crate::lower::{Lowering, TensorId};
+use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
 use crate::reference::grid::{Points, blend, point, sample};
 use crate::reference::interpolate::Tap;
 use crate::reference::{Real, Values, with_reals};
-use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "grid_sample",
@@ -21,12 +21,22 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         &[From::Slot("X"), From::Slot("Grid")],
         &["Output"],
     )
-    .ignoring(&["use_cudnn"])],
+    .ignoring(&["use_cudnn"])
+    .formerly("outward")],
     GridSample::parse,
 )
 .taking(FLOATS)
 .since(16)
 .with_accuracy(Accuracy::Accumulated)];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Linear,
+    /// Where two elements are as near, the one with an even index.
+    Nearest,
+    /// The one with the index further from 0, as before Paddle 3.
+    NearestOutward,
+}
 
 /// What lies beyond the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,26 +52,27 @@ enum Beyond {
 /// axis of the image first.
 ///
 /// -1 and 1 are the centres of the elements at the edge, or without `align_corners` their outer
-/// edges. The nearest element is the one with an even index where two are as near; before Paddle 3
-/// it was the one further from the centre.
+/// edges.
 struct GridSample {
     x: ValueId,
     grid: ValueId,
-    is_nearest: bool,
+    mode: Mode,
     beyond: Beyond,
     align_corners: bool,
 }
 
 impl GridSample {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let outward = op.attr_or("outward", false)?;
         let mode: String = op.attr_or("mode", "bilinear".to_owned())?;
         let beyond: String = op.attr_or("padding_mode", "zeros".to_owned())?;
         Ok(Box::new(Self {
             x: op.operand("x")?,
             grid: op.operand("grid")?,
-            is_nearest: match mode.as_str() {
-                "bilinear" => false,
-                "nearest" => true,
+            mode: match mode.as_str() {
+                "bilinear" => Mode::Linear,
+                "nearest" if outward => Mode::NearestOutward,
+                "nearest" => Mode::Nearest,
                 other => return Err(Error::unsupported(format!("mode {other:?}"))),
             },
             beyond: match beyond.as_str() {
@@ -119,10 +130,11 @@ impl GridSample {
     /// The elements along one axis that a position is made of, with those beyond the image.
     fn taps<T: Real>(&self, position: T) -> Vec<(i64, f64)> {
         let position = Element::to_f64(position);
-        if self.is_nearest {
-            return vec![(position.round_ties_even() as i64, 1.0)];
+        match self.mode {
+            Mode::Linear => blend(position),
+            Mode::Nearest => vec![(position.round_ties_even() as i64, 1.0)],
+            Mode::NearestOutward => vec![(position.round() as i64, 1.0)],
         }
-        blend(position)
     }
 
     /// What a point with these coordinates is made of.
@@ -130,6 +142,77 @@ impl GridSample {
         let axes = coordinates.iter().rev().zip(extents);
         let along = axes.map(|(coordinate, extent)| self.taps(self.position(*coordinate, *extent)));
         point(&along.collect::<Vec<_>>(), extents)
+    }
+
+    /// Emits the grid with each point moved to the centre of the element that it is nearest to.
+    /// ONNX Runtime rounds before it mirrors, and ONNX knows one way to round.
+    fn lower_centres(&self, g: &mut Lowering<'_>, x: TensorId, grid: TensorId) -> TensorId {
+        let dtype = g.dtype(self.grid);
+        let extents = self.lower_extents(g, x, dtype);
+        let [one, two] = [1.0, 2.0].map(|number| g.scalar(dtype, number));
+        let last = g.node("Sub", &[extents, one], []);
+        let from_edge = g.node("Add", &[grid, one], []);
+        let position = if self.align_corners {
+            let part = g.node("Div", &[from_edge, two], []);
+            g.node("Mul", &[part, last], [])
+        } else {
+            let twice = g.node("Mul", &[from_edge, extents], []);
+            let twice = g.node("Sub", &[twice, one], []);
+            g.node("Div", &[twice, two], [])
+        };
+        let position = match self.beyond {
+            Beyond::Zeros => position,
+            Beyond::Border => clamped(g, position, last, dtype),
+            Beyond::Reflection => {
+                let mirrored = self.lower_mirrored(g, position, [extents, last], dtype);
+                clamped(g, mirrored, last, dtype)
+            }
+        };
+        let index = match self.mode {
+            Mode::NearestOutward => rounded_outward(g, position, dtype),
+            Mode::Linear | Mode::Nearest => g.node("Round", &[position], []),
+        };
+        let twice = g.node("Mul", &[index, two], []);
+        let twice = g.node("Add", &[twice, one], []);
+        let part = g.node("Div", &[twice, extents], []);
+        g.node("Sub", &[part, one], [])
+    }
+
+    /// Emits the extents of the image in the order of coordinates.
+    fn lower_extents(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+        let dims: Vec<Dim> = g.shape(self.x).iter().skip(2).rev().cloned().collect();
+        let extents = g.dims(&dims).unwrap_or_else(|| {
+            let axes = dims.len() as i64;
+            let extents = g.shape_slice(x, 2, 2 + axes);
+            let backwards = g.vector(&(0..axes).rev().collect::<Vec<_>>());
+            g.node("Gather", &[extents, backwards], [])
+        });
+        g.cast(extents, DType::I64, dtype)
+    }
+
+    /// Emits positions as a mirror at each edge of the image shows them.
+    fn lower_mirrored(
+        &self,
+        g: &mut Lowering<'_>,
+        position: TensorId,
+        [extents, last]: [TensorId; 2],
+        dtype: DType,
+    ) -> TensorId {
+        let (shift, length) = if self.align_corners {
+            (0.0, last)
+        } else {
+            (0.5, extents)
+        };
+        let [shift, one, two] = [shift, 1.0, 2.0].map(|number| g.scalar(dtype, number));
+        let span = g.node("Mul", &[length, two], []);
+        // An image of one element has no other, whatever the span.
+        let span = g.node("Max", &[span, one], []);
+        let shifted = g.node("Add", &[position, shift], []);
+        let distance = g.node("Abs", &[shifted], []);
+        let there = g.node("Mod", &[distance, span], [("fmod", NodeAttr::Int(1))]);
+        let back = g.node("Sub", &[span, there], []);
+        let nearer = g.node("Min", &[there, back], []);
+        g.node("Sub", &[nearer, shift], [])
     }
 
     fn sample<T: Real>(&self, x: &Array<T>, grid: &Array<T>) -> Result<ndarray::ArrayD<T>> {
@@ -154,6 +237,28 @@ impl GridSample {
     }
 }
 
+/// Emits positions that are moved into the image.
+fn clamped(g: &mut Lowering<'_>, position: TensorId, last: TensorId, dtype: DType) -> TensorId {
+    let zero = g.scalar(dtype, 0.0);
+    let position = g.node("Max", &[position, zero], []);
+    g.node("Min", &[position, last], [])
+}
+
+/// Emits the nearest integers; of two that are as near, the one further from 0.
+fn rounded_outward(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+    let half = g.scalar(dtype, 0.5);
+    let size = g.node("Abs", &[x], []);
+    let whole = g.node("Floor", &[size], []);
+    // A sum of the size and a half would be rounded itself.
+    let rest = g.node("Sub", &[size, whole], []);
+    let is_below = g.node("Less", &[rest, half], []);
+    let is_above = g.node("Not", &[is_below], []);
+    let one_more = g.cast(is_above, DType::Bool, dtype);
+    let size = g.node("Add", &[whole, one_more], []);
+    let sign = g.node("Sign", &[x], []);
+    g.node("Mul", &[size, sign], [])
+}
+
 impl Function for GridSample {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let (x, grid) = (facts.shape(self.x), facts.shape(self.grid));
@@ -165,14 +270,24 @@ impl Function for GridSample {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let inputs = [g.value(self.x)?, g.value(self.grid)?];
+        let (x, grid) = (g.value(self.x)?, g.value(self.grid)?);
         let beyond = match self.beyond {
             Beyond::Zeros => "zeros",
             Beyond::Border => "border",
             Beyond::Reflection => "reflection",
         };
         let rank = g.rank(self.x);
-        g.grid_sample(inputs, rank, self.is_nearest, beyond, self.align_corners)
+        if self.mode == Mode::Linear {
+            return g.grid_sample([x, grid], rank, false, beyond, self.align_corners);
+        }
+        // What is rounded here already may be beyond the image with zeros alone.
+        let beyond = if beyond == "reflection" {
+            "border"
+        } else {
+            beyond
+        };
+        let centres = self.lower_centres(g, x, grid);
+        g.grid_sample([x, centres], rank, true, beyond, false)
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

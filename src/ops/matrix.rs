@@ -62,9 +62,7 @@ pub(super) const OPS: &[OpDef] = &[
         FLOATS,
         layers,
     )
-    .spelled(&[
-        Form::pir(&["fusion_repeated_fc_relu"], &["X", "W", "Bias"], LAYERS).resulting(&[1]),
-    ]),
+    .resulting(&[1]),
 ];
 
 const REALS: &[DType] = &[F32, F64];

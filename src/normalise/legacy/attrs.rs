@@ -73,6 +73,18 @@ pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     Ok(attrs)
 }
 
+/// The variables in place of numbers that attributes of `op` name, by attribute.
+pub(super) fn variables(op: &OpDesc) -> impl Iterator<Item = (&str, Vec<&str>)> {
+    op.attrs.iter().filter_map(|desc| {
+        let names: Vec<&str> = match AttrType::try_from(desc.r#type) {
+            Ok(AttrType::Var) => desc.var_name.iter().map(String::as_str).collect(),
+            Ok(AttrType::Vars) => desc.vars_name.iter().map(String::as_str).collect(),
+            _ => return None,
+        };
+        Some((desc.name.as_str(), names))
+    })
+}
+
 fn is_off(attr: &Attr) -> bool {
     match attr {
         Attr::Bool(value) => !value,

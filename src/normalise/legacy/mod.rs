@@ -17,6 +17,9 @@ use crate::proto::framework::op_desc::Slot;
 use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
 use crate::read::ModelFiles;
 
+/// The version 3.0.0 as programs state it: a million, a thousand and one times its parts.
+const PADDLE_3: i64 = 3_000_000;
+
 /// Turns a decoded program into the one form.
 ///
 /// # Errors
@@ -31,6 +34,7 @@ pub(super) fn program(desc: &ProgramDesc, files: &ModelFiles) -> Result<Program>
         builder: Builder::new(),
         variables: Variables::of(main)?,
         scope: Scope::default(),
+        is_former: desc.version.unwrap_or_default().version() < PADDLE_3,
     };
     let expected = reader.variables.weights()?;
     let weights = weights::define(&mut reader.builder, expected, &files.weights)?;
@@ -125,6 +129,8 @@ struct Reader<'a> {
     builder: Builder,
     variables: Variables<'a>,
     scope: Scope,
+    /// Whether the program is from before Paddle 3.
+    is_former: bool,
 }
 
 impl Reader<'_> {
@@ -186,19 +192,33 @@ impl Reader<'_> {
             .cloned()
             .collect();
         let results = names.iter().map(|name| self.declared(name));
+        let mut attrs = attrs::decode(op)?;
+        let in_attrs: HashMap<&str, Vec<&str>> = attrs::variables(op).collect();
+        attrs.retain(|name, _| !in_attrs.contains_key(name.as_str()));
         let spelled = Spelled {
             slots: &|slot| {
-                let variables = arguments(&op.inputs, slot).iter();
-                variables.map(|name| self.scope.read(name)).collect()
+                let variables: Vec<&str> = match in_attrs.get(slot) {
+                    Some(variables) => variables.clone(),
+                    None => arguments(&op.inputs, slot)
+                        .iter()
+                        .map(String::as_str)
+                        .collect(),
+                };
+                variables.iter().map(|name| self.scope.read(name)).collect()
             },
-            attrs: attrs::decode(op)?,
+            attrs,
             results: results.collect::<Result<_>>()?,
+            is_former: self.is_former,
         };
         let values = forms::emit(&mut self.builder, def, form, spelled)?;
         for slot in &op.outputs {
             if !form.results.contains(&slot.parameter.as_str()) {
                 for name in &slot.arguments {
-                    self.scope.mark_not_computed(name, &self.builder.source);
+                    // What an op would write over its operand in training keeps what it held.
+                    let mut operands = op.inputs.iter().flat_map(|slot| &slot.arguments);
+                    if !operands.any(|operand| operand == name) {
+                        self.scope.mark_not_computed(name, &self.builder.source);
+                    }
                 }
             }
         }
@@ -244,6 +264,17 @@ fn refuse_unknown_inputs(op: &OpDesc, form: &Form) -> Result<()> {
             From::Rewrite => false,
         })
     };
+    let takes_variables = |attr: &str| {
+        form.operands.iter().any(|from| match from {
+            From::IntArray { attr: name, .. } | From::Scalar { attr: name, .. } => *name == attr,
+            _ => false,
+        })
+    };
+    if let Some((attr, _)) = attrs::variables(op).find(|(attr, _)| !takes_variables(attr)) {
+        return Err(Error::unsupported(format!(
+            "the attribute `{attr}` of this op is a variable"
+        )));
+    }
     let unknown = op
         .inputs
         .iter()

@@ -321,7 +321,7 @@ impl Reader {
                 positions.len()
             )));
         }
-        let computed = match form.and_then(|form| form.result_positions) {
+        let computed = match def.result_positions {
             Some(positions) => positions.to_vec(),
             None => (0..def.results.len()).collect(),
         };
@@ -343,6 +343,7 @@ impl Reader {
             },
             attrs: attrs::decode(op)?,
             results,
+            is_former: false,
         };
         let ids = match form {
             Some(form) => forms::emit(&mut self.builder, def, form, spelled)?,
