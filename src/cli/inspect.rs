@@ -78,7 +78,7 @@ impl Serialize for Extent<'_> {
         match self.0 {
             Dim::Known(extent) => serializer.serialize_i64(*extent),
             Dim::Symbol(symbol) => serializer.serialize_str(symbol),
-            Dim::Unknown => serializer.serialize_none(),
+            Dim::Computed { .. } | Dim::Unknown => serializer.serialize_none(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::graph::{Graph, Kind, Node, NodeAttr, TensorId};
 use crate::error::{Error, Result};
 use crate::ops::{Facts, Operator};
 use crate::program::{Op, Origin, ValueId};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Dim, Tensor};
 
 /// Emits the nodes of one op after the other. Dereferences to what is known of the values.
 pub(crate) struct Lowering<'p> {
@@ -16,6 +16,8 @@ pub(crate) struct Lowering<'p> {
     pub(super) graph: Graph,
     /// The tensor that holds each value.
     pub(super) tensors: HashMap<ValueId, TensorId>,
+    /// The vectors that hold open extents, by what they hold.
+    pub(super) extents: HashMap<Vec<Dim>, TensorId>,
     /// What the names of nodes begin with: the layer, or else the variable that the op writes.
     label: String,
 }
@@ -35,6 +37,7 @@ impl<'p> Lowering<'p> {
             opset,
             graph: Graph::default(),
             tensors: HashMap::new(),
+            extents: HashMap::new(),
             label: String::new(),
         };
         for id in facts.program().inputs() {

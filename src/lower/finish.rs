@@ -254,7 +254,7 @@ fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
         value: match dim {
             Dim::Known(extent) => Some(dimension::Value::DimValue(*extent)),
             Dim::Symbol(symbol) => Some(dimension::Value::DimParam(symbol.to_string())),
-            Dim::Unknown => None,
+            Dim::Computed { .. } | Dim::Unknown => None,
         },
     });
     ValueInfoProto {

@@ -320,7 +320,7 @@ impl Split {
                     "can't split an extent of {extent} into {number} equal parts"
                 )));
             }
-            Dim::Symbol(_) | Dim::Unknown => Dim::Unknown,
+            _ => Dim::Unknown,
         };
         Ok(std::iter::repeat_n(part, usize::try_from(number).unwrap_or(0)).collect())
     }
@@ -370,7 +370,7 @@ fn lower_sections(
     x: TensorId,
     axis: i64,
 ) -> Result<TensorId> {
-    let is_extent = |dim: &Dim| matches!(dim, Dim::Symbol(_) | Dim::Known(0..));
+    let is_extent = |dim: &Dim| matches!(dim, Dim::Symbol(_) | Dim::Computed { .. } | Dim::Known(0..));
     let is_whole = g
         .content(sections)
         .is_some_and(|dims| dims.iter().all(is_extent));

@@ -177,7 +177,8 @@ impl<'p> Facts<'p> {
     }
 
     /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps,
-    /// and nothing more: what Paddle declares is at times what it was before, or wrong.
+    /// and nothing more: what Paddle declares is at times what it was before, or wrong. An extent
+    /// that is then still open is a new one, by which others can be known to be equal to it.
     pub fn refine(&mut self, id: ValueId, mut inferred: Fact) {
         let declared = &self.facts[id.index()];
         if declared.shape.len() == inferred.shape.len() {
@@ -186,6 +187,11 @@ impl<'p> Facts<'p> {
                 if *dim == Dim::Unknown && *declared != Dim::Known(0) {
                     dim.clone_from(declared);
                 }
+            }
+        }
+        for (axis, dim) in (0_u32..).zip(&mut inferred.shape) {
+            if *dim == Dim::Unknown {
+                *dim = id.computed_extent(axis);
             }
         }
         self.facts[id.index()] = inferred;

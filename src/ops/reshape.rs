@@ -119,7 +119,8 @@ fn lower_reshaped(g: &mut Lowering<'_>, x: ValueId, shape: &[Dim]) -> Result<Opt
     if old.len() == shape.len() && old.iter().zip(shape).all(|(a, b)| a.same(b)) {
         return Ok(Some(tensor));
     }
-    Ok(g.reshape(tensor, shape))
+    let old = old.to_vec();
+    Ok(g.reshape_from(tensor, &old, shape))
 }
 
 fn extents(x: &Tensor) -> Vec<Dim> {
@@ -381,10 +382,8 @@ impl Squeeze {
             .iter()
             .map(|axis| normalize_axis(*axis, x.len().max(1)))
             .collect::<Result<_>>()?;
-        let goes = |axis: &usize| {
-            listed.contains(axis)
-                && matches!(x[*axis], Dim::Known(1) | Dim::Symbol(_) | Dim::Unknown)
-        };
+        let goes =
+            |axis: &usize| listed.contains(axis) && x[*axis].known().is_none_or(|n| n == 1);
         Ok((0..x.len()).filter(goes).collect())
     }
 

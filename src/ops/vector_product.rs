@@ -120,7 +120,7 @@ impl Cross {
             match dim {
                 Dim::Known(3) => return Ok(axis),
                 Dim::Known(_) => {}
-                Dim::Symbol(_) | Dim::Unknown => {
+                Dim::Symbol(_) | Dim::Computed { .. } | Dim::Unknown => {
                     return Err(Error::unsupported(
                         "which axis is the first of extent 3 depends on the inputs",
                     ));

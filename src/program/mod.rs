@@ -168,6 +168,22 @@ impl ValueId {
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// An extent of the value that is known in a run alone.
+    pub(crate) fn computed_extent(self, axis: u32) -> Dim {
+        Dim::Computed {
+            value: self.0,
+            axis,
+        }
+    }
+
+    /// The value and the axis whose extent it is, if it is one that is known in a run alone.
+    pub(crate) fn of_extent(dim: &Dim) -> Option<(Self, u32)> {
+        match dim {
+            Dim::Computed { value, axis } => Some((Self(*value), *axis)),
+            _ => None,
+        }
+    }
 }
 
 impl Index<ValueId> for Program {

@@ -197,7 +197,7 @@ fn input<'t>(value: &Value, inputs: &'t [(String, Tensor)]) -> Result<&'t Tensor
         .ok_or_else(|| Error::invalid(format!("the input `{name}` is not given")))?;
     let fits = |(declared, extent): (&Dim, &usize)| match declared {
         Dim::Known(_) => *declared == Dim::from(*extent),
-        Dim::Symbol(_) | Dim::Unknown => true,
+        Dim::Symbol(_) | Dim::Computed { .. } | Dim::Unknown => true,
     };
     let fits = tensor.dtype() == value.dtype
         && tensor.shape().len() == value.shape.len()

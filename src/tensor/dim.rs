@@ -11,12 +11,19 @@ pub type Symbol = Arc<str>;
 /// One extent of a shape, or one element of a tensor that holds extents.
 ///
 /// Elements of a shape tensor may be negative (`-1` in a reshape), hence the signed type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dim {
     /// The same in every run.
     Known(i64),
     /// Set by the inputs of a run.
     Symbol(Symbol),
+    /// Set by a run, where a result has it. Equal ones are the same in a run.
+    Computed {
+        /// The number of the value whose extent it is.
+        value: u32,
+        /// The axis.
+        axis: u32,
+    },
     /// Not derivable before a run.
     Unknown,
 }
@@ -26,7 +33,7 @@ impl Dim {
     pub fn known(&self) -> Option<i64> {
         match self {
             Dim::Known(extent) => Some(*extent),
-            Dim::Symbol(_) | Dim::Unknown => None,
+            Dim::Symbol(_) | Dim::Computed { .. } | Dim::Unknown => None,
         }
     }
 
@@ -43,8 +50,9 @@ impl Dim {
     /// What is known about an extent that two sources describe.
     pub fn or(&self, other: &Dim) -> Dim {
         match (self, other) {
-            (Dim::Known(_), _) | (Dim::Symbol(_), Dim::Symbol(_) | Dim::Unknown) => self.clone(),
-            _ => other.clone(),
+            (_, Dim::Known(_)) if self.known().is_none() => other.clone(),
+            (Dim::Computed { .. }, Dim::Symbol(_)) | (Dim::Unknown, _) => other.clone(),
+            _ => self.clone(),
         }
     }
 }
@@ -60,7 +68,7 @@ impl fmt::Display for Dim {
         match self {
             Dim::Known(extent) => extent.fmt(f),
             Dim::Symbol(symbol) => f.write_str(symbol),
-            Dim::Unknown => f.write_str("?"),
+            Dim::Computed { .. } | Dim::Unknown => f.write_str("?"),
         }
     }
 }
@@ -145,16 +153,16 @@ pub fn reshape_dims(from: &[Dim], to: &[Dim]) -> Result<Vec<Dim>> {
             None | Some((1, 1, _)) => Ok(shape),
             // Extents of 0 on both sides make any ratio right.
             Some((0, 0, _)) => Ok(shape),
-            Some((.., symbols)) if !symbols.is_empty() => Ok(shape),
+            Some((.., open)) if !open.is_empty() => Ok(shape),
             Some(_) => Err(fail()),
         },
         [axis] => {
             shape.remove(*axis);
             let dim = match left_over(from, &shape) {
-                Some((count, divisor, symbols)) => match symbols.as_slice() {
+                Some((count, divisor, open)) => match open.as_slice() {
                     [] if divisor != 0 && count % divisor == 0 => Dim::Known(count / divisor),
                     [] => return Err(fail()),
-                    [symbol] if count == divisor => Dim::Symbol(symbol.clone()),
+                    [open] if count == divisor => open.clone(),
                     _ => Dim::Unknown,
                 },
                 None => Dim::Unknown,
@@ -167,15 +175,15 @@ pub fn reshape_dims(from: &[Dim], to: &[Dim]) -> Result<Vec<Dim>> {
 }
 
 /// What remains when the extents of `to` are cancelled from those of `from`: two known factors,
-/// reduced, and the symbols of `from` alone. None if there is an unknown extent, or a symbol in
-/// `to` alone.
-fn left_over(from: &[Dim], to: &[Dim]) -> Option<(i64, i64, Vec<Symbol>)> {
-    let mut symbols = Vec::new();
+/// reduced, and the open extents of `from` alone. None if there is an unknown extent, or an open
+/// one in `to` alone.
+fn left_over(from: &[Dim], to: &[Dim]) -> Option<(i64, i64, Vec<Dim>)> {
+    let mut open = Vec::new();
     let mut count = 1_i64;
     for dim in from {
         match dim {
             Dim::Known(extent) => count = count.checked_mul(*extent)?,
-            Dim::Symbol(symbol) => symbols.push(symbol.clone()),
+            Dim::Symbol(_) | Dim::Computed { .. } => open.push(dim.clone()),
             Dim::Unknown => return None,
         }
     }
@@ -183,9 +191,9 @@ fn left_over(from: &[Dim], to: &[Dim]) -> Option<(i64, i64, Vec<Symbol>)> {
     for dim in to {
         match dim {
             Dim::Known(extent) => divisor = divisor.checked_mul(*extent)?,
-            Dim::Symbol(symbol) => {
-                let position = symbols.iter().position(|other| other == symbol)?;
-                symbols.swap_remove(position);
+            Dim::Symbol(_) | Dim::Computed { .. } => {
+                let position = open.iter().position(|other| other == dim)?;
+                open.swap_remove(position);
             }
             Dim::Unknown => return None,
         }
@@ -193,7 +201,7 @@ fn left_over(from: &[Dim], to: &[Dim]) -> Option<(i64, i64, Vec<Symbol>)> {
     if count == divisor && count != 0 {
         (count, divisor) = (1, 1);
     }
-    Some((count, divisor, symbols))
+    Some((count, divisor, open))
 }
 
 #[cfg(test)]
