@@ -39,11 +39,9 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     BatchNorm::parse,
 )
-.spelled(&[Form::pir(
-    &["batch_norm_", "sync_batch_norm"],
-    POSITIONS,
-    FROM,
-)])
+.spelled(&[
+    Form::pir(&["batch_norm_", "sync_batch_norm"], POSITIONS, FROM).keeping(&[(1, 1), (2, 2)]),
+])
 .taking(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 

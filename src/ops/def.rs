@@ -158,6 +158,9 @@ pub(crate) struct Form {
     pub positions: &'static [&'static str],
     /// The operand that a PIR op overwrites with its result.
     pub overwritten: Option<&'static str>,
+    /// The results of a PIR op that hold what an operand does, which training alone changes, with
+    /// the operand: both by position.
+    pub kept: &'static [(usize, usize)],
     /// The slots of the results, in PHI's order. Other slots are not computed.
     pub results: &'static [&'static str],
     /// Attributes whose PHI name differs, as (this form's, PHI's).
@@ -211,6 +214,7 @@ impl Form {
             operands,
             positions: &[],
             overwritten: None,
+            kept: &[],
             results,
             renamed: &[],
             ignored: &[],
@@ -232,6 +236,11 @@ impl Form {
 
     pub const fn overwriting(mut self, operand: &'static str) -> Self {
         self.overwritten = Some(operand);
+        self
+    }
+
+    pub const fn keeping(mut self, kept: &'static [(usize, usize)]) -> Self {
+        self.kept = kept;
         self
     }
 

@@ -370,7 +370,8 @@ fn lower_sections(
     x: TensorId,
     axis: i64,
 ) -> Result<TensorId> {
-    let is_extent = |dim: &Dim| matches!(dim, Dim::Symbol(_) | Dim::Computed { .. } | Dim::Known(0..));
+    let is_extent =
+        |dim: &Dim| matches!(dim, Dim::Symbol(_) | Dim::Computed { .. } | Dim::Known(0..));
     let is_whole = g
         .content(sections)
         .is_some_and(|dims| dims.iter().all(is_extent));

@@ -382,8 +382,7 @@ impl Squeeze {
             .iter()
             .map(|axis| normalize_axis(*axis, x.len().max(1)))
             .collect::<Result<_>>()?;
-        let goes =
-            |axis: &usize| listed.contains(axis) && x[*axis].known().is_none_or(|n| n == 1);
+        let goes = |axis: &usize| listed.contains(axis) && x[*axis].known().is_none_or(|n| n == 1);
         Ok((0..x.len()).filter(goes).collect())
     }
 

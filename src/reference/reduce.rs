@@ -33,6 +33,8 @@ pub(crate) fn lanes<T: Element, U: Element>(
     if extent == 0 {
         return Err(Error::unsupported("a reduction over no elements"));
     }
+    // Without its type, which would have all of rayon compiled anew for each reduction.
+    let f: &(dyn Fn(&[T]) -> U + Sync + Send) = &f;
     let results = elements.par_chunks_exact(extent).map(f).collect();
     ArrayD::from_shape_vec(IxDyn(&shape), results)
         .map_err(|_| Error::internal("a reduction lost elements"))

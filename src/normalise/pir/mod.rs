@@ -361,7 +361,8 @@ impl Reader {
         if let (Some(operand), [id]) = (operand, ids.as_slice()) {
             self.numbers.overwrite(operand.number, *id);
         }
-        self.bind(op, |position| computed.contains(&position), ids)
+        let kept = form.map_or(&[][..], |form| form.kept);
+        self.bind(op, |position| computed.contains(&position), kept, ids)
     }
 
     /// Keeps an op that has no definition, with whatever it reads and writes.
@@ -388,7 +389,7 @@ impl Reader {
             attrs: attrs::decode_known(op),
         };
         let ids = self.builder.emit_with_blocks(draft, blocks);
-        self.bind(op, |_| true, ids)
+        self.bind(op, |_| true, &[], ids)
     }
 
     /// Reads a body of control flow.
@@ -445,17 +446,24 @@ impl Reader {
         Ok(declared)
     }
 
-    /// Says what the results of an op stand for. Those that are not computed are not known.
+    /// Says what the results of an op stand for. Those that are not computed are not known, but
+    /// for those that hold an operand, by the positions of both.
     fn bind(
         &mut self,
         op: &Op<'_>,
         is_computed: impl Fn(usize) -> bool,
+        kept: &[(usize, usize)],
         ids: Vec<ValueId>,
     ) -> Result<()> {
         let mut ids = ids.into_iter();
         for (position, result) in op.results.iter().enumerate() {
             if is_computed(position) {
                 self.number(result, &mut ids)?;
+            } else if let Some((_, operand)) = kept.iter().find(|(result, _)| *result == position)
+                && let Some(operand) = op.operands.get(*operand)
+            {
+                let value = self.numbers.read_one(operand.number)?;
+                self.numbers.define(result.number, Numbered::One(value))?;
             } else {
                 let source = &self.builder.source;
                 let why = format!("a side output of {source} that is not supported");
