@@ -50,7 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
         )
         // Says which bounds are known when the program is built; here the operands say it.
         .ignoring(&["infer_flags"])
-        .rewriting(open_ends)],
+        .formerly(OPEN_END)],
         StridedSlice::parse,
     ),
     OpDef::new(
@@ -75,7 +75,8 @@ pub(super) const OPS: &[OpDef] = &[
         )
         // That of the operand counts.
         .ignoring(&["dtype"])
-        .rewriting(legacy_value)],
+        .formerly(OPEN_END)
+        .rewriting(value_as_operand)],
         SetValue::parse,
     )
     .spelled(&[Form::pir(
@@ -96,16 +97,6 @@ pub(super) const OPS: &[OpDef] = &[
 /// Before Paddle 3, an end of -1 with a negative stride is no position: it is how `x[::-1]` is
 /// written. Since then, that is -2^31, and -1 the last element, as in NumPy.
 const OPEN_END: &str = "open_end";
-
-fn open_ends(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
-    draft.attrs.insert(OPEN_END.to_owned(), Attr::Bool(true));
-    Ok(builder.emit(draft))
-}
-
-fn legacy_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
-    draft.attrs.insert(OPEN_END.to_owned(), Attr::Bool(true));
-    value_as_operand(builder, draft)
-}
 
 /// Numbers that the program spells out become an operand.
 fn value_as_operand(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
