@@ -141,7 +141,6 @@ pub(super) const OPS: &[OpDef] = &[
         FLOATS,
         feed_forward,
     )
-    .resulting(&[3])
     .ignoring(FEED_FORWARD_IGNORED),
     composite(
         "fused_bias_residual_layernorm",

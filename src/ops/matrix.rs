@@ -54,7 +54,8 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["fusion_squared_mat_sub"], X_AND_Y, &["Out"])],
         FLOATS,
         squared_difference,
-    ),
+    )
+    .resulting(&[3]),
     composite(
         "fusion_repeated_fc_relu",
         &[Arg::Tensor("x"), Arg::List("w"), Arg::List("bias")],
