@@ -97,7 +97,7 @@ impl Clip {
             x if x > max => max,
             x => x,
         };
-        Ok(T::tensor(map::map(x, clip).into()))
+        Ok(T::tensor(map::map(x, clip)?.into()))
     }
 }
 
@@ -167,10 +167,10 @@ impl Function for Increment {
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let step = self.step;
         Ok(match values.get(self.x)? {
-            Tensor::F32(x) => Tensor::F32(map::map(x, |x| x + step as f32).into()),
-            Tensor::F64(x) => Tensor::F64(map::map(x, |x| x + step).into()),
-            Tensor::I32(x) => Tensor::I32(map::map(x, |x| x.wrapping_add(step as i32)).into()),
-            Tensor::I64(x) => Tensor::I64(map::map(x, |x| x.wrapping_add(step as i64)).into()),
+            Tensor::F32(x) => Tensor::F32(map::map(x, |x| x + step as f32)?.into()),
+            Tensor::F64(x) => Tensor::F64(map::map(x, |x| x + step)?.into()),
+            Tensor::I32(x) => Tensor::I32(map::map(x, |x| x.wrapping_add(step as i32))?.into()),
+            Tensor::I64(x) => Tensor::I64(map::map(x, |x| x.wrapping_add(step as i64))?.into()),
             other => {
                 return Err(Error::unsupported(format!(
                     "the reference has no kernel for {}",

@@ -93,7 +93,7 @@ fn at_labels<T: Real>(
     if labels.iter().any(|label| *label < 0 && *label != ignored) {
         return Err(Error::malformed("a label below 0"));
     }
-    let classes = map::map(labels, |label| if label == ignored { 0 } else { label });
+    let classes = map::map(labels, |label| if label == ignored { 0 } else { label })?;
     let mut found = index::take_along(logarithms, &classes.into(), axis)?;
     for (x, label) in found.iter_mut().zip(labels.iter()) {
         *x = if *label == ignored { T::zero() } else { -*x };
@@ -136,10 +136,10 @@ impl CrossEntropy {
         let logarithms = if self.use_softmax {
             normalize::log_softmax(x, axis)?
         } else {
-            map::map(x, T::ln)
+            map::map(x, T::ln)?
         };
         let least = T::from_f64(LEAST_LOGARITHM);
-        Ok(map::map(&logarithms.into(), |x| x.max(least)).into())
+        Ok(map::map(&logarithms.into(), |x| x.max(least))?.into())
     }
 }
 

@@ -75,7 +75,7 @@ impl LabelSmooth {
         } else {
             let classes = label.shape().last().copied().unwrap_or(1);
             let share = epsilon / T::from_f64(classes as f64);
-            map::map(label, |x| stays * x + share)
+            map::map(label, |x| stays * x + share)?
         };
         Ok(T::tensor(smoothed.into()))
     }

@@ -218,7 +218,7 @@ impl Loss {
             Reduction::BatchMean => {
                 let rows = T::from_f64(rows as f64);
                 let sum = reduce::reduce(&losses, &axes, reduce::sum_real)?;
-                map::map(&sum.into(), |sum| sum / rows).into()
+                map::map(&sum.into(), |sum| sum / rows)?.into()
             }
         })
     }
@@ -301,7 +301,7 @@ impl Logits {
     ) -> Result<Array<T>> {
         let (zero, one) = (T::zero(), T::one());
         let tail = |x: T| (-x).max(zero) + (-x.abs()).exp().ln_1p();
-        let tails: Array<T> = map::map(x, tail).into();
+        let tails: Array<T> = map::map(x, tail)?.into();
         let tails = match weight {
             Some(weight) => map::zip(&tails, weight, |tail, weight| tail * weight)?.into(),
             None => tails,
@@ -317,7 +317,7 @@ impl Logits {
         let near = T::from_f64(1e-6);
         let is_far = |y: &&T| (**y - ignored).abs() > near;
         let count = T::from_f64(y.iter().filter(is_far).count() as f64);
-        Ok(map::map(&losses, |loss| loss / count).into())
+        Ok(map::map(&losses, |loss| loss / count)?.into())
     }
 }
 
@@ -429,7 +429,7 @@ impl Operator for Huber {
         });
         let residual = residual?;
         let loss: Result<Tensor> =
-            with_real!(&residual, residual => map::map(residual, |r| huber(r, self.delta)));
+            with_real!(&residual, residual => map::map(residual, |r| huber(r, self.delta))?);
         Ok(vec![loss?, residual])
     }
 

@@ -12,6 +12,7 @@ use super::reduce::{listed_axes, reduced_shape};
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
+use crate::reference::order::sort_positions;
 use crate::reference::{Values, map, reduce};
 use crate::tensor::DType::{self, Bool, F32, F64, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
@@ -172,7 +173,9 @@ impl Median {
             let place = if self.skips_nan { -1 } else { first as i64 };
             return (T::from_f64(f64::NAN), [place; 2]);
         }
-        order.sort_by(|a, b| row[*a].partial_cmp(&row[*b]).unwrap_or(Ordering::Equal));
+        sort_positions(&mut order, &|a, b| {
+            row[a].partial_cmp(&row[b]).unwrap_or(Ordering::Equal)
+        });
         let (left, right) = (order[(order.len() - 1) / 2], order[order.len() / 2]);
         let value = if self.is_min || row[left] == row[right] {
             row[left]
@@ -190,18 +193,18 @@ impl Median {
         axes: &[usize],
     ) -> Result<Vec<Tensor>> {
         let shape = reduced_shape(x.shape(), axes, self.keepdim, &1);
-        let values = reduce::lanes(x, axes, |row: &[T]| self.of(row).0)?;
-        let values = map::reshape(&values.into(), &shape)?;
-        let left = reduce::lanes(x, axes, |row: &[T]| self.of(row).1[0])?;
+        let middles = reduce::lanes(x, axes, |row: &[T]| self.of(row))?;
+        let values = middles.iter().map(|(value, _)| *value).collect();
+        let values = Tensor::from_elements(&shape, values)?;
+        let positions = middles.iter().map(|(_, positions)| positions);
         let positions = if self.is_min {
-            i64::tensor(map::reshape(&left.into(), &shape)?)
+            let left = positions.map(|[left, _]| *left);
+            Tensor::from_elements(&shape, left.collect())?
         } else {
-            let right = reduce::lanes(x, axes, |row: &[T]| self.of(row).1[1])?;
-            let pairs = left.iter().zip(&right);
-            let pairs = pairs.flat_map(|(left, right)| [*left, *right]);
+            let pairs = positions.flatten().copied();
             Tensor::from_elements(&[shape.as_slice(), &[2]].concat(), pairs.collect())?
         };
-        Ok(vec![T::tensor(values), positions])
+        Ok(vec![values, positions])
     }
 }
 

@@ -158,13 +158,13 @@ impl Function for BitwiseNot {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        fn not<T: Element>(x: &Array<T>) -> Tensor {
-            T::tensor(map::map(x, |x| T::from_i64(!x.to_i64())).into())
+        fn not<T: Element>(x: &Array<T>) -> Result<Tensor> {
+            Ok(T::tensor(map::map(x, |x| T::from_i64(!x.to_i64()))?.into()))
         }
         match values.get(self.x)? {
-            Tensor::Bool(x) => Ok(Tensor::Bool(map::map(x, |x| !x).into())),
+            Tensor::Bool(x) => Ok(Tensor::Bool(map::map(x, |x| !x)?.into())),
             x if x.dtype().is_float() => Err(Error::unsupported("bits of floats")),
-            x => Ok(with_array!(x, x => not(x))),
+            x => with_array!(x, x => not(x)),
         }
     }
 }

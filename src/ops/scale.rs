@@ -121,17 +121,17 @@ impl Scale {
         g.node("Add", &[x, bias], [])
     }
 
-    fn real<T: Real>(&self, x: &Array<T>, scale: f64) -> Tensor {
+    fn real<T: Real>(&self, x: &Array<T>, scale: f64) -> Result<Tensor> {
         let (scale, bias) = (T::from_f64(scale), T::from_f64(self.bias));
         let result = if self.bias_after_scale {
-            map::map(x, |x| x * scale + bias)
+            map::map(x, |x| x * scale + bias)?
         } else {
-            map::map(x, |x| (x + bias) * scale)
+            map::map(x, |x| (x + bias) * scale)?
         };
-        T::tensor(result.into())
+        Ok(T::tensor(result.into()))
     }
 
-    fn integer<T: Element>(&self, x: &Array<T>, scale: f64) -> Tensor {
+    fn integer<T: Element>(&self, x: &Array<T>, scale: f64) -> Result<Tensor> {
         let (scale, bias) = (scale as i64, self.bias as i64);
         let result = map::map(x, |x| {
             let x = x.to_i64();
@@ -140,8 +140,8 @@ impl Scale {
             } else {
                 x.wrapping_add(bias).wrapping_mul(scale)
             })
-        });
-        T::tensor(result.into())
+        })?;
+        Ok(T::tensor(result.into()))
     }
 }
 
@@ -173,11 +173,11 @@ impl Function for Scale {
             [scale] => *scale,
             _ => return Err(Error::malformed("a scale with several elements")),
         };
-        Ok(match values.get(self.x)? {
+        match values.get(self.x)? {
             Tensor::F32(x) => self.real(x, scale),
             Tensor::F64(x) => self.real(x, scale),
             integers => with_array!(integers, x => self.integer(x, scale)),
-        })
+        }
     }
 }
 
@@ -296,13 +296,13 @@ impl Function for Dropout {
         let Some(factor) = self.factor(Some(values.get(self.p)?))? else {
             return Ok(x.clone());
         };
-        with_real!(x, x => multiplied(x, factor))
+        with_real!(x, x => multiplied(x, factor)?)
     }
 }
 
-fn multiplied<T: Real>(x: &Array<T>, factor: f64) -> ndarray::ArrayD<T> {
+fn multiplied<T: Real>(x: &Array<T>, factor: f64) -> Result<ndarray::ArrayD<T>> {
     let factor = T::from_f64(factor);
-    map::map(x, move |x| x * factor)
+    map::map(x, |x| x * factor)
 }
 
 #[cfg(test)]

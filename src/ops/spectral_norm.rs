@@ -76,16 +76,16 @@ impl SpectralNorm {
         let matrix = map::reshape(&matrix, &[rows, columns])?;
         let transposed = matrix.clone().permuted_axes(vec![1, 0]);
         let eps = T::from_f64(self.eps);
-        let unit = |x: Array<T>| -> Array<T> {
+        let unit = |x: Array<T>| -> Result<Array<T>> {
             let squares: f64 = x.iter().map(|x| Element::to_f64(*x).powi(2)).sum();
             let norm = T::from_f64(squares.sqrt());
-            map::map(&x, |x| x / (norm + eps)).into()
+            Ok(map::map(&x, |x| x / (norm + eps))?.into())
         };
         let mut u = map::reshape(u, &[rows, 1])?;
         let mut v = map::reshape(v, &[columns, 1])?;
         for _ in 0..self.power_iters {
-            v = unit(matmul(&transposed, &u)?.into());
-            u = unit(matmul(&matrix, &v)?.into());
+            v = unit(matmul(&transposed, &u)?.into())?;
+            u = unit(matmul(&matrix, &v)?.into())?;
         }
         let product = matmul(&matrix, &v)?;
         let terms = u.iter().zip(&product);
@@ -93,7 +93,7 @@ impl SpectralNorm {
             .map(|(u, wv)| Element::to_f64(*u) * Element::to_f64(*wv))
             .sum();
         let sigma = T::from_f64(sigma);
-        Ok(map::map(weight, |x| x / sigma))
+        map::map(weight, |x| x / sigma)
     }
 }
 

@@ -91,17 +91,19 @@ impl<C: Curve> Function for Pointwise<C> {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        fn made<T: Element>(x: &crate::tensor::Array<T>, f: fn(i64) -> i64) -> Tensor {
-            T::tensor(map::map(x, |x| T::from_i64(f(x.to_i64()))).into())
+        fn made<T: Element>(x: &crate::tensor::Array<T>, f: fn(i64) -> i64) -> Result<Tensor> {
+            Ok(T::tensor(
+                map::map(x, |x| T::from_i64(f(x.to_i64())))?.into(),
+            ))
         }
         let x = values.get(self.x)?;
         let dtype = self.dtype(x.dtype());
         match self.curve.integers() {
             Integers::Kept if !dtype.is_float() => Ok(x.clone()),
-            Integers::Made(f) if !dtype.is_float() => Ok(with_array!(x, x => made(x, f))),
+            Integers::Made(f) if !dtype.is_float() => with_array!(x, x => made(x, f)),
             _ => {
                 let x = x.cast(values.dtype(dtype));
-                with_real!(&x, x => map::map(x, |x| self.curve.at(x)))
+                with_real!(&x, x => map::map(x, |x| self.curve.at(x))?)
             }
         }
     }

@@ -13,6 +13,7 @@ use super::reader::OpReader;
 use crate::error::{Error, Result};
 use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
+use crate::reference::order::sort_positions;
 use crate::reference::{Values, map};
 use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
@@ -177,13 +178,12 @@ impl Unique {
 
     /// Distinct slices along the first axis; each is an array with its elements in row-major order.
     fn find<T: Element + PartialOrd>(&self, slices: &[Vec<T>]) -> Found {
-        let order = |a: &usize, b: &usize| {
-            let order = slices[*a].partial_cmp(&slices[*b]);
-            order.unwrap_or(Ordering::Equal)
-        };
         let mut sorted: Vec<usize> = (0..slices.len()).collect();
         if self.which != Which::Runs {
-            sorted.sort_by(order);
+            sort_positions(&mut sorted, &|a, b| {
+                let order = slices[a].partial_cmp(&slices[b]);
+                order.unwrap_or(Ordering::Equal)
+            });
         }
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for position in sorted {

@@ -33,6 +33,12 @@ pub(crate) fn position<T: Element + PartialOrd>(
     Ok(positions.into())
 }
 
+/// Sorts positions by what is there; those of equal things stay in their order. It is compiled once for
+/// all that are compared.
+pub(crate) fn sort_positions(positions: &mut [usize], compare: &dyn Fn(usize, usize) -> Ordering) {
+    positions.sort_by(|a, b| compare(*a, *b));
+}
+
 /// How two elements are sorted: NaN comes behind all others.
 fn rank<T: PartialOrd>(a: &T, b: &T) -> Ordering {
     let is_nan = |x: &T| x.partial_cmp(x).is_none();
@@ -57,9 +63,9 @@ pub(crate) fn select<T: Element + PartialOrd>(
     let results = results.zip(positions.lanes_mut(Axis(axis)));
     for (lane, (mut found, mut positions)) in lanes.zip(results) {
         let mut order: Vec<usize> = (0..lane.len()).collect();
-        order.sort_by(|a, b| match due {
-            Ordering::Greater => rank(&lane[*b], &lane[*a]),
-            _ => rank(&lane[*a], &lane[*b]),
+        sort_positions(&mut order, &|a, b| match due {
+            Ordering::Greater => rank(&lane[b], &lane[a]),
+            _ => rank(&lane[a], &lane[b]),
         });
         for (to, from) in order[range.clone()].iter().enumerate() {
             found[to] = lane[*from];

@@ -15,11 +15,20 @@ pub(crate) fn reduce<T: Element>(
     lanes(x, axes, f)
 }
 
-/// The same, with a result of another type.
-pub(crate) fn lanes<T: Element, U: Element>(
+/// The same, with results of another type.
+pub(crate) fn lanes<T: Element, U: Send>(
     x: &Array<T>,
     axes: &[usize],
     f: impl Fn(&[T]) -> U + Sync + Send,
+) -> Result<ArrayD<U>> {
+    lanes_by(x, axes, &f)
+}
+
+/// The same without the type of `f`, for which all of this would be compiled anew.
+fn lanes_by<T: Element, U: Send>(
+    x: &Array<T>,
+    axes: &[usize],
+    f: &(dyn Fn(&[T]) -> U + Sync + Send),
 ) -> Result<ArrayD<U>> {
     let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
     let shape: Vec<usize> = kept.iter().map(|axis| x.shape()[*axis]).collect();
@@ -33,8 +42,6 @@ pub(crate) fn lanes<T: Element, U: Element>(
     if extent == 0 {
         return Err(Error::unsupported("a reduction over no elements"));
     }
-    // Without its type, which would have all of rayon compiled anew for each reduction.
-    let f: &(dyn Fn(&[T]) -> U + Sync + Send) = &f;
     let results = elements.par_chunks_exact(extent).map(f).collect();
     ArrayD::from_shape_vec(IxDyn(&shape), results)
         .map_err(|_| Error::internal("a reduction lost elements"))

@@ -97,6 +97,16 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
 
     /// The conversion from an integer: narrow types wrap as in C.
     fn from_i64(value: i64) -> Self;
+
+    /// The value in another type, as C's casts convert it.
+    fn cast<U: Element>(self) -> U {
+        if Self::DTYPE.is_float() {
+            U::from_f64(self.to_f64())
+        } else {
+            // Not by f64, which would round those above 2^53.
+            U::from_i64(self.to_i64())
+        }
+    }
 }
 
 macro_rules! element {
@@ -360,13 +370,7 @@ impl Tensor {
     }
 
     fn cast_to<T: Element>(&self) -> Self {
-        // Integers go through i64 and not f64, which would round those above 2^53.
-        let array: Array<T> = if self.dtype().is_float() {
-            with_array!(self, array => array.mapv(|x| T::from_f64(x.to_f64())).into())
-        } else {
-            with_array!(self, array => array.mapv(|x| T::from_i64(x.to_i64())).into())
-        };
-        T::tensor(array)
+        T::tensor(with_array!(self, array => array.mapv(Element::cast::<T>).into()))
     }
 }
 
