@@ -53,12 +53,15 @@ pub(crate) fn zip<T: Element, U: Element>(
     })
 }
 
-/// `f` of parts of rows of `x` and `y`, where one element may stand for all of a row, and of the same part of
-/// the result.
+/// Computes part of a row of a result from parts of rows of two operands, of which one element may stand for all
+/// of its row.
+type OfRows<'f, T, U> = dyn Fn(&[T], &[T], &mut [U]) + Sync + 'f;
+
+/// What `f` makes of each row.
 fn zip_rows<T: Element, U: Element>(
     x: &Array<T>,
     y: &Array<T>,
-    f: &(dyn Fn(&[T], &[T], &mut [U]) + Sync),
+    f: &OfRows<'_, T, U>,
 ) -> Result<ArrayD<U>> {
     let shape = broadcast_shape(x.shape(), y.shape())?;
     let [x_shape, y_shape] = [x, y].map(|operand| padded(operand.shape(), shape.len()));
