@@ -10,7 +10,7 @@ use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::program::ValueId;
 use crate::reference::grid::{Points, blend, point, sample};
 use crate::reference::interpolate::Tap;
-use crate::reference::{Real, Values, with_reals};
+use crate::reference::{Real, Values, map, with_reals};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -224,10 +224,7 @@ impl GridSample {
         let axes = x.ndim() - 2;
         let shape = &grid.shape()[1..=axes];
         let extents = &x.shape()[2..];
-        let grid = grid.as_standard_layout();
-        let coordinates = grid
-            .as_slice()
-            .ok_or_else(|| Error::internal("an array without an order"))?;
+        let coordinates = map::elements(grid);
         let each = (axes * shape.iter().product::<usize>()).max(1);
         let points = coordinates.chunks(each).map(|image| -> Points {
             let points = image.chunks(axes);

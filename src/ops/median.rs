@@ -193,7 +193,7 @@ impl Median {
         axes: &[usize],
     ) -> Result<Vec<Tensor>> {
         let shape = reduced_shape(x.shape(), axes, self.keepdim, &1);
-        let middles = reduce::lanes(x, axes, |row: &[T]| self.of(row))?;
+        let middles = reduce::reduce(x, axes, |row: &[T]| self.of(row))?;
         let values = middles.iter().map(|(value, _)| *value).collect();
         let values = Tensor::from_elements(&shape, values)?;
         let positions = middles.iter().map(|(_, positions)| positions);
@@ -354,8 +354,8 @@ impl Mode {
     fn evaluated<T: Element + PartialOrd>(&self, x: &Array<T>) -> Result<Vec<Tensor>> {
         let axes = [normalize_axis(self.axis, x.ndim())?];
         let shape = reduced_shape(x.shape(), &axes, self.keepdim, &1);
-        let values = reduce::lanes(x, &axes, |row: &[T]| row[Self::of(row)])?;
-        let positions = reduce::lanes(x, &axes, |row: &[T]| Self::of(row) as i64)?;
+        let values = reduce::reduce(x, &axes, |row: &[T]| row[Self::of(row)])?;
+        let positions = reduce::reduce(x, &axes, |row: &[T]| Self::of(row) as i64)?;
         Ok(vec![
             T::tensor(map::reshape(&values.into(), &shape)?),
             i64::tensor(map::reshape(&positions.into(), &shape)?),

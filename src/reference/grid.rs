@@ -4,6 +4,7 @@ use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::interpolate::Tap;
+use super::map::elements;
 use crate::error::{Error, Result};
 use crate::reference::Real;
 use crate::tensor::{Array, Element, refuse_too_large};
@@ -59,10 +60,7 @@ pub(crate) fn sample<T: Real>(
     let result_shape = [&[n, c], shape].concat();
     refuse_too_large(&result_shape)?;
     let mut result = vec![T::zero(); n * c * count];
-    let x = x.as_standard_layout();
-    let elements = x
-        .as_slice()
-        .ok_or_else(|| Error::internal("an array without an order"))?;
+    let elements = elements(x);
     if count > 0 && plane > 0 {
         let planes = result
             .par_chunks_mut(count)

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ndarray::{Axis, IxDyn};
 
-use super::reduce::lanes;
+use super::reduce::reduce;
 use crate::error::Result;
 use crate::tensor::{Array, Element};
 
@@ -21,7 +21,7 @@ pub(crate) fn position<T: Element + PartialOrd>(
     axes: &[usize],
     due: Ordering,
 ) -> Result<Array<i64>> {
-    let positions = lanes(x, axes, |lane: &[T]| {
+    let positions = reduce(x, axes, |lane: &[T]| {
         let mut best = 0;
         for (position, element) in lane.iter().enumerate() {
             if compare(element, &lane[best]) == due {

@@ -6,6 +6,7 @@ use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::conv::on_three_axes;
+use super::map::elements;
 use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large};
@@ -90,10 +91,7 @@ pub(crate) fn pool<T: Real, R: Element>(
     let [_, height, width] = on_three_axes(image, 1)?;
     let pixels: usize = image.iter().product();
     let count = depth.len() * rows.len() * columns.len();
-    let x = x.as_standard_layout();
-    let x = x
-        .as_slice()
-        .ok_or_else(|| Error::internal("an array without an order"))?;
+    let x = elements(x);
     let mut result = vec![R::default(); n * c * count];
     if !result.is_empty() && pixels > 0 {
         let images = result.par_chunks_mut(count).zip(x.par_chunks(pixels));

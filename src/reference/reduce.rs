@@ -3,29 +3,21 @@
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
+use super::map::elements;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
 /// `f` of the elements along `axes`, for each position on the other axes, which stay in their order.
-pub(crate) fn reduce<T: Element>(
-    x: &Array<T>,
-    axes: &[usize],
-    f: impl Fn(&[T]) -> T + Sync + Send,
-) -> Result<ArrayD<T>> {
-    lanes(x, axes, f)
-}
-
-/// The same, with results of another type.
-pub(crate) fn lanes<T: Element, U: Send>(
+pub(crate) fn reduce<T: Element, U: Send>(
     x: &Array<T>,
     axes: &[usize],
     f: impl Fn(&[T]) -> U + Sync + Send,
 ) -> Result<ArrayD<U>> {
-    lanes_by(x, axes, &f)
+    reduce_by(x, axes, &f)
 }
 
 /// The same without the type of `f`, for which all of this would be compiled anew.
-fn lanes_by<T: Element, U: Send>(
+fn reduce_by<T: Element, U: Send>(
     x: &Array<T>,
     axes: &[usize],
     f: &(dyn Fn(&[T]) -> U + Sync + Send),
@@ -33,11 +25,8 @@ fn lanes_by<T: Element, U: Send>(
     let kept: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
     let shape: Vec<usize> = kept.iter().map(|axis| x.shape()[*axis]).collect();
     let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
-    let lanes = x.view().permuted_axes(order);
-    let lanes = lanes.as_standard_layout();
-    let elements = lanes
-        .as_slice()
-        .ok_or_else(|| Error::internal("an array is not contiguous"))?;
+    let lanes = x.clone().permuted_axes(order);
+    let elements = elements(&lanes);
     let extent: usize = axes.iter().map(|axis| x.shape()[*axis]).product();
     if extent == 0 {
         return Err(Error::unsupported("a reduction over no elements"));
