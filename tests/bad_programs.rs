@@ -258,6 +258,11 @@ const RANGES: &[Group] = &[
     ("layer_norm/last_axis", "layer_norm", &[
         (&[Set("begin_norm_axis", Int(1_000_000_000))], &["1000000000"]),
     ]),
+    ("lrn/plain", "lrn", &[
+        (&[Set("n", Int(4))], &["4 channels", "odd"]),
+        (&[Set("n", Int(0))], &["0 channels"]),
+        (&[Set("n", Int(-1))], &["-1 channels"]),
+    ]),
     ("flatten/middle", "flatten_contiguous_range", &[
         (&[Set("start_axis", Int(i64::MAX))], &["out of range"]),
         (&[Set("start_axis", Int(-1)), Set("stop_axis", Int(0))], &["flatten"]),

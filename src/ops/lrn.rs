@@ -19,8 +19,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .taking(&[DType::F32])
 .with_accuracy(Accuracy::Accumulated)];
 
-/// `x / (k + alpha · Σ x²)^beta`, with the sum over `n` channels around each: one of an even number
-/// more behind it. `x` is `[n, c, h, w]` (or `[n, h, w, c]`).
+/// `x / (k + alpha · Σ x²)^beta`, with the sum over an odd number of channels around each. `x` is
+/// `[n, c, h, w]` (or `[n, h, w, c]`).
 ///
 /// Paddle: `phi/kernels/legacy/cpu/lrn_kernel.cc`, which its functions of today don't use. ONNX: LRN,
 /// whose `alpha` is divided by the number of channels.
@@ -34,12 +34,17 @@ const AXES: usize = 2;
 
 impl LocalResponse {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let channels: i64 = op.attr_or("n", 5)?;
-        let channels = pixels(channels).filter(|channels| *channels > 0);
+        let n: i64 = op.attr_or("n", 5)?;
+        let channels = pixels(n).filter(|channels| channels % 2 == 1);
+        let channels = channels.ok_or_else(|| {
+            Error::malformed(format!(
+                "a sum over {n} channels, which is not an odd number"
+            ))
+        })?;
         Ok(Box::new(Self {
             x: op.operand("x")?,
             window: normalize::Response {
-                channels: channels.ok_or_else(|| Error::malformed("a sum over no channels"))?,
+                channels,
                 k: op.attr_or("k", 2.0)?,
                 alpha: op.attr_or("alpha", 1e-4)?,
                 beta: op.attr_or("beta", 0.75)?,

@@ -1,6 +1,6 @@
 //! Kernels that normalise: softmax, layer and batch normalisation.
 
-use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, RemoveAxis};
 use rayon::prelude::*;
 
 use super::map::reshape;
@@ -195,22 +195,30 @@ pub(crate) struct Response {
 }
 
 /// `x / (k + alpha · Σ x²)^beta`, with the sum over the channels around each of `x` (`[n, c, …]`).
+///
+/// Each sum is the one before it with a channel more and a channel less, as in Paddle and ONNX
+/// Runtime: behind a large element, small ones lose their digits.
 pub(crate) fn local_response<T: Real>(x: &Array<T>, of: &Response) -> ArrayD<T> {
     let channels = x.shape()[1];
+    let [k, alpha, exponent] = [of.k, of.alpha, -of.beta].map(T::from_f64);
+    let terms = x.mapv(|x| alpha * (x * x));
+    let ahead = of.channels / 2;
+    let mut sum = ArrayD::from_elem(x.raw_dim().remove_axis(Axis(1)), k);
+    for channel in 0..ahead.min(channels) {
+        sum += &terms.index_axis(Axis(1), channel);
+    }
     let mut result = x.as_standard_layout().into_owned();
     for (channel, mut lane) in result.axis_iter_mut(Axis(1)).enumerate() {
-        let start = channel.saturating_sub((of.channels - 1) / 2);
-        let end = (channel + 1 + of.channels / 2).min(channels);
-        let mut sum = ArrayD::from_elem(lane.raw_dim(), 0.0);
-        for other in start..end {
-            let squares = x
-                .index_axis(Axis(1), other)
-                .mapv(|x| Element::to_f64(x).powi(2));
-            sum += &squares;
+        if channel + ahead < channels {
+            sum += &terms.index_axis(Axis(1), channel + ahead);
+        }
+        if let Some(behind) = (channel + ahead).checked_sub(of.channels) {
+            sum.zip_mut_with(&terms.index_axis(Axis(1), behind), |sum, term| {
+                *sum = *sum - *term
+            });
         }
         lane.zip_mut_with(&sum, |x, sum| {
-            let divisor = (of.k + of.alpha * sum).powf(of.beta);
-            *x = T::from_f64(Element::to_f64(*x) / divisor);
+            *x = *x * sum.powf(exponent);
         });
     }
     result
