@@ -293,13 +293,13 @@ impl Curve for Polygamma {
         T::from_f64(self.of(Element::to_f64(x)))
     }
 
-    /// Below 0 it is `(-1)ⁿ` times the function of `1 - x`, less `π dⁿ/dxⁿ cot(πx)`.
+    /// At 0 and below it is `(-1)ⁿ` times the function of `1 - x`, less `π dⁿ/dxⁿ cot(πx)`.
     fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         let x = g.cast(x, dtype, F64);
         let [zero, half, one] = [0.0, 0.5, 1.0].map(|number| g.scalar(F64, number));
-        let is_negative = g.node("Less", &[x, zero], []);
+        let is_positive = g.node("Greater", &[x, zero], []);
         let mirrored = g.node("Sub", &[one, x], []);
-        let positive = g.node("Where", &[is_negative, mirrored, x], []);
+        let positive = g.node("Where", &[is_positive, x, mirrored], []);
         let result = self.lower_positive(g, positive);
 
         let (offset, sine) = offset_and_sine(g, x);
@@ -318,7 +318,7 @@ impl Curve for Polygamma {
         let pole = g.scalar(F64, self.factor() * f64::INFINITY);
         let is_pole = g.node("Equal", &[offset, zero], []);
         let reflected = g.node("Where", &[is_pole, pole, reflected], []);
-        let result = g.node("Where", &[is_negative, reflected, result], []);
+        let result = g.node("Where", &[is_positive, result, reflected], []);
         g.cast(result, F64, dtype)
     }
 }
