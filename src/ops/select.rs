@@ -191,9 +191,14 @@ impl Function for Atan2 {
         let zero = g.scalar(dtype, 0.0);
         let pi = g.scalar(dtype, std::f64::consts::PI);
         let minus_pi = g.scalar(dtype, -std::f64::consts::PI);
-        // The angle in the half plane to the right, and from there to the left.
+        // The angle in the half plane to the right, and from there to the left. On a diagonal both may be infinite,
+        // which have no quotient.
         let width = g.node("Abs", &[run], []);
-        let slope = g.node("Div", &[rise, width], []);
+        let height = g.node("Abs", &[rise], []);
+        let is_diagonal = g.node("Equal", &[height, width], []);
+        let sign = g.node("Sign", &[rise], []);
+        let quotient = g.node("Div", &[rise, width], []);
+        let slope = g.node("Where", &[is_diagonal, sign, quotient], []);
         let steep = g.node("Atan", &[slope], []);
         let rise_is_zero = g.node("Equal", &[rise, zero], []);
         let right = g.node("Where", &[rise_is_zero, rise, steep], []);
