@@ -322,6 +322,9 @@ const PARTS: &[Group] = &[
         (&[Set("paddings", Ints(&[i64::MAX, i64::MAX]))], &["padding"]),
         (&[Set("paddings", Ints(&[1, 2, 3]))], &["paddings [1, 2, 3]"]),
     ]),
+    ("pool2d/max_dynamic", "pool2d", &[
+        (&[Set("padding_algorithm", Text("SAME")), Set("strides", Ints(&[3, 1]))], &["SAME", "unknown extent"]),
+    ]),
     ("slice/one_axis", "", &[
         (&[Program(negative_extent)], &["`reshape2`", "-3, -4, -5"]),
     ]),

@@ -59,21 +59,27 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "trace",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["trace"], INPUT, &["Out"])],
+        &[Form::legacy(&["trace"], INPUT, &["Out"]).formerly(SORTED_AXES)],
         NUMBERS,
         trace,
     )
     .with_accuracy(Accuracy::Accumulated),
 ];
 
+/// Before Paddle 3, the first of the two axes holds the rows, whichever is named first.
+const SORTED_AXES: &str = "sorted_axes";
+
 /// The sum of a diagonal.
 fn trace(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Parts::new(builder, draft);
     let x = parts.operand(0)?;
-    let mut attrs = Vec::new();
-    for (name, default) in [("offset", 0), ("axis1", 0), ("axis2", 1)] {
-        attrs.push((name, Attr::Int(parts.attr(name, default)?)));
+    let offset = parts.attr("offset", 0)?;
+    let mut axes = [parts.attr("axis1", 0)?, parts.attr("axis2", 1)?];
+    if parts.attr(SORTED_AXES, false)? {
+        axes.sort_by_key(|axis| normalize_axis(*axis, parts.rank(x)).ok());
     }
+    let attrs = [("offset", offset), ("axis1", axes[0]), ("axis2", axes[1])];
+    let attrs = attrs.map(|(name, number)| (name, Attr::Int(number)));
     let rank = parts.rank(x).saturating_sub(1);
     let diagonal = parts.op("diagonal", &[x], &attrs, rank);
     let last = parts.integers(&[-1]);

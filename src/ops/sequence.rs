@@ -244,7 +244,16 @@ impl Function for Arange {
         let start = scalar(g, self.start, dtype)?;
         let end = scalar(g, self.end, dtype)?;
         let step = scalar(g, self.step, dtype)?;
-        Ok(g.node("Range", &[start, end, step], []))
+        let is_back = constant_number(g, self.step).is_some_and(|step| step < 0.0);
+        if dtype.is_float() || !is_back {
+            return Ok(g.node("Range", &[start, end, step], []));
+        }
+        // Counted down from 0, since ONNX Runtime makes a Slice of a Gather by a Range, and an end of
+        // -1 means the last element there.
+        let zero = g.scalar(dtype, 0.0);
+        let distance = g.node("Sub", &[end, start], []);
+        let steps = g.node("Range", &[zero, distance, step], []);
+        Ok(g.node("Add", &[steps, start], []))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

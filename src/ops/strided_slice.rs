@@ -16,7 +16,7 @@ use crate::lower::{Lowering, NodeAttr, TensorId};
 use crate::normalise::{Builder, Draft};
 use crate::program::{Attr, FromAttr, Operand, ValueId};
 use crate::reference::{Values, map};
-use crate::tensor::{Array, Dim, Element, Tensor, normalize_axis, with_array};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis, with_array};
 
 const BOUNDS: [Arg; 3] = [
     Arg::IntArray("starts"),
@@ -50,7 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
         )
         // Says which bounds are known when the program is built; here the operands say it.
         .ignoring(&["infer_flags"])
-        .formerly(OPEN_END)],
+        .formerly(OLDER_BOUNDS)],
         StridedSlice::parse,
     ),
     OpDef::new(
@@ -75,7 +75,7 @@ pub(super) const OPS: &[OpDef] = &[
         )
         // That of the operand counts.
         .ignoring(&["dtype"])
-        .formerly(OPEN_END)
+        .formerly(OLDER_BOUNDS)
         .rewriting(value_as_operand)],
         SetValue::parse,
     )
@@ -95,8 +95,12 @@ pub(super) const OPS: &[OpDef] = &[
 ];
 
 /// Before Paddle 3, an end of -1 with a negative stride is no position: it is how `x[::-1]` is
-/// written. Since then, that is -2^31, and -1 the last element, as in NumPy.
-const OPEN_END: &str = "open_end";
+/// written. Since then, that is [`OPEN_END`], and -1 the last element, as in NumPy. Other bounds that
+/// lie before the first element, with a negative stride, stood for the first.
+const OLDER_BOUNDS: &str = "older_bounds";
+
+/// The end of a way back that takes the first element as well.
+const OPEN_END: i64 = i32::MIN as i64;
 
 /// Numbers that the program spells out become an operand.
 fn value_as_operand(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
@@ -134,6 +138,27 @@ struct Steps {
 }
 
 impl Steps {
+    /// What these bounds, as Paddle had them before version 3, are in NumPy, along an axis of this
+    /// extent.
+    fn from_older(mut self, extent: &Dim) -> Self {
+        if self.stride < 0 {
+            // Of an unknown axis, not as far back as what stands for no end.
+            let first = extent.known().map_or(OPEN_END + 1, |extent| -extent);
+            self.start = self.start.max(first);
+            self.end = match self.end {
+                -1 => OPEN_END,
+                end => end.max(first),
+            };
+        }
+        self
+    }
+
+    /// Whether [`Steps::from_older`] says it all, since no bound lies before the first element of
+    /// an axis that is not known.
+    fn is_clear(self, extent: &Dim) -> bool {
+        self.stride > 0 || extent.known().is_some() || self.start.min(self.end) >= -1
+    }
+
     /// The first position in an axis of `extent`, and how many there are.
     fn range(self, extent: usize) -> (i64, usize) {
         let extent = i64::try_from(extent).unwrap_or(i64::MAX);
@@ -236,8 +261,8 @@ struct Bounds {
     ends: ValueId,
     strides: ValueId,
     axes: Vec<i64>,
-    /// See [`OPEN_END`].
-    has_open_ends: bool,
+    /// See [`OLDER_BOUNDS`].
+    are_older: bool,
 }
 
 impl Bounds {
@@ -247,53 +272,51 @@ impl Bounds {
             ends: op.operand("ends")?,
             strides: op.operand(strides)?,
             axes: op.attr("axes")?,
-            has_open_ends: op.attr_or(OPEN_END, false)?,
+            are_older: op.attr_or(OLDER_BOUNDS, false)?,
         })
     }
 
-    /// The ends as NumPy has them.
-    fn closed(&self, mut ends: Vec<i64>, strides: &[i64]) -> Vec<i64> {
-        if self.has_open_ends {
-            for (end, _) in ends
-                .iter_mut()
-                .zip(strides)
-                .filter(|(_, stride)| **stride < 0)
-            {
-                if *end == -1 {
-                    *end = i64::from(i32::MIN);
-                }
+    /// The steps along axes of these extents.
+    fn steps(
+        &self,
+        shape: &[Dim],
+        starts: &[i64],
+        ends: &[i64],
+        strides: &[i64],
+    ) -> Result<Vec<Steps>> {
+        let mut all = steps(&self.axes, shape.len(), (starts, ends, strides))?;
+        if self.are_older {
+            for steps in &mut all {
+                *steps = steps.from_older(&shape[steps.axis]);
             }
         }
-        ends
+        Ok(all)
     }
 
     /// The bounds, if they are known before a run.
-    fn known(&self, facts: &Facts<'_>, rank: usize) -> Result<Option<Vec<Steps>>> {
+    fn known(&self, facts: &Facts<'_>, x: ValueId) -> Result<Option<Vec<Steps>>> {
+        let shape = facts.shape(x);
         let [starts, ends, strides] =
             [self.starts, self.ends, self.strides].map(|id| facts.integers(id));
         let (Some(starts), Some(ends), Some(strides)) = (starts, ends, strides) else {
-            distinct_axes(&self.axes, rank)?;
+            distinct_axes(&self.axes, shape.len())?;
             return Ok(None);
         };
-        let ends = self.closed(ends, &strides);
-        Ok(Some(steps(&self.axes, rank, (&starts, &ends, &strides))?))
+        self.steps(shape, &starts, &ends, &strides).map(Some)
     }
 
     /// The bounds in a run.
-    fn of(&self, values: &Values<'_>, rank: usize) -> Result<Vec<Steps>> {
-        let strides = values.integers(self.strides)?;
-        let ends = self.closed(values.integers(self.ends)?, &strides);
-        steps(
-            &self.axes,
-            rank,
-            (&values.integers(self.starts)?, &ends, &strides),
-        )
+    fn of(&self, values: &Values<'_>, shape: &[usize]) -> Result<Vec<Steps>> {
+        let shape: Vec<Dim> = shape.iter().copied().map(Dim::from).collect();
+        let [starts, ends, strides] =
+            [self.starts, self.ends, self.strides].map(|id| values.integers(id));
+        self.steps(&shape, &starts?, &ends?, &strides?)
     }
 
     /// The shape of what they leave of `x`.
     fn sliced(&self, facts: &Facts<'_>, x: ValueId) -> Result<Vec<Dim>> {
         let mut shape = facts.shape(x).to_vec();
-        match self.known(facts, shape.len())? {
+        match self.known(facts, x)? {
             Some(steps) => {
                 for steps in steps {
                     shape[steps.axis] = steps.count(&shape[steps.axis]);
@@ -308,24 +331,49 @@ impl Bounds {
         Ok(shape)
     }
 
-    fn lower_ends(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        if !self.has_open_ends {
-            return g.int_array(self.ends);
+    /// Emits the starts and ends as NumPy has them, of axes of a tensor of this shape.
+    fn lower_bounds(
+        &self,
+        g: &mut Lowering<'_>,
+        x: TensorId,
+        shape: &[Dim],
+    ) -> Result<[TensorId; 2]> {
+        if !self.are_older {
+            return Ok([g.int_array(self.starts)?, g.int_array(self.ends)?]);
         }
         let strides = g.constant_integers(self.strides, "strides")?;
         if strides.iter().all(|stride| *stride > 0) {
-            return g.int_array(self.ends);
+            return Ok([g.int_array(self.starts)?, g.int_array(self.ends)?]);
         }
         let ends = g.constant_integers(self.ends, "ends")?;
-        Ok(g.vector(&self.closed(ends, &strides)))
+        if let Some(starts) = g.integers(self.starts) {
+            let raw = steps(&self.axes, shape.len(), (&starts, &ends, &strides))?;
+            if raw.iter().all(|steps| steps.is_clear(&shape[steps.axis])) {
+                let clear = self.steps(shape, &starts, &ends, &strides)?;
+                let [starts, ends] = [|s: &Steps| s.start, |s: &Steps| s.end]
+                    .map(|bound| clear.iter().map(bound).collect::<Vec<i64>>());
+                return Ok([g.vector(&starts), g.vector(&ends)]);
+            }
+        }
+        // Where the way leads forth, this is no change.
+        let (extents, axes) = (g.node("Shape", &[x], []), g.vector(&self.axes));
+        let extents = g.node("Gather", &[extents, axes], []);
+        let first = g.node("Neg", &[extents], []);
+        let starts = g.int_array(self.starts)?;
+        let starts = g.extreme("Max", starts, first, DType::I64);
+        let bounds = ends.iter().zip(&strides);
+        let is_open: Vec<bool> = bounds.map(|(end, s)| *end == -1 && *s < 0).collect();
+        let is_open = g.constant(Tensor::vector(is_open));
+        let (ends, open) = (g.vector(&ends), g.vector(&[OPEN_END]));
+        let ends = g.extreme("Max", ends, first, DType::I64);
+        Ok([starts, g.node("Where", &[is_open, open, ends], [])])
     }
 
-    fn lower(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
+    fn lower(&self, g: &mut Lowering<'_>, x: TensorId, shape: &[Dim]) -> Result<TensorId> {
         if self.axes.is_empty() {
             return Ok(x);
         }
-        let starts = g.int_array(self.starts)?;
-        let ends = self.lower_ends(g)?;
+        let [starts, ends] = self.lower_bounds(g, x, shape)?;
         let axes = g.vector(&self.axes);
         let strides = g.int_array(self.strides)?;
         Ok(g.node("Slice", &[x, starts, ends, axes, strides], []))
@@ -354,7 +402,7 @@ impl Function for StridedSlice {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let x = facts.get(self.x);
         let mut shape = self.bounds.sliced(facts, self.x)?;
-        let steps = self.bounds.known(facts, shape.len())?;
+        let steps = self.bounds.known(facts, self.x)?;
         let content = match (steps.as_deref(), x.content.as_deref(), x.shape.len()) {
             (Some([steps]), Some(content), 1) => {
                 let positions = steps.positions(content.len()).into_iter();
@@ -383,7 +431,8 @@ impl Function for StridedSlice {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
-        let slice = self.bounds.lower(g, x)?;
+        let shape = g.shape(self.x).to_vec();
+        let slice = self.bounds.lower(g, x, &shape)?;
         let removed = distinct_axes(&self.decrease_axis, g.rank(self.x))?;
         let removed: Vec<i64> = removed.into_iter().map(|axis| axis as i64).collect();
         Ok(g.squeeze(slice, &removed))
@@ -392,7 +441,7 @@ impl Function for StridedSlice {
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let x = values.get(self.x)?;
         let rank = x.shape().len();
-        let steps = self.bounds.of(values, rank)?;
+        let steps = self.bounds.of(values, x.shape())?;
         let removed = distinct_axes(&self.decrease_axis, rank)?;
         with_array!(x, x => {
             let mut part = x.to_owned();
@@ -454,10 +503,9 @@ impl SetValue {
 impl Function for SetValue {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let rank = facts.rank(self.x);
-        let steps = self.bounds.known(facts, rank)?.unwrap_or_default();
-        let is_odd =
-            |steps: &Steps| steps.stride < 0 && (i64::from(i32::MIN) + 1..-1).contains(&steps.end);
-        if self.bounds.has_open_ends && steps.iter().any(is_odd) {
+        let steps = self.bounds.known(facts, self.x)?.unwrap_or_default();
+        let is_odd = |steps: &Steps| steps.stride < 0 && (OPEN_END + 1..0).contains(&steps.end);
+        if self.bounds.are_older && steps.iter().any(is_odd) {
             return Err(Error::unsupported(
                 "a negative end with a negative step, which Paddle's versions take differently",
             ));
@@ -484,7 +532,8 @@ impl Function for SetValue {
         let count = g.unsqueeze(count, &[0]);
         let places = g.count_up(count);
         let places = g.node("Reshape", &[places, shape], []);
-        let mut part = self.bounds.lower(g, places)?;
+        let extents = g.shape(self.x).to_vec();
+        let mut part = self.bounds.lower(g, places, &extents)?;
         let rank = g.rank(self.x);
         let removed = distinct_axes(&self.decrease_axes, rank)?;
         let removed: Vec<i64> = removed.into_iter().map(|axis| axis as i64).collect();
@@ -506,7 +555,7 @@ impl Function for SetValue {
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let x = values.get(self.x)?;
         let rank = x.shape().len();
-        let steps = self.bounds.of(values, rank)?;
+        let steps = self.bounds.of(values, x.shape())?;
         let mut positions: Vec<Vec<usize>> = x.shape().iter().map(|e| (0..*e).collect()).collect();
         for steps in steps {
             positions[steps.axis] = steps.positions(x.shape()[steps.axis]);

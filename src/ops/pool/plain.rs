@@ -185,11 +185,11 @@ impl Pool {
         ]
     }
 
-    fn padded_attrs(&self, kernel: &[Dim]) -> Vec<(&'static str, NodeAttr)> {
+    fn padded_attrs(&self, kernel: &[Dim], image: &[Dim]) -> Result<Vec<(&'static str, NodeAttr)>> {
         let mut attrs = self.attrs(kernel).to_vec();
-        attrs.push(self.windows.padding.attr());
+        attrs.push(self.windows.pads_attr(kernel, image)?);
         attrs.push(("ceil_mode", NodeAttr::Int(self.windows.ceil_mode.into())));
-        attrs
+        Ok(attrs)
     }
 
     fn refuse_windows_behind(&self, image: &[Dim], kernel: &[Dim]) -> Result<()> {
@@ -207,7 +207,7 @@ impl Pool {
         kernel: &[Dim],
     ) -> Result<TensorId> {
         self.refuse_windows_behind(image, kernel)?;
-        Ok(g.node("MaxPool", &[x], self.padded_attrs(kernel)))
+        Ok(g.node("MaxPool", &[x], self.padded_attrs(kernel, image)?))
     }
 
     fn lower_exclusive(
@@ -218,7 +218,7 @@ impl Pool {
         kernel: &[Dim],
     ) -> Result<TensorId> {
         self.refuse_windows_behind(image, kernel)?;
-        let mut attrs = self.padded_attrs(kernel);
+        let mut attrs = self.padded_attrs(kernel, image)?;
         attrs.push(("count_include_pad", NodeAttr::Int(0)));
         Ok(g.node("AveragePool", &[x], attrs))
     }
@@ -307,7 +307,7 @@ impl Pool {
                 "a norm or an average that counts padding, of ceil_mode, of an image of unknown extent",
             ));
         } else {
-            attrs.push(self.windows.padding.attr());
+            attrs.push(self.windows.pads_attr(kernel, image)?);
         }
         let y = g.node("AveragePool", &[x], attrs);
         Ok(match factor(&factors, g.dtype(self.x))? {

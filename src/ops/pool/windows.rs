@@ -1,7 +1,8 @@
 //! Which windows a pooling op has.
 
 use crate::error::{Error, Result};
-use crate::ops::image::{Padding, pixels, positive};
+use crate::lower::NodeAttr;
+use crate::ops::image::{Padding, pads_attr, pixels, positive};
 use crate::ops::reader::OpReader;
 use crate::reference::pool::Span;
 use crate::tensor::{Dim, display_shape, refuse_too_large};
@@ -113,6 +114,34 @@ impl Windows {
                 }
             }
         })
+    }
+
+    /// What surrounds an axis, if that is the same for all extents that it may have.
+    fn pads(&self, axis: usize, kernel: usize, image: &Dim) -> Option<[usize; 2]> {
+        let stride = self.strides[axis];
+        let is_fixed = self.padding != Padding::Same || stride == 1 || kernel == 1;
+        let image = image.extent().or(is_fixed.then_some(LARGE))?;
+        Some(self.padding.around(axis, image, kernel, stride))
+    }
+
+    /// The attribute of an ONNX node that says what surrounds the image.
+    ///
+    /// # Errors
+    /// For windows of an unknown image that may be apart, for which ONNX Runtime computes paddings
+    /// below zero.
+    pub fn pads_attr(&self, kernel: &[Dim], image: &[Dim]) -> Result<(&'static str, NodeAttr)> {
+        let sizes: Vec<usize> = kernel.iter().filter_map(Dim::extent).collect();
+        let axes = sizes.iter().zip(image).enumerate();
+        let pads = axes.map(|(axis, (size, image))| self.pads(axis, *size, image));
+        if let Some(pads) = pads.collect::<Option<Vec<_>>>() {
+            return Ok(pads_attr(&pads));
+        }
+        if sizes.iter().zip(&self.strides).any(|(k, s)| k < s) {
+            return Err(Error::unsupported(
+                "SAME paddings of an image of unknown extent, with a stride beyond the kernel's size",
+            ));
+        }
+        Ok(self.padding.attr())
     }
 
     /// The windows of one axis, those of a large image where its extent is not known.
