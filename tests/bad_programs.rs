@@ -325,6 +325,9 @@ const PARTS: &[Group] = &[
     ("pool2d/max_dynamic", "pool2d", &[
         (&[Set("padding_algorithm", Text("SAME")), Set("strides", Ints(&[3, 1]))], &["SAME", "unknown extent"]),
     ]),
+    ("atan2/f32", "atan2", &[
+        (&[Input(&[3, 8])], &["two shapes"]),
+    ]),
     ("slice/one_axis", "", &[
         (&[Program(negative_extent)], &["`reshape2`", "-3, -4, -5"]),
     ]),

@@ -21,7 +21,7 @@ use support::onnx::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 };
 use support::onnx::{convert, decode};
-use support::{PADDLE_VERSIONS, fixture};
+use support::{OP_FOLDERS, PADDLE_VERSIONS, fixture};
 
 /// Tensors of integers up to this many elements are written out: shapes, axes and bounds.
 const SMALL: usize = 16;
@@ -270,12 +270,12 @@ fn the_format_is_as_new_as_the_opset_needs() {
 fn names_are_unique_and_defined_before_use() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
-    let folders =
-        PADDLE_VERSIONS.map(|version| ["ops", "vit"].map(|kind| format!("{version}/{kind}")));
-    for program in folders
-        .iter()
-        .flatten()
-        .flat_map(|folder| support::programs(folder))
+    let transformers = PADDLE_VERSIONS.map(|version| format!("{version}/vit"));
+    let transformers = transformers.iter().map(String::as_str);
+    for program in OP_FOLDERS
+        .into_iter()
+        .chain(transformers)
+        .flat_map(support::programs)
     {
         let at_least = Model::open(&program, None).unwrap().lowest_opset().unwrap();
         for opset in [DEFAULT_OPSET.max(at_least), *OPSETS.end()] {

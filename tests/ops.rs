@@ -180,8 +180,7 @@ fn reference_failures(program: &Path) -> Vec<String> {
 
 /// The cases of every version of Paddle.
 fn programs() -> impl Iterator<Item = PathBuf> {
-    let versions = support::PADDLE_VERSIONS.into_iter();
-    versions.flat_map(|version| support::programs(&format!("{version}/ops")))
+    support::OP_FOLDERS.into_iter().flat_map(support::programs)
 }
 
 /// Runs every case, and returns the lowest opset that those of each folder took.

@@ -106,7 +106,12 @@ pub(super) const OPS: &[OpDef] = &[
         "assign",
         &[Arg::Tensor("x")],
         &[
-            Form::legacy(&["assign", "share_data"], &[From::Slot("X")], &["Out"]),
+            // Numbers are real here.
+            Form::legacy(
+                &["assign", "share_data", "conj"],
+                &[From::Slot("X")],
+                &["Out"],
+            ),
             Form::legacy(COPIES, &[From::Slot("X")], &["Out"]).ignoring(PLACE),
             Form::legacy(&["npu_identity"], &[From::Slot("x")], &["out"]).ignoring(FORMAT),
             Form::legacy(&["print"], &[From::Slot("In")], &["Out"]).ignoring(PRINTED),
@@ -117,7 +122,6 @@ pub(super) const OPS: &[OpDef] = &[
     .spelled(&[
         Form::pir(&["assign_out_"], &["x", "output"], &[From::Slot("x")]).overwriting("output"),
         Form::pir(&["share_data"], &["x"], &[From::Slot("x")]),
-        // Numbers are real here.
         Form::pir(&["conj"], &["x"], &[From::Slot("x")]),
         Form::pir(COPIES, &["x"], &[From::Slot("x")]).ignoring(PLACE),
         Form::pir(&["npu_identity"], &["x"], &[From::Slot("x")]).ignoring(FORMAT),

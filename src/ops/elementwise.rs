@@ -78,6 +78,11 @@ pub(super) const fn form(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[From::Slot("X"), From::Slot("Y")], &["Out"])
 }
 
+/// The same for an op that only Paddle 3 writes in the older format.
+pub(super) const fn late(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[From::Slot("x"), From::Slot("y")], &["out"])
+}
+
 /// What tells one of these ops from the others.
 trait Kernel: Send + Sync + 'static {
     /// Emits the op on operands of this type, which is none of the narrow integers.

@@ -38,7 +38,14 @@ pub(super) const OPS: &[OpDef] = &[
         FLOATS,
         add_product,
     ),
-    composite("baddbmm", ADDED_ARGS, &[], FLOATS, add_product),
+    composite(
+        "baddbmm",
+        ADDED_ARGS,
+        &[Form::legacy(&["baddbmm"], ADDED, &["Out"])
+            .renaming(&[("Alpha", "alpha"), ("Beta", "beta")])],
+        FLOATS,
+        add_product,
+    ),
     composite(
         "fc",
         &[

@@ -80,14 +80,11 @@ const OPERANDS: &[From] = &[
     From::Optional("Scale"),
 ];
 
-/// The ops of Paddle 2.
+/// The ops of Paddle 2, and of Paddle 3 in the older format.
 const fn second(names: &'static [&'static str]) -> Form {
     Form::legacy(names, OPERANDS, &["Out"])
         .renaming(&[("data_layout", "data_format")])
-        .rewriting(|builder, mut draft| {
-            draft.attrs.insert(SINGLE.to_owned(), Attr::Bool(true));
-            Ok(builder.emit(draft))
-        })
+        .formerly(SINGLE)
 }
 
 /// The ops of Paddle 1, with one scale for all axes, and 0 for none.
@@ -95,7 +92,7 @@ const fn first(names: &'static [&'static str]) -> Form {
     second(names).rewriting(one_scale)
 }
 
-/// Marks the ops of legacy programs: Paddle takes their scales in single precision.
+/// Marks the ops of programs before Paddle 3, which takes scales in double precision.
 const SINGLE: &str = "single precision";
 /// Marks those of Paddle 1, which don't use a scale but for the size.
 const SIZES_ALONE: &str = "ratios of sizes";
@@ -107,7 +104,6 @@ fn one_scale(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
         let scales = Attr::Floats(vec![scale]);
         draft.attrs.insert("scale".to_owned(), scales);
     }
-    draft.attrs.insert(SINGLE.to_owned(), Attr::Bool(true));
     draft.attrs.insert(SIZES_ALONE.to_owned(), Attr::Bool(true));
     Ok(builder.emit(draft))
 }

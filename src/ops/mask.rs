@@ -28,7 +28,11 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "masked_fill",
         &[Arg::Tensor("x"), Arg::Tensor("mask"), Arg::Tensor("value")],
-        &[],
+        &[Form::legacy(
+            &["masked_fill"],
+            &[From::Slot("x"), From::Slot("mask"), From::Slot("value")],
+            &["out"],
+        )],
         MaskedFill::parse,
     ),
     OpDef::new(

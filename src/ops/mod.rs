@@ -188,7 +188,7 @@ static FAMILIES: &[&[OpDef]] = &[
 pub struct SupportedOp {
     /// The PHI name.
     pub name: &'static str,
-    /// Its types in programs before Paddle 3.
+    /// Its types in programs of the older format.
     pub legacy: Vec<&'static str>,
     /// Its names in programs of Paddle 3, without the `_` of those that overwrite an operand.
     pub pir: Vec<&'static str>,

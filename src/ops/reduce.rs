@@ -71,7 +71,11 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "reduce_as",
         &[Arg::Tensor("x"), Arg::Tensor("target")],
-        &[],
+        &[Form::legacy(
+            &["reduce_as"],
+            &[From::Slot("x"), From::Slot("target")],
+            &["out"],
+        )],
         ReduceAs::parse,
     )
     .with_accuracy(Accuracy::Accumulated),

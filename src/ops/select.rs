@@ -5,7 +5,7 @@
 
 use super::broadcast::Pair;
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef, WIDE};
-use super::elementwise::binary;
+use super::elementwise::{binary, late};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_reals};
 use crate::tensor::DType::{self, Bool, F64, I64};
-use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
+use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
@@ -42,7 +42,7 @@ pub(super) const OPS: &[OpDef] = &[
     binary("atan2", &[ATAN2], Atan2::parse)
         .taking(WIDE)
         .with_accuracy(Accuracy::Accumulated),
-    binary("copysign", &[], CopySign::parse)
+    binary("copysign", &[late(&["copysign"])], CopySign::parse)
         .taking(WIDE)
         .with_accuracy(Accuracy::Exact),
 ];
@@ -180,6 +180,13 @@ fn angle_type(x: DType) -> DType {
 impl Function for Atan2 {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let dtype = angle_type(facts.dtype(self.pair.x));
+        let [x, y] = [self.pair.x, self.pair.y].map(|id| facts.shape(id));
+        let differs = |(x, y): (&Dim, &Dim)| x.known().zip(y.known()).is_some_and(|(x, y)| x != y);
+        if x.len() != y.len() || x.iter().zip(y).any(differs) {
+            return Err(Error::unsupported(
+                "operands of two shapes, which Paddle takes element by element as they lie in memory",
+            ));
+        }
         Ok(Fact::new(dtype, self.pair.shape(facts)?))
     }
 

@@ -4,8 +4,8 @@
 //! these are products with powers of two and quotients by them, in int64.
 
 use super::broadcast::Pair;
-use super::def::{Accuracy, OpDef};
-use super::elementwise::{Parse, binary, integers};
+use super::def::{Accuracy, Form, OpDef};
+use super::elementwise::{Parse, binary, integers, late};
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::Result;
@@ -15,12 +15,20 @@ use crate::tensor::DType::{self, I8, I16, I32, I64, U8};
 use crate::tensor::Tensor;
 
 pub(super) const OPS: &[OpDef] = &[
-    shift("bitwise_left_shift", |op| Shift::parse(op, true)),
-    shift("bitwise_right_shift", |op| Shift::parse(op, false)),
+    shift(
+        "bitwise_left_shift",
+        &[late(&["bitwise_left_shift"])],
+        |op| Shift::parse(op, true),
+    ),
+    shift(
+        "bitwise_right_shift",
+        &[late(&["bitwise_right_shift"])],
+        |op| Shift::parse(op, false),
+    ),
 ];
 
-const fn shift(name: &'static str, parse: Parse) -> OpDef {
-    binary(name, &[], parse)
+const fn shift(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    binary(name, legacy, parse)
         .taking(&[U8, I8, I16, I32, I64])
         .with_accuracy(Accuracy::Exact)
 }

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{erfinv,lgamma,gammaln,digamma}_kernel.h`. The nodes compute in double,
 //! so that single results are right to the last digit but one.
 
-use super::def::OpDef;
+use super::def::{Form, From, OpDef};
 use super::unary::{Curve, Lower, of_x, plain, pointwise};
 use crate::lower::{Lowering, TensorId};
 use crate::tensor::DType::{self, F64};
@@ -17,9 +17,11 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, in_double(lower_log_gamma, libm::lgamma))
     }),
     // The same function, with the name that SciPy has for it.
-    of_x("gammaln", &[], |op| {
-        pointwise(op, in_double(lower_log_gamma, libm::lgamma))
-    }),
+    of_x(
+        "gammaln",
+        &[Form::legacy(&["gammaln"], &[From::Slot("x")], &["out"])],
+        |op| pointwise(op, in_double(lower_log_gamma, libm::lgamma)),
+    ),
     of_x("digamma", &[plain(&["digamma"])], |op| {
         pointwise(op, in_double(lower_digamma, digamma))
     }),

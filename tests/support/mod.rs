@@ -39,6 +39,13 @@ pub fn fixture(path: &str) -> PathBuf {
 /// writes PIR.
 pub const PADDLE_VERSIONS: [&str; 2] = ["paddle-2.6.2", "paddle-3.3.1"];
 
+/// The folders of op cases: those of each version, and of Paddle 3 in the older format.
+pub const OP_FOLDERS: [&str; 3] = [
+    "paddle-2.6.2/ops",
+    "paddle-3.3.1/ops",
+    "paddle-3.3.1-pdmodel/ops",
+];
+
 /// All programs below a folder of `fixtures/`, in either format, sorted.
 pub fn programs(folder: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
 
-use super::PADDLE_VERSIONS;
+use super::OP_FOLDERS;
 
 /// The folder to which all archives are unpacked, as `VERSION/ops/OP/`. It is made once for the
 /// fixtures as they are.
@@ -44,7 +44,7 @@ pub fn unpacked(fixtures: &Path) -> PathBuf {
 }
 
 fn archives(fixtures: &Path) -> Vec<PathBuf> {
-    let folders = PADDLE_VERSIONS.map(|version| fixtures.join(version).join("ops"));
+    let folders = OP_FOLDERS.map(|folder| fixtures.join(folder));
     let entries = folders
         .iter()
         .flat_map(|folder| fs::read_dir(folder).unwrap());

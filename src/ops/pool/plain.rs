@@ -15,7 +15,20 @@ use crate::tensor::{Array, DType, Dim, Tensor};
 
 pub(super) const POOL2D: OpDef = definition("pool2d", &[form(&["pool2d"])], Pool::parse::<2>);
 pub(super) const POOL3D: OpDef = definition("pool3d", &[form(&["pool3d"])], Pool::parse::<3>);
-pub(super) const LP_POOL2D: OpDef = definition("lp_pool2d", &[], Pool::parse::<2>);
+pub(super) const LP_POOL2D: OpDef = definition("lp_pool2d", &[NORMS], Pool::parse::<2>);
+
+/// Paddle 2 does not have it.
+const NORMS: Form = Form::legacy(
+    &["lp_pool2d"],
+    &[
+        From::Slot("x"),
+        From::IntArray {
+            attr: "kernel_size",
+            slots: &["KernelSizeTensor", "KernelSizeTensorList"],
+        },
+    ],
+    &["out"],
+);
 
 /// Where the image and the kernel's size come from in programs before Paddle 3.
 pub(super) const FROM: &[From] = &[
