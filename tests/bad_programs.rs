@@ -325,6 +325,9 @@ const PARTS: &[Group] = &[
     ("pool2d/max_dynamic", "pool2d", &[
         (&[Set("padding_algorithm", Text("SAME")), Set("strides", Ints(&[3, 1]))], &["SAME", "unknown extent"]),
     ]),
+    ("strided_slice/back", "strided_slice", &[
+        (&[Set("ends", Ints(&[7]))], &["backwards"]),
+    ]),
     ("atan2/f32", "atan2", &[
         (&[Input(&[3, 8])], &["two shapes"]),
     ]),

@@ -140,7 +140,7 @@ struct Steps {
 impl Steps {
     /// What these bounds, as Paddle had them before version 3, are in NumPy, along an axis of this
     /// extent.
-    fn from_older(mut self, extent: &Dim) -> Self {
+    fn modern(mut self, extent: &Dim) -> Self {
         if self.stride < 0 {
             // Of an unknown axis, not as far back as what stands for no end.
             let first = extent.known().map_or(OPEN_END + 1, |extent| -extent);
@@ -153,7 +153,7 @@ impl Steps {
         self
     }
 
-    /// Whether [`Steps::from_older`] says it all, since no bound lies before the first element of
+    /// Whether [`Steps::modern`] says it all, since no bound lies before the first element of
     /// an axis that is not known.
     fn is_clear(self, extent: &Dim) -> bool {
         self.stride > 0 || extent.known().is_some() || self.start.min(self.end) >= -1
@@ -287,7 +287,7 @@ impl Bounds {
         let mut all = steps(&self.axes, shape.len(), (starts, ends, strides))?;
         if self.are_older {
             for steps in &mut all {
-                *steps = steps.from_older(&shape[steps.axis]);
+                *steps = steps.modern(&shape[steps.axis]);
             }
         }
         Ok(all)
@@ -403,6 +403,15 @@ impl Function for StridedSlice {
         let x = facts.get(self.x);
         let mut shape = self.bounds.sliced(facts, self.x)?;
         let steps = self.bounds.known(facts, self.x)?;
+        let extent = |steps: &Steps| x.shape[steps.axis].known();
+        let ends_behind = |steps: &Steps| {
+            steps.stride < 0 && extent(steps).is_some_and(|extent| steps.end >= extent)
+        };
+        if self.bounds.are_older && steps.iter().flatten().any(ends_behind) {
+            return Err(Error::unsupported(
+                "a slice backwards that ends behind the last element, where Paddle 2 takes some all the same",
+            ));
+        }
         let content = match (steps.as_deref(), x.content.as_deref(), x.shape.len()) {
             (Some([steps]), Some(content), 1) => {
                 let positions = steps.positions(content.len()).into_iter();
