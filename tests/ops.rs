@@ -235,25 +235,61 @@ fn every_case_gives_what_paddle_gives_at_its_oldest_opset() {
     }
 }
 
+/// PHI names that no op of Paddle 3's own format has.
+const OLDER_ALONE: [&str; 10] = [
+    "data_norm",
+    "determinant",
+    "flatten2",
+    "fused_elementwise_add",
+    "fused_elementwise_div",
+    "fused_elementwise_mul",
+    "fused_elementwise_sub",
+    "pad2d",
+    "soft_relu",
+    "tril_triu",
+];
+
+/// The names of the ops in a program, among other texts. Some become constants, and leave no op behind.
+fn names(program: &Path, format: Format) -> Vec<String> {
+    let bytes = fs::read(program).unwrap();
+    if format == Format::ProgramDesc {
+        // The field `type` of an op, with the length of what it holds.
+        let fields = bytes
+            .windows(2)
+            .enumerate()
+            .filter(|(_, field)| field[0] == 0x1a);
+        let texts =
+            fields.filter_map(|(at, field)| bytes.get(at + 2..at + 2 + usize::from(field[1])));
+        return texts
+            .map(|text| String::from_utf8_lossy(text).into_owned())
+            .collect();
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    let names = text.split("\"#\":\"1.").skip(1);
+    let names = names.filter_map(|name| name.split_once('"'));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
 #[test]
 fn every_op_has_a_case_in_each_spelling() {
-    let mut used = BTreeSet::new();
+    let (mut legacy, mut pir) = (BTreeSet::new(), BTreeSet::new());
     for program in programs() {
-        let model = Model::open(&program, None).unwrap();
-        let ops = model.program().ops().iter();
-        used.extend(ops.map(|op| op.source.name.clone()));
-        if model.format() != Format::ProgramDesc {
-            // Those that become constants or lists leave no op behind.
-            let text = fs::read_to_string(&program).unwrap();
-            let names = text.split("\"#\":\"1.").skip(1);
-            used.extend(names.filter_map(|name| Some(name.split_once('"')?.0.to_owned())));
-        }
+        let format = Model::open(&program, None).unwrap().format();
+        let used = if format == Format::ProgramDesc {
+            &mut legacy
+        } else {
+            &mut pir
+        };
+        used.extend(names(&program, format));
     }
-    let is_used = |name: &&&str| used.contains(**name) || used.contains(&format!("{name}_"));
-    let ops = supported_ops();
-    let spellings = ops.iter().flat_map(|op| op.legacy.iter().chain(&op.pir));
-    let untested: Vec<_> = spellings.filter(|name| !is_used(name)).collect();
-    assert!(untested.is_empty(), "ops without a case: {untested:?}");
+    let mut untested = Vec::new();
+    for op in supported_ops() {
+        let in_pir = |name: &&str| pir.contains(*name) || pir.contains(&format!("{name}_"));
+        untested.extend(op.legacy.into_iter().filter(|name| !legacy.contains(*name)));
+        untested.extend(op.pir.into_iter().filter(|name| !in_pir(name)));
+    }
+    untested.sort_unstable();
+    assert_eq!(untested, OLDER_ALONE, "ops without a case");
 }
 
 #[test]
