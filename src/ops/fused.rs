@@ -13,6 +13,12 @@ const X_AND_Y: &[From] = &[From::Slot("X"), From::Slot("Y")];
 const X_AND_Y_ARGS: &[Arg] = &[Arg::Tensor("x"), Arg::Tensor("y")];
 const ADDED: &[From] = &[From::Slot("Input"), From::Slot("X"), From::Slot("Y")];
 const ADDED_ARGS: &[Arg] = &[Arg::Tensor("input"), Arg::Tensor("x"), Arg::Tensor("y")];
+
+/// The sum of a tensor and a product, both times a number.
+const fn added(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, ADDED, &["Out"]).renaming(&[("Alpha", "alpha"), ("Beta", "beta")])
+}
+
 const CONNECTED: &[From] = &[From::Slot("Input"), From::Slot("W"), From::Optional("Bias")];
 const BILINEAR: &[From] = &[
     From::Slot("X"),
@@ -33,16 +39,14 @@ pub(super) const OPS: &[OpDef] = &[
     composite(
         "addmm",
         ADDED_ARGS,
-        &[Form::legacy(&["addmm"], ADDED, &["Out"])
-            .renaming(&[("Alpha", "alpha"), ("Beta", "beta")])],
+        &[added(&["addmm"])],
         FLOATS,
         add_product,
     ),
     composite(
         "baddbmm",
         ADDED_ARGS,
-        &[Form::legacy(&["baddbmm"], ADDED, &["Out"])
-            .renaming(&[("Alpha", "alpha"), ("Beta", "beta")])],
+        &[added(&["baddbmm"])],
         FLOATS,
         add_product,
     ),

@@ -6,6 +6,7 @@
 use super::broadcast::Pair;
 use super::def::{Accuracy, Arg, FLOATS, Form, From, OpDef, WIDE};
 use super::elementwise::{binary, late};
+use super::join::merge;
 use super::operator::{Fact, Facts, Function, Parsed};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::lower::{Lowering, TensorId};
 use crate::program::ValueId;
 use crate::reference::{Real, Values, map, with_reals};
 use crate::tensor::DType::{self, Bool, F64, I64};
-use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, with_arrays};
+use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
@@ -181,12 +182,11 @@ impl Function for Atan2 {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let dtype = angle_type(facts.dtype(self.pair.x));
         let [x, y] = [self.pair.x, self.pair.y].map(|id| facts.shape(id));
-        let differs = |(x, y): (&Dim, &Dim)| x.known().zip(y.known()).is_some_and(|(x, y)| x != y);
-        if x.len() != y.len() || x.iter().zip(y).any(differs) {
-            return Err(Error::unsupported(
+        merge(&mut x.to_vec(), y, None).map_err(|_| {
+            Error::unsupported(
                 "operands of two shapes, which Paddle takes element by element as they lie in memory",
-            ));
-        }
+            )
+        })?;
         Ok(Fact::new(dtype, self.pair.shape(facts)?))
     }
 

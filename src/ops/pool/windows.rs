@@ -116,27 +116,27 @@ impl Windows {
         })
     }
 
-    /// What surrounds an axis, if that is the same for all extents that it may have.
-    fn pads(&self, axis: usize, kernel: usize, image: &Dim) -> Option<[usize; 2]> {
-        let stride = self.strides[axis];
-        let is_fixed = self.padding != Padding::Same || stride == 1 || kernel == 1;
-        let image = image.extent().or(is_fixed.then_some(LARGE))?;
-        Some(self.padding.around(axis, image, kernel, stride))
-    }
-
     /// The attribute of an ONNX node that says what surrounds the image.
     ///
     /// # Errors
     /// For windows of an unknown image that may be apart, for which ONNX Runtime computes paddings
     /// below zero.
     pub fn pads_attr(&self, kernel: &[Dim], image: &[Dim]) -> Result<(&'static str, NodeAttr)> {
-        let sizes: Vec<usize> = kernel.iter().filter_map(Dim::extent).collect();
-        let axes = sizes.iter().zip(image).enumerate();
-        let pads = axes.map(|(axis, (size, image))| self.pads(axis, *size, image));
-        if let Some(pads) = pads.collect::<Option<Vec<_>>>() {
+        let axes = kernel.iter().zip(image).enumerate();
+        let windows = axes.map(|(axis, (size, image))| self.axis_of(axis, size, image));
+        let windows: Vec<AxisWindows> = windows.collect::<Result<_>>()?;
+        // Whether all extents that the image may have need the same.
+        let is_fixed = |(windows, image): (&AxisWindows, &Dim)| {
+            image.extent().is_some() || windows.stride == 1 || windows.kernel == 1
+        };
+        if self.padding != Padding::Same || windows.iter().zip(image).all(is_fixed) {
+            let pads: Vec<[usize; 2]> = windows.iter().map(|windows| windows.pads).collect();
             return Ok(pads_attr(&pads));
         }
-        if sizes.iter().zip(&self.strides).any(|(k, s)| k < s) {
+        if windows
+            .iter()
+            .any(|windows| windows.kernel < windows.stride)
+        {
             return Err(Error::unsupported(
                 "SAME paddings of an image of unknown extent, with a stride beyond the kernel's size",
             ));
