@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use measure::{Measured, median, run};
-use paddle2onnx::reference::{Precision, Reference};
+use paddle2onnx::operator::Precision;
 use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::tensor::Tensor;
 use paddle2onnx::verify::read_npz;
@@ -112,7 +112,7 @@ fn inference(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let onnx = scratch.path().join("model.onnx");
     model.convert(&onnx, &ConvertOptions::default())?;
     let mut session = runtime.open(&onnx)?;
-    let reference = Reference::new(model.program(), Precision::Single)?;
+    let reference = model.reference(Precision::Single)?;
     let names: Vec<&str> = model
         .program()
         .inputs()

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::model::Model;
-use crate::reference::{Precision, Reference};
+use crate::operator::Precision;
 use crate::runtime::OnnxRuntime;
 use crate::verify::inputs::{self, Set};
 use crate::verify::{Inputs, RandomInputs, Side};
@@ -101,7 +101,7 @@ pub fn bench(
     progress: &dyn Fn(&str),
 ) -> Result<BenchReport> {
     let random = Inputs::Random(options.inputs.clone());
-    let sets = inputs::sets(model.program(), &random)?;
+    let sets = inputs::sets(model, &random)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
     progress("opening the ONNX model");
     let mut session = runtime.open(onnx)?;
@@ -109,8 +109,7 @@ pub fn bench(
     let mut reference = None;
     if options.reference {
         progress("loading the weights");
-        let loaded = Reference::new(model.program(), Precision::Single);
-        reference = Some(loaded.map_err(|e| e.in_file(program))?);
+        reference = Some(model.reference(Precision::Single)?);
     }
     let mut measurements = Vec::with_capacity(sets.len());
     for set in &sets {

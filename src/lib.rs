@@ -15,12 +15,16 @@
 //! # }
 //! ```
 
+mod analyse;
 pub mod bench;
 mod error;
+mod graph;
 mod html;
+mod kernels;
 mod lower;
 mod model;
 mod normalise;
+pub mod operator;
 mod ops;
 pub mod program;
 mod proto;
@@ -34,8 +38,8 @@ mod write;
 pub mod zoo;
 
 pub use error::{Error, ErrorKind, Place, Result};
-pub use lower::{DEFAULT_OPSET, OPSETS};
+pub use graph::{DEFAULT_OPSET, OPSETS};
 pub use model::{Conversion, ConvertOptions, MacCount, Model, Obstacle, Port, Summary};
-pub use ops::{Accuracy, SupportedOp, supported_ops};
+pub use operator::{Accuracy, Registry, SupportedOp};
 pub use read::{ByteRange, Format, ModelFiles, WeightFiles};
 pub use write::{Progress, Weights, Written};

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::analyse::Analysis;
 use crate::error::{Error, Result};
-use crate::lower::{self, DEFAULT_OPSET, OPSETS};
+use crate::graph::{DEFAULT_OPSET, OPSETS, OnnxModel};
+use crate::lower;
 use crate::normalise;
-use crate::ops::{self, Macs};
+use crate::operator::{Macs, Precision, Registry};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, Format, ModelFiles};
+use crate::reference::Reference;
+use crate::simplify::simplify;
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -19,6 +23,7 @@ pub struct Model {
     files: ModelFiles,
     format: Format,
     program: Program,
+    registry: Registry,
 }
 
 /// How to convert.
@@ -115,13 +120,22 @@ impl Model {
     /// When the files can't be found or read, contradict themselves or each other, or are of a
     /// format that is not read.
     pub fn open(path: &Path, params: Option<&Path>) -> Result<Self> {
+        Self::open_with(path, params, &Registry::standard())
+    }
+
+    /// The same with ops of the caller's own, or without some of this crate's.
+    ///
+    /// # Errors
+    /// Those of [`Model::open`].
+    pub fn open_with(path: &Path, params: Option<&Path>, registry: &Registry) -> Result<Self> {
         let files = read::locate(path, params)?;
         let bytes = read::program(&files.program)?;
-        let (program, format) = normalise::program(&bytes, &files)?;
+        let (program, format) = normalise::program(&bytes, &files, registry)?;
         Ok(Self {
             files,
             format,
             program,
+            registry: registry.clone(),
         })
     }
 
@@ -140,6 +154,20 @@ impl Model {
         &self.program
     }
 
+    /// The ops that it is read with.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The program, ready to run in the reference interpreter.
+    ///
+    /// # Errors
+    /// When an op is not supported or the weights can't be read.
+    pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
+        let reference = Reference::new(&self.program, &self.registry, precision);
+        reference.map_err(|e| e.in_file(&self.files.program))
+    }
+
     /// Writes the model as ONNX.
     ///
     /// # Errors
@@ -147,13 +175,21 @@ impl Model {
     /// file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
-        let onnx = lower::lower(&self.program, options.opset)
-            .map_err(|e| e.in_file(&self.files.program))?;
+        let onnx = self.lower(options.opset);
+        let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
         let written = write::write(&onnx, output, options.weights, options.progress)?;
         Ok(Conversion {
             written,
             nodes: onnx.node_count(),
         })
+    }
+
+    /// The ONNX model, of which nothing is written yet.
+    pub(crate) fn lower(&self, opset: u32) -> Result<OnnxModel> {
+        lower::refuse_opset(&self.program, opset)?;
+        let program = simplify(&self.program, &self.registry);
+        let analysis = Analysis::of(&program, &self.registry)?;
+        lower::lower(&analysis, opset)
     }
 
     /// All ops that stand in the way of a conversion to `opset`, by what is wrong with them, in the
@@ -162,8 +198,10 @@ impl Model {
     /// # Errors
     /// When nothing at all can be written in `opset`.
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
+        lower::refuse_opset(&self.program, opset)?;
+        let program = simplify(&self.program, &self.registry);
         let mut obstacles: Vec<Obstacle> = Vec::new();
-        for (source, error) in lower::obstacles(&self.program, opset)? {
+        for (source, error) in lower::obstacles(&program, &self.registry, opset) {
             let place = source.to_string();
             let is_alike =
                 |known: &&mut Obstacle| known.op == source.name && known.reason == error.message();
@@ -187,7 +225,7 @@ impl Model {
     pub fn lowest_opset(&self) -> Result<u32> {
         let mut opset = *OPSETS.start();
         loop {
-            match lower::lower(&self.program, opset) {
+            match self.lower(opset) {
                 Ok(_) => return Ok(opset),
                 Err(e) => match e.needed_opset().filter(|needed| *needed > opset) {
                     Some(needed) => opset = needed,
@@ -270,8 +308,7 @@ impl Model {
 
     /// Adds what only the ops know.
     fn analyse(&self, summary: &mut Summary) -> Result<()> {
-        let operators = ops::resolve(&self.program)?;
-        let facts = ops::infer(&self.program, &operators)?;
+        let facts = Analysis::of(&self.program, &self.registry)?.facts;
         for (port, output) in summary.outputs.iter_mut().zip(self.program.outputs()) {
             port.shape.clone_from(&facts.get(output.value).shape);
         }
@@ -310,12 +347,9 @@ impl Model {
             let extents = shape.iter().map(|dim| dim.known().unwrap_or(1));
             extents.map(Dim::Known).collect()
         });
-        let operators = ops::resolve(&program)?;
-        let facts = ops::infer(&program, &operators)?;
-        Ok(operators
-            .iter()
-            .map(|operator| operator.macs(&facts))
-            .collect())
+        let Analysis { ops, facts } = Analysis::of(&program, &self.registry)?;
+        let costs = ops.iter().map(|op| op.operator().macs(&facts));
+        Ok(costs.collect())
     }
 }
 

@@ -23,12 +23,12 @@ fn op(name: &str) -> Model {
 }
 
 fn drawn(model: &Model, wish: RandomInputs) -> Vec<Set> {
-    sets(model.program(), &Inputs::Random(wish)).unwrap()
+    sets(model, &Inputs::Random(wish)).unwrap()
 }
 
 /// What is wrong with these wishes, as a sentence.
 fn refused(model: &Model, inputs: &Inputs) -> String {
-    sets(model.program(), inputs).unwrap_err().to_string()
+    sets(model, inputs).unwrap_err().to_string()
 }
 
 fn shaped(shapes: &[(&str, &[usize])]) -> RandomInputs {
@@ -254,7 +254,7 @@ fn a_single_array_is_enough_for_a_single_input() {
     let path = folder.path().join("x.npy");
     write_npy(&path, &ndarray::arr2(&[[1_i64, 2, 3]])).unwrap();
     let inputs = Inputs::Files(vec![path.clone()]);
-    let found = sets(op("assign/i64").program(), &inputs).unwrap();
+    let found = sets(&op("assign/i64"), &inputs).unwrap();
     let expected = Tensor::from_elements(&[1, 3], vec![1_i64, 2, 3]).unwrap();
     assert_eq!(found[0].tensors, [("x".to_owned(), expected)]);
     let said = refused(&op("add/i64"), &inputs);
@@ -273,7 +273,7 @@ fn picture(name: &str) -> PathBuf {
 }
 
 fn prepared(model: &Model, images: ImageInputs) -> Tensor {
-    let mut found = sets(model.program(), &Inputs::Images(images)).unwrap();
+    let mut found = sets(model, &Inputs::Images(images)).unwrap();
     found.remove(0).tensors.remove(0).1
 }
 

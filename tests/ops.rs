@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use paddle2onnx::reference::{Precision, Reference};
+use paddle2onnx::operator::Precision;
 use paddle2onnx::verify::{Inputs, Metrics, Side, Tolerance, VerifyOptions, read_npz, verify};
-use paddle2onnx::{Accuracy, ConvertOptions, DEFAULT_OPSET, Format, Model, OPSETS, supported_ops};
+use paddle2onnx::{Accuracy, ConvertOptions, DEFAULT_OPSET, Format, Model, OPSETS, Registry};
 use support::shell::paddle2onnx;
 
 /// Cases that ONNX Runtime has no kernel for, and what it says. The reference alone is checked
@@ -85,7 +85,7 @@ fn about(program: &Path) -> String {
 }
 
 fn tolerance(program: &Path) -> Tolerance {
-    let (name, ops) = (about(program), supported_ops());
+    let (name, ops) = (about(program), Registry::standard().supported_ops());
     let op = ops.iter().find(|op| name == op.name);
     let limit = match op.map(|op| op.accuracy) {
         Some(Accuracy::Exact) => 0.0,
@@ -154,7 +154,7 @@ fn failures(program: &Path, opset: &mut u32, folder: &Path) -> Vec<String> {
 /// What is wrong with the reference alone.
 fn reference_failures(program: &Path) -> Vec<String> {
     let model = Model::open(program, None).unwrap();
-    let reference = Reference::new(model.program(), Precision::Single).unwrap();
+    let reference = model.reference(Precision::Single).unwrap();
     let program_inputs = model.program().inputs().iter();
     let inputs: Vec<&str> = program_inputs
         .map(|id| model.program()[*id].name.as_str())
@@ -224,7 +224,7 @@ fn every_case_gives_what_paddle_gives_at_the_newest_opset() {
 #[test]
 fn every_case_gives_what_paddle_gives_at_its_oldest_opset() {
     let opsets = check_all(*OPSETS.start());
-    for op in supported_ops() {
+    for op in Registry::standard().supported_ops() {
         let lowest = opsets.get(op.name);
         assert!(
             lowest.is_none_or(|lowest| *lowest == op.opset),
@@ -283,7 +283,7 @@ fn every_op_has_a_case_in_each_spelling() {
         used.extend(names(&program, format));
     }
     let mut untested = Vec::new();
-    for op in supported_ops() {
+    for op in Registry::standard().supported_ops() {
         let in_pir = |name: &&str| pir.contains(*name) || pir.contains(&format!("{name}_"));
         untested.extend(op.legacy.into_iter().filter(|name| !legacy.contains(*name)));
         untested.extend(op.pir.into_iter().filter(|name| !in_pir(name)));

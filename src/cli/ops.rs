@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use comfy_table::{Table, TableStyle, presets};
 use paddle2onnx::tensor::DType;
-use paddle2onnx::{SupportedOp, supported_ops};
+use paddle2onnx::{Registry, SupportedOp};
 use serde::Serialize;
 
 use super::{Outcome, Result, print, print_json};
@@ -47,7 +47,7 @@ struct Listed {
 
 /// Lists the ops, sorted by name.
 pub fn run(args: &Args) -> Result<Outcome> {
-    let mut ops = supported_ops();
+    let mut ops = Registry::standard().supported_ops();
     ops.sort_by_key(|op| op.name);
     if args.json {
         print_json(&ops.iter().map(listed).collect::<Vec<_>>())?;

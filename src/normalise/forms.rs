@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::builder::{Builder, Declared, Draft};
 use crate::error::{Error, Result};
-use crate::ops::{Arg, Form, From, OpDef, Rewrite};
-use crate::program::{Attr, OpKind, Operand, ValueId};
+use crate::operator::{Arg, Binding, Form, OpDef, Rewrite};
+use crate::program::{Attr, Builder, Declared, Draft, OpKind, Operand, ValueId};
 use crate::tensor::Tensor;
 
 pub(super) type Attrs = BTreeMap<String, Attr>;
@@ -93,20 +92,20 @@ fn finish(
     }
 }
 
-fn operand(builder: &mut Builder, spelled: &mut Spelled<'_>, from: From) -> Result<Operand> {
+fn operand(builder: &mut Builder, spelled: &mut Spelled<'_>, from: Binding) -> Result<Operand> {
     match from {
-        From::Slot(slot) => one(slot, &(spelled.slots)(slot)?),
-        From::Optional(slot) => optional(slot, &(spelled.slots)(slot)?),
-        From::List(slot) => Ok(Operand::Many((spelled.slots)(slot)?)),
-        From::IntArray { attr, slots } => {
+        Binding::Slot(slot) => one(slot, &(spelled.slots)(slot)?),
+        Binding::Optional(slot) => optional(slot, &(spelled.slots)(slot)?),
+        Binding::List(slot) => Ok(Operand::Many((spelled.slots)(slot)?)),
+        Binding::IntArray { attr, slots } => {
             let (_, given) = first_given(spelled, slots, attr)?;
             int_array(builder, &given, spelled.attrs.remove(attr))
         }
-        From::Scalar { attr, slots } => {
+        Binding::Scalar { attr, slots } => {
             let (slot, given) = first_given(spelled, slots, attr)?;
             scalar(builder, slot, &given, spelled.attrs.remove(attr))
         }
-        From::Rewrite => Ok(Operand::Absent),
+        Binding::Rewrite => Ok(Operand::Absent),
     }
 }
 

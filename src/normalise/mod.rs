@@ -16,15 +16,13 @@
     )
 )]
 
-mod builder;
 mod forms;
 mod legacy;
 mod pir;
 mod weights;
 
-pub(crate) use builder::{Builder, Declared, Draft};
-
 use crate::error::Result;
+use crate::operator::Registry;
 use crate::program::Program;
 use crate::read::pir as pir_file;
 use crate::read::{Format, ModelFiles, program_desc};
@@ -33,15 +31,19 @@ use crate::read::{Format, ModelFiles, program_desc};
 ///
 /// # Errors
 /// When they are not those of a program, or what [`legacy::program`] and [`pir::program`] say.
-pub(crate) fn program(bytes: &[u8], files: &ModelFiles) -> Result<(Program, Format)> {
+pub(crate) fn program(
+    bytes: &[u8],
+    files: &ModelFiles,
+    registry: &Registry,
+) -> Result<(Program, Format)> {
     let path = files.program.as_path();
     if pir_file::is_json(bytes) {
         let decoded = pir_file::decode(bytes, path)?;
-        let program = pir::program(&decoded, files).map_err(|e| e.in_file(path))?;
+        let program = pir::program(&decoded, files, registry).map_err(|e| e.in_file(path))?;
         let version = decoded.version;
         return Ok((program, Format::Pir { version }));
     }
     let decoded = program_desc::decode(bytes, path)?;
-    let program = legacy::program(&decoded, files).map_err(|e| e.in_file(path))?;
+    let program = legacy::program(&decoded, files, registry).map_err(|e| e.in_file(path))?;
     Ok((program, Format::ProgramDesc))
 }

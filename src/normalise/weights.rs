@@ -2,9 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::builder::{Builder, Declared};
 use crate::error::{Error, Result};
-use crate::program::{Origin, ValueId};
+use crate::program::{Builder, Declared, Origin, ValueId};
 use crate::read::params::{self, Expected};
 use crate::read::{ByteRange, WeightFiles};
 use crate::tensor::Dim;

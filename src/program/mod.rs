@@ -5,7 +5,9 @@
 //! hold as an attribute or as a tensor (a shape, axes, a scalar) is an operand.
 
 mod attr;
+mod builder;
 mod display;
+mod facts;
 mod names;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 
 pub use attr::Attr;
 pub(crate) use attr::FromAttr;
+pub(crate) use builder::{Builder, Declared, Draft, declared_dim};
+pub(crate) use facts::{Fact, Facts, single};
 pub(crate) use names::UniqueNames;
 
 use crate::read::ByteRange;

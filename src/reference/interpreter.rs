@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use super::values::{Precision, Values};
+use crate::analyse;
 use crate::error::{Error, Result};
-use crate::ops::{self, Operator};
+use crate::operator::{Operator, ParsedOp, Precision, Registry, Values, evaluate};
 use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
@@ -18,7 +18,7 @@ use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 /// A program ready to run, with its weights in memory.
 pub struct Reference<'p> {
     program: &'p Program,
-    operators: Vec<Box<dyn Operator>>,
+    ops: Vec<ParsedOp>,
     /// Weights and constants, by value.
     fixed: Vec<Option<Tensor>>,
     /// After each op, the values that nothing reads any more.
@@ -31,9 +31,9 @@ impl<'p> Reference<'p> {
     ///
     /// # Errors
     /// When an op is not supported or the weights can't be read.
-    pub fn new(program: &'p Program, precision: Precision) -> Result<Self> {
+    pub fn new(program: &'p Program, registry: &Registry, precision: Precision) -> Result<Self> {
         Ok(Self {
-            operators: ops::resolve(program)?,
+            ops: analyse::resolve(program, registry)?,
             fixed: load_fixed(program, precision)?,
             dead_after: dead_after(program),
             program,
@@ -64,7 +64,8 @@ impl<'p> Reference<'p> {
         }
         let dtypes = self.result_types(&tensors)?;
         for (position, op) in self.program.ops().iter().enumerate() {
-            let results = evaluate(&*self.operators[position], op, &tensors, self.precision)
+            let operator = self.ops[position].operator();
+            let results = evaluate(operator, op, &tensors, self.precision)
                 .map_err(|e| e.at_op(&op.source))?;
             for (id, tensor) in op.results.iter().zip(results) {
                 let dtype = self.precision.keeping(dtypes[id.index()]);
@@ -78,7 +79,7 @@ impl<'p> Reference<'p> {
             }
             let step = Step {
                 op,
-                operator: &*self.operators[position],
+                operator,
                 tensors: &tensors,
                 dead: &self.dead_after[position],
             };
@@ -107,7 +108,7 @@ impl<'p> Reference<'p> {
                 |tensor| tensor.shape().iter().copied().map(Dim::from).collect(),
             )
         });
-        let facts = ops::infer(&program, &self.operators)?;
+        let facts = analyse::infer(&program, &self.ops)?;
         for op in program.ops() {
             for id in &op.results {
                 let extents = facts.shape(*id).iter();
@@ -118,52 +119,6 @@ impl<'p> Reference<'p> {
             }
         }
         Ok(program.values().map(|(id, _)| facts.dtype(id)).collect())
-    }
-}
-
-/// The results of an op, with operands of half precision converted to what kernels compute in.
-fn evaluate(
-    operator: &dyn Operator,
-    op: &Op,
-    tensors: &[Option<Tensor>],
-    precision: Precision,
-) -> Result<Vec<Tensor>> {
-    let operands = op.operands.iter().flat_map(Operand::values);
-    let operands = operands.filter_map(|id| Some((id.index(), tensors.get(id.index())?.as_ref()?)));
-    let computing = |tensor: &Tensor| precision.computing(tensor.dtype());
-    if operands
-        .clone()
-        .all(|(_, tensor)| tensor.dtype() == computing(tensor))
-    {
-        return operator.evaluate(&Values { tensors, precision });
-    }
-    let mut converted = vec![None; tensors.len()];
-    for (index, tensor) in operands {
-        converted[index] = Some(tensor.cast(computing(tensor)));
-    }
-    let tensors = &converted;
-    operator.evaluate(&Values { tensors, precision })
-}
-
-/// The results of an op whose operands are all known, of these types, as a run would compute them.
-pub(crate) fn evaluate_constant(
-    op: &Op,
-    operator: &dyn Operator,
-    tensors: &[Option<Tensor>],
-    dtypes: &[DType],
-) -> Result<Vec<Tensor>> {
-    let results = evaluate(operator, op, tensors, Precision::Single)?;
-    let results = results.into_iter().zip(dtypes);
-    Ok(results
-        .map(|(tensor, dtype)| rounded(tensor, *dtype))
-        .collect())
-}
-
-/// A result as it is kept: half precision was computed in float32.
-fn rounded(tensor: Tensor, dtype: DType) -> Tensor {
-    match dtype {
-        DType::F16 | DType::BF16 => tensor.cast(dtype),
-        _ => tensor,
     }
 }
 

@@ -1,60 +1,57 @@
 //! Constant folding, with the ops' own kernels.
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
 
 use crate::error::Result;
-use crate::ops::{self, Facts, Operator};
-use crate::program::{Op, Operand, Origin, Program, ValueId};
-use crate::reference::evaluate_constant;
+use crate::operator::{Operator, Registry, evaluate_constant};
+use crate::program::{Facts, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
-
-use super::is_deterministic;
 
 /// Results with more elements stay ops: they would take more room in a file than what makes them.
 const LARGEST_RESULT: i64 = 4096;
 
-/// Makes constants of results that are known before a run. Returns whether there were any.
-pub(super) fn fold(program: &mut Program) -> bool {
-    let folded = known_results(program);
-    for (id, tensor) in &folded {
-        program.values[id.index()].origin = Origin::Constant(tensor.clone());
-    }
-    let ids: HashSet<ValueId> = folded.iter().map(|(id, _)| *id).collect();
-    let is_folded =
-        |op: &Op| !op.results.is_empty() && op.results.iter().all(|id| ids.contains(id));
+/// Makes constants of the results of all ops of which every result is known. One pass is enough, since what is folded
+/// tells more of what follows, and nothing of what comes before.
+pub(super) fn fold(program: &mut Program, registry: &Registry) {
+    let folded = known_results(program, registry);
+    let is_folded = |op: &Op| {
+        let mut results = op.results.iter();
+        !op.results.is_empty() && results.all(|id| folded[id.index()].is_some())
+    };
     program.ops.retain(|op| !is_folded(op));
-    !folded.is_empty()
+    for (value, tensor) in program.values.iter_mut().zip(folded) {
+        if let Some(tensor) = tensor {
+            value.origin = Origin::Constant(tensor);
+        }
+    }
 }
 
-/// The results of all ops of which every result is known.
-fn known_results(program: &Program) -> Vec<(ValueId, Tensor)> {
+/// For every value, the tensor that it is if it is the result of an op of which every result is known.
+fn known_results(program: &Program, registry: &Registry) -> Vec<Option<Tensor>> {
+    let results: Vec<OnceCell<Tensor>> = vec![OnceCell::new(); program.values().count()];
     let mut facts = Facts::declared(program);
     let mut tensors: Vec<Option<Tensor>> = program
         .values()
-        .map(|(_, value)| match &value.origin {
-            Origin::Constant(tensor) => Some(tensor.clone()),
-            _ => None,
-        })
+        .map(|(id, _)| facts.constant_value(id).cloned())
         .collect();
-    let mut known = Vec::new();
     for op in program.ops() {
-        let Ok(operator) = ops::parse(op) else {
+        let Ok(parsed) = registry.parse(op) else {
             continue;
         };
-        if ops::infer_op(op, &*operator, &mut facts).is_err() || !is_deterministic(op) {
+        if parsed.infer(op, &mut facts).is_err() || registry.is_random(op) {
             continue;
         }
-        let results = results_by_content(op, &facts).or_else(|| {
-            results_by_kernel(op, &*operator, &facts, &tensors)
+        let known = results_by_content(op, &facts).or_else(|| {
+            results_by_kernel(op, parsed.operator(), &facts, &tensors)
                 .ok()
                 .flatten()
         });
-        for (id, tensor) in op.results.iter().zip(results.unwrap_or_default()) {
+        for (id, tensor) in op.results.iter().zip(known.unwrap_or_default()) {
             tensors[id.index()] = Some(tensor.clone());
-            known.push((*id, tensor));
+            facts.fix(*id, results[id.index()].get_or_init(|| tensor));
         }
     }
-    known
+    results.into_iter().map(OnceCell::into_inner).collect()
 }
 
 /// The results, if all are integers that follow from the shapes of inputs alone.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::is_deterministic;
+use crate::operator::Registry;
 use crate::program::{Op, Operand, Origin, Program, ValueId};
 use crate::tensor::DType;
 
@@ -10,12 +10,12 @@ use crate::tensor::DType;
 type Kept = HashMap<ValueId, ValueId>;
 
 /// Redirects the readers of each op that an earlier one computes as well.
-pub(super) fn merge(program: &mut Program) {
+pub(super) fn merge(program: &mut Program, registry: &Registry) {
     let mut kept = equal_constants(program);
     let mut first: HashMap<(String, String, Vec<Operand>), Vec<ValueId>> = HashMap::new();
     for op in &mut program.ops {
         redirect(op, &kept);
-        if !is_deterministic(op) {
+        if !is_deterministic(op, registry) {
             continue;
         }
         // As text, in which numbers are equal that are so to the bit.
@@ -29,6 +29,12 @@ pub(super) fn merge(program: &mut Program) {
     for output in &mut program.outputs {
         redirect_value(&mut output.value, &kept);
     }
+}
+
+/// Whether an op gives the same results whenever it has the same operands.
+fn is_deterministic(op: &Op, registry: &Registry) -> bool {
+    let is_known = registry.find(op.kind.name()).is_some();
+    is_known && op.blocks.is_empty() && !registry.is_random(op)
 }
 
 /// The first of those constants that are equal to the bit, for each of the others. It gets a name if

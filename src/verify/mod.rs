@@ -203,7 +203,7 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &dyn Fn(&str),
 ) -> Result<Report> {
-    let sets = inputs::sets(model.program(), &options.inputs)?;
+    let sets = inputs::sets(model, &options.inputs)?;
     if !options.expected.is_empty() && options.expected.len() != sets.len() {
         return Err(Error::invalid(format!(
             "{} files of expected outputs for {} sets of inputs",

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::{Side, VerifyOptions, inputs, npz, paddle};
+use crate::analyse::random_outputs;
 use crate::error::Result;
 use crate::model::Model;
-use crate::ops::random_outputs;
-use crate::reference::{Precision, Reference};
+use crate::operator::Precision;
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
 
@@ -67,7 +67,7 @@ impl Sides {
         };
         Ok(Self {
             names,
-            random: random_outputs(model.program()),
+            random: random_outputs(model.program(), model.registry()),
             reference: run_reference(Precision::Single)?,
             exact: match options.tolerance {
                 None => Some(run_reference(Precision::Double)?),
@@ -119,7 +119,7 @@ fn run_reference(
         Precision::Double => "reference in float64",
     };
     progress(&format!("loading the weights for the {kind}"));
-    let reference = Reference::new(model.program(), precision)?;
+    let reference = model.reference(precision)?;
     let runs = sets.iter().map(|set| {
         progress(&format!("{}: running the {kind}", set.label));
         let start = Instant::now();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::Progress;
 use crate::error::{Error, Result};
-use crate::lower::InitializerData;
+use crate::graph::InitializerData;
 use crate::read::ByteRange;
 
 /// How much is copied at a time: small enough to stay in the processor's cache in between.

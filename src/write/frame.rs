@@ -11,7 +11,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use super::copy::Copier;
 use super::place::{Place, Plan, size};
 use crate::error::Result;
-use crate::lower::{Initializer, OnnxModel};
+use crate::graph::{Initializer, OnnxModel};
 use crate::proto::onnx::tensor_proto::DataLocation;
 use crate::proto::onnx::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
 

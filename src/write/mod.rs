@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
-use crate::lower::OnnxModel;
+use crate::graph::OnnxModel;
 use copy::Copier;
 use frame::Frames;
 use place::Plan;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::Weights;
 use super::copy::Copier;
 use crate::error::{Error, Result};
-use crate::lower::{Initializer, InitializerData, OnnxModel};
+use crate::graph::{Initializer, InitializerData, OnnxModel};
 use crate::read::ByteRange;
 
 /// The largest file that protobuf readers accept.

@@ -10,7 +10,7 @@ use glob::Pattern;
 
 use super::settings::{BaselineLimits, File, Limits, Table};
 use crate::error::{Error, Result};
-use crate::lower::{DEFAULT_OPSET, OPSETS};
+use crate::graph::{DEFAULT_OPSET, OPSETS};
 
 /// Names of programs that say nothing of the model, which its folder then names.
 const MEANINGLESS_NAMES: [&str; 3] = ["inference", "model", "__model__"];

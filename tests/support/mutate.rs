@@ -133,7 +133,7 @@ impl Mutator {
     }
 
     fn change_type(&mut self, op: &mut OpDesc) {
-        let ops = paddle2onnx::supported_ops();
+        let ops = paddle2onnx::Registry::standard().supported_ops();
         let types: Vec<&str> = ops.iter().flat_map(|op| &op.legacy).copied().collect();
         op.r#type = self.one_of(&types).to_owned();
     }

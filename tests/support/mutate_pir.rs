@@ -93,7 +93,7 @@ fn change(value: &mut Value, rng: &mut ChaCha8Rng) {
 }
 
 fn op_name(rng: &mut ChaCha8Rng) -> &'static str {
-    let ops = paddle2onnx::supported_ops();
+    let ops = paddle2onnx::Registry::standard().supported_ops();
     let names: Vec<&'static str> = ops.iter().flat_map(|op| &op.pir).copied().collect();
     names[below(rng, names.len())]
 }

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 
 use variables::Variables;
 
-use super::builder::{Builder, Declared, Draft};
 use super::forms::{self, Spelled};
 use super::weights;
 use crate::error::{Error, Result};
-use crate::ops::{self, Form, From, OpDef};
-use crate::program::{Attr, OpKind, Operand, Output, Program, Source, ValueId};
+use crate::operator::{Binding, Form, OpDef, Registry};
+use crate::program::{
+    Attr, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, ValueId,
+};
 use crate::proto::framework::op_desc::Slot;
 use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
 use crate::read::ModelFiles;
@@ -25,12 +26,17 @@ const PADDLE_3: i64 = 3_000_000;
 /// # Errors
 /// When the program contradicts itself, the weights don't match it, or an op takes an input or
 /// writes a type that is not known. Unknown ops are kept.
-pub(super) fn program(desc: &ProgramDesc, files: &ModelFiles) -> Result<Program> {
+pub(super) fn program(
+    desc: &ProgramDesc,
+    files: &ModelFiles,
+    registry: &Registry,
+) -> Result<Program> {
     let main = desc
         .blocks
         .first()
         .ok_or_else(|| Error::malformed("the program has no blocks"))?;
     let mut reader = Reader {
+        registry,
         builder: Builder::new(),
         variables: Variables::of(main)?,
         scope: Scope::default(),
@@ -126,6 +132,7 @@ impl Scope {
 }
 
 struct Reader<'a> {
+    registry: &'a Registry,
     builder: Builder,
     variables: Variables<'a>,
     scope: Scope,
@@ -173,7 +180,7 @@ impl Reader<'_> {
         if matches!(op.r#type.as_str(), "feed" | "fetch") {
             return Ok(());
         }
-        match ops::find_legacy(&op.r#type) {
+        match self.registry.find_legacy(&op.r#type) {
             Some((def, form)) => self.convert_known(op, def, form),
             None => self.keep_unknown(op),
         }
@@ -259,14 +266,18 @@ impl Reader<'_> {
 fn refuse_unknown_inputs(op: &OpDesc, form: &Form) -> Result<()> {
     let is_known = |slot: &str| {
         form.operands.iter().any(|from| match from {
-            From::Slot(name) | From::Optional(name) | From::List(name) => *name == slot,
-            From::IntArray { slots, .. } | From::Scalar { slots, .. } => slots.contains(&slot),
-            From::Rewrite => false,
+            Binding::Slot(name) | Binding::Optional(name) | Binding::List(name) => *name == slot,
+            Binding::IntArray { slots, .. } | Binding::Scalar { slots, .. } => {
+                slots.contains(&slot)
+            }
+            Binding::Rewrite => false,
         })
     };
     let takes_variables = |attr: &str| {
         form.operands.iter().any(|from| match from {
-            From::IntArray { attr: name, .. } | From::Scalar { attr: name, .. } => *name == attr,
+            Binding::IntArray { attr: name, .. } | Binding::Scalar { attr: name, .. } => {
+                *name == attr
+            }
             _ => false,
         })
     };

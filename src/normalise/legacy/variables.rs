@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::normalise::builder::{Declared, declared_dim};
+use crate::program::{Declared, declared_dim};
 use crate::proto::framework::{BlockDesc, TensorDesc, VarDesc};
 use crate::read::params::Expected;
 use crate::tensor::DType;

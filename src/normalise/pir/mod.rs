@@ -7,12 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 
 use numbers::{Numbered, Numbers};
 
-use super::builder::{Builder, Declared, Draft, declared_dim};
 use super::forms::{self, Spelled};
 use super::weights;
 use crate::error::{Error, Result};
-use crate::ops::{self, PirSpelling};
-use crate::program::{Block, OpKind, Operand, Output, Program, Source, UniqueNames, ValueId};
+use crate::operator::{PirSpelling, Registry};
+use crate::program::{
+    Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, UniqueNames,
+    ValueId, declared_dim,
+};
 use crate::read::ModelFiles;
 use crate::read::params::Expected;
 use crate::read::pir::{self, Attribute, Op, OpResult, PirProgram, Type};
@@ -22,8 +24,13 @@ use crate::read::pir::{self, Attribute, Op, OpResult, PirProgram, Type};
 /// # Errors
 /// When the program contradicts itself, the weights don't match it, or an op takes an operand or
 /// an attribute that is not known. Unknown ops are kept.
-pub(super) fn program(pir: &PirProgram<'_>, files: &ModelFiles) -> Result<Program> {
+pub(super) fn program(
+    pir: &PirProgram<'_>,
+    files: &ModelFiles,
+    registry: &Registry,
+) -> Result<Program> {
     let mut reader = Reader {
+        registry,
         builder: Builder::new(),
         numbers: Numbers::default(),
         names: UniqueNames::default(),
@@ -159,7 +166,8 @@ fn input(op: &Op<'_>) -> Result<(i64, i64, Declared)> {
     Ok((column, result.number, declared))
 }
 
-struct Reader {
+struct Reader<'a> {
+    registry: &'a Registry,
     builder: Builder,
     numbers: Numbers,
     /// Those of the results.
@@ -170,7 +178,7 @@ struct Reader {
     outputs: Vec<(i64, Output)>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn define_weights(&mut self, ops: &[Op<'_>], files: &ModelFiles) -> Result<()> {
         let mut expected = Vec::new();
         let mut numbers = HashMap::new();
@@ -248,7 +256,11 @@ impl Reader {
             ("cf", "yield") => self.hand_out(op),
             ("pd_op", name) => {
                 let plain = name.strip_suffix('_').unwrap_or(name);
-                match ops::find_pir(name).or_else(|| ops::find_pir(plain)) {
+                match self
+                    .registry
+                    .find_pir(name)
+                    .or_else(|| self.registry.find_pir(plain))
+                {
                     Some(spelling) if op.regions.is_empty() => self.convert(op, spelling),
                     _ => self.keep_unknown(op),
                 }

@@ -8,8 +8,8 @@
 
 use super::windows::Windows;
 use crate::error::Result;
-use crate::lower::{Lowering, NodeAttr, TensorId};
-use crate::ops::image::ints;
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::ops::shared::image::ints;
 use crate::program::ValueId;
 use crate::tensor::{DType, Dim};
 

@@ -1,19 +1,14 @@
-//! Pooling: averages, maxima and norms of windows, and the way back.
+//! Pooling: averages, maxima and p-norms over windows, adaptive pools, and the way back (`unpool`).
+//!
+//! An op that slides a window without weights over an image belongs here; those with weights are in `conv`.
 
 mod adaptive;
-mod indexed;
-mod plain;
+mod max_pool_with_index;
+mod pool;
 mod unpool;
 mod windows;
 
-use super::def::OpDef;
+use crate::operator::OpDef;
 
-pub(super) const OPS: &[OpDef] = &[
-    plain::POOL2D,
-    plain::POOL3D,
-    plain::LP_POOL2D,
-    indexed::MAX_POOL2D,
-    indexed::MAX_POOL3D,
-    unpool::UNPOOL,
-    unpool::UNPOOL3D,
-];
+/// The definitions of this family.
+pub(super) const OPS: &[&[OpDef]] = &[pool::OPS, max_pool_with_index::OPS, unpool::OPS];

@@ -1,31 +1,31 @@
 //! Elements back to where a pooling with positions found them.
 
 use crate::error::{Error, Result};
-use crate::lower::{Lowering, NodeAttr, TensorId};
-use crate::ops::def::{Arg, Form, From, OpDef};
-use crate::ops::image::{Extents, Layout, pixels};
-use crate::ops::operator::{Fact, Facts, Function, Parsed};
-use crate::ops::reader::OpReader;
-use crate::program::ValueId;
-use crate::reference::{Real, Values, with_real};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{Real, with_real};
+use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parse, Parsed, Values};
+use crate::ops::shared::image::{Extents, Layout, pixels};
+use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Tensor, refuse_too_large};
 
-pub(super) const UNPOOL: OpDef = definition(
-    "unpool",
-    &[form(&["unpool"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],
-    Unpool::parse::<2>,
-);
-pub(super) const UNPOOL3D: OpDef = definition(
-    "unpool3d",
-    &[form(&["unpool3d"]).ignoring(&["ksize", "strides", "paddings"])],
-    Unpool::parse::<3>,
-);
+pub(super) const OPS: &[OpDef] = &[
+    definition(
+        "unpool",
+        &[form(&["unpool"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],
+        Unpool::parse::<2>,
+    ),
+    definition(
+        "unpool3d",
+        &[form(&["unpool3d"]).ignoring(&["ksize", "strides", "paddings"])],
+        Unpool::parse::<3>,
+    ),
+];
 
 const fn form(names: &'static [&'static str]) -> Form {
     let operands = &[
-        From::Slot("X"),
-        From::Slot("Indices"),
-        From::IntArray {
+        Binding::Slot("X"),
+        Binding::Slot("Indices"),
+        Binding::IntArray {
             attr: "output_size",
             slots: &[],
         },
@@ -33,17 +33,13 @@ const fn form(names: &'static [&'static str]) -> Form {
     Form::legacy(names, operands, &["Out"])
 }
 
-const fn definition(
-    name: &'static str,
-    legacy: &'static [Form],
-    parse: fn(&mut OpReader<'_>) -> Parsed,
-) -> OpDef {
+const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     let operands = &[
         Arg::Tensor("x"),
         Arg::Tensor("indices"),
         Arg::IntArray("output_size"),
     ];
-    OpDef::new(name, operands, legacy, parse).taking(&[DType::F32, DType::F64])
+    OpDef::new(name, operands, legacy, parse).with_dtypes(&[DType::F32, DType::F64])
 }
 
 /// Images of zeros, of extents `output_size`, with the elements of `x` (`[n, c, …]`) at positions that

@@ -1,10 +1,10 @@
 //! Which windows a pooling op has.
 
 use crate::error::{Error, Result};
-use crate::lower::NodeAttr;
-use crate::ops::image::{Padding, pads_attr, pixels, positive};
-use crate::ops::reader::OpReader;
-use crate::reference::pool::Span;
+use crate::graph::NodeAttr;
+use crate::kernels::pool::Span;
+use crate::operator::OpReader;
+use crate::ops::shared::image::{Padding, pads_attr, pixels, positive};
 use crate::tensor::{Dim, display_shape, refuse_too_large};
 
 /// Which windows there are.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::ops;
+use crate::analyse::Analysis;
+use crate::operator::Registry;
 use crate::program::{Operand, Program, ValueId};
 
 /// Ops that hand on the numbers of their first operand.
@@ -24,16 +25,14 @@ const MOVES: &[&str] = &[
 
 /// For each input, the number of positions in the smallest table, or other tensor, that it is an
 /// index into; none for inputs that are not.
-pub(super) fn bounds(program: &Program) -> Vec<Option<u64>> {
+pub(super) fn bounds(program: &Program, registry: &Registry) -> Vec<Option<u64>> {
     let mut bounds = HashMap::new();
     // Whoever wants to run a program that is not understood is told so elsewhere.
-    if let Ok(operators) = ops::resolve(program)
-        && let Ok(facts) = ops::infer(program, &operators)
-    {
+    if let Ok(analysis) = Analysis::of(program, registry) {
         // The input that each value is made of.
         let inputs = program.inputs().iter();
         let mut sources: HashMap<ValueId, ValueId> = inputs.map(|id| (*id, *id)).collect();
-        for (op, operator) in program.ops().iter().zip(&operators) {
+        for (op, parsed) in analysis.ops() {
             let first = op.operands.first().map(Operand::values).unwrap_or_default();
             if let ([first], [result]) = (first, op.results.as_slice())
                 && MOVES.contains(&op.kind.name())
@@ -41,7 +40,7 @@ pub(super) fn bounds(program: &Program) -> Vec<Option<u64>> {
             {
                 sources.insert(*result, *source);
             }
-            let Some((index, positions)) = operator.indexes(&facts) else {
+            let Some((index, positions)) = parsed.operator().indexes(&analysis.facts) else {
                 continue;
             };
             let positions = positions

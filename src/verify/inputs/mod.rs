@@ -15,6 +15,7 @@ pub use random::{Distribution, RandomInputs, Range};
 
 use super::npz;
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::program::{Program, Value};
 use crate::tensor::Tensor;
 
@@ -45,9 +46,10 @@ pub struct Set {
 /// When files can't be read, or the program does not take what was asked for: an unknown input, a
 /// shape that does not fit, a range that the element type does not hold, a picture that is too
 /// narrow.
-pub fn sets(program: &Program, inputs: &Inputs) -> Result<Vec<Set>> {
+pub fn sets(model: &Model, inputs: &Inputs) -> Result<Vec<Set>> {
+    let program = model.program();
     match inputs {
-        Inputs::Random(wish) => random::sets(program, wish),
+        Inputs::Random(wish) => random::sets(program, model.registry(), wish),
         Inputs::Files(paths) => paths.iter().map(|path| from_file(program, path)).collect(),
         Inputs::Images(images) => image::sets(program, images),
     }

@@ -8,6 +8,7 @@ use rand_distr::{Distribution as _, StandardNormal};
 
 use super::{Set, declared, indices};
 use crate::error::{Error, Result};
+use crate::operator::Registry;
 use crate::program::{Program, Value};
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED};
@@ -84,7 +85,11 @@ impl FromStr for Range {
 }
 
 /// One set per position in the lists of shapes and, where an extent is left to it, batch size.
-pub(super) fn sets(program: &Program, wish: &RandomInputs) -> Result<Vec<Set>> {
+pub(super) fn sets(
+    program: &Program,
+    registry: &Registry,
+    wish: &RandomInputs,
+) -> Result<Vec<Set>> {
     let inputs = declared(program);
     let known = |name: &str, option: &str| {
         if inputs.iter().any(|value| value.name == name) {
@@ -102,7 +107,7 @@ pub(super) fn sets(program: &Program, wish: &RandomInputs) -> Result<Vec<Set>> {
     for (name, _) in &wish.ranges {
         known(name, "--range")?;
     }
-    let bounds = indices::bounds(program);
+    let bounds = indices::bounds(program, registry);
     let mut sets = Vec::new();
     for run in runs(&inputs, wish)? {
         sets.push(draw_set(&inputs, &bounds, &run, wish)?);

@@ -20,11 +20,11 @@ use super::inputs::Set;
 use super::judge::Noise;
 use super::metrics::{Metrics, Tolerance};
 use crate::error::{Error, Result};
-use crate::lower::{self, DEFAULT_OPSET};
+use crate::graph::{DEFAULT_OPSET, OPSETS};
 use crate::model::Model;
-use crate::ops::is_random;
+use crate::operator::Precision;
 use crate::program::{Op, Operand, ValueId};
-use crate::reference::{Precision, Reference, Step};
+use crate::reference::Step;
 use crate::runtime::OnnxRuntime;
 use crate::tensor::{DType, Tensor};
 
@@ -52,15 +52,15 @@ pub(super) fn compare(
 ) -> Result<PerOp> {
     let program = model.program();
     let graph = OnnxGraph::read(onnx)?;
-    let opset = graph.opset().filter(|opset| lower::OPSETS.contains(opset));
-    let lowered = lower::lower(program, opset.unwrap_or(DEFAULT_OPSET))?;
+    let opset = graph.opset().filter(|opset| OPSETS.contains(opset));
+    let lowered = model.lower(opset.unwrap_or(DEFAULT_OPSET))?;
     let is_given = |(_, name): &(ValueId, String)| graph.gives(name);
     let names: HashMap<ValueId, String> = lowered.tensors.into_iter().filter(is_given).collect();
     let mut ids: HashMap<String, Vec<ValueId>> = HashMap::new();
     for (id, name) in &names {
         ids.entry(name.clone()).or_default().push(*id);
     }
-    let reference = Reference::new(program, Precision::Single)?;
+    let reference = model.reference(Precision::Single)?;
     let mut comparison = Comparison {
         model,
         graph,
@@ -113,7 +113,7 @@ struct Comparison<'c> {
 
 impl Comparison<'_> {
     fn step(&mut self, step: &Step<'_>) -> Result<ControlFlow<()>> {
-        if is_random(step.op) {
+        if self.model.registry().is_random(step.op) {
             // Not comparable. What follows computes on the numbers of the reference.
             let results = step.op.results.iter();
             let drawn = results.filter_map(|id| Some((*id, step.tensor(*id)?.clone())));

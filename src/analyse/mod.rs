@@ -1,0 +1,85 @@
+//! Program → its ops, read once, and what is known of every value before a run.
+//!
+//! Refused are ops without a definition, all at once, and ops that are not what their definition expects.
+
+mod random;
+
+use std::collections::BTreeMap;
+
+pub(crate) use random::random_outputs;
+
+use crate::error::{Error, Result};
+use crate::operator::{ParsedOp, Registry};
+use crate::program::{Facts, Op, OpKind, Program};
+
+/// A program with its ops read, and what is known of its values.
+pub(crate) struct Analysis<'p> {
+    /// The ops, in the order of the program.
+    pub ops: Vec<ParsedOp>,
+    /// What is known of every value.
+    pub facts: Facts<'p>,
+}
+
+impl<'p> Analysis<'p> {
+    /// Reads the ops of a program, and infers from the inputs on.
+    ///
+    /// # Errors
+    /// What [`resolve`] and [`infer`] say.
+    pub fn of(program: &'p Program, registry: &Registry) -> Result<Self> {
+        let ops = resolve(program, registry)?;
+        let facts = infer(program, &ops)?;
+        Ok(Self { ops, facts })
+    }
+
+    /// The ops of the program, each with what was read of it.
+    pub fn ops(&self) -> impl Iterator<Item = (&'p Op, &ParsedOp)> {
+        self.facts.program().ops().iter().zip(&self.ops)
+    }
+}
+
+/// Reads every op of a program.
+///
+/// # Errors
+/// When ops have no definition: all of them are listed, with counts. Else the first op that is
+/// not what its definition expects.
+pub(crate) fn resolve(program: &Program, registry: &Registry) -> Result<Vec<ParsedOp>> {
+    refuse_unknown(program)?;
+    program.ops().iter().map(|op| registry.parse(op)).collect()
+}
+
+fn refuse_unknown(program: &Program) -> Result<()> {
+    let mut unknown: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for op in program.all_ops() {
+        if let OpKind::Unknown(name) = &op.kind {
+            unknown.entry(name).or_insert((0, op.source.index)).0 += 1;
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = unknown
+        .iter()
+        .map(|(name, (count, first))| format!("`{name}` ({count} ×, first at op {first})"))
+        .collect();
+    let (what, verb) = if unknown.len() == 1 {
+        ("1 kind of op".to_owned(), "is")
+    } else {
+        (format!("{} kinds of ops", unknown.len()), "are")
+    };
+    Err(Error::unsupported(format!(
+        "the model uses {what} that {verb} not supported: {}",
+        list.join(", ")
+    )))
+}
+
+/// What is known of every value, by going through the ops in order.
+///
+/// # Errors
+/// When shapes or element types don't fit.
+pub(crate) fn infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Facts<'p>> {
+    let mut facts = Facts::declared(program);
+    for (op, parsed) in program.ops().iter().zip(ops) {
+        parsed.infer(op, &mut facts)?;
+    }
+    Ok(facts)
+}

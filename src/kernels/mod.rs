@@ -1,0 +1,19 @@
+//! The numerics: kernels on plain arrays, which know nothing of ops or programs.
+//!
+//! They compute what Paddle's kernels do, in f32 or, to know how far rounding takes those results from the truth, in
+//! f64. Each is proved by the ops that use it, against outputs recorded from real Paddle.
+
+pub(crate) mod conv;
+pub(crate) mod grid;
+pub(crate) mod index;
+pub(crate) mod interpolate;
+pub(crate) mod map;
+pub(crate) mod matmul;
+pub(crate) mod norm;
+pub(crate) mod order;
+pub(crate) mod pool;
+mod real;
+pub(crate) mod reduce;
+pub(crate) mod scan;
+
+pub(crate) use real::{Real, with_real, with_reals};

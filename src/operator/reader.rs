@@ -1,0 +1,112 @@
+//! Typed reading of an op's operands and attributes, which notices what nobody read.
+
+use std::collections::BTreeSet;
+
+use super::definition::OpDef;
+use crate::error::{Error, Result};
+use crate::program::{FromAttr, Op, Operand, ValueId};
+
+/// Hands out the operands and attributes of one op.
+pub(crate) struct OpReader<'a> {
+    op: &'a Op,
+    def: &'static OpDef,
+    unread: BTreeSet<&'a str>,
+}
+
+impl<'a> OpReader<'a> {
+    pub fn new(op: &'a Op, def: &'static OpDef) -> Self {
+        let unread = op.attrs.keys().map(String::as_str).collect();
+        Self { op, def, unread }
+    }
+
+    fn find(&self, name: &str) -> Result<&'a Operand> {
+        let position = self
+            .def
+            .operands
+            .iter()
+            .position(|operand| operand.name() == name);
+        position
+            .and_then(|position| self.op.operands.get(position))
+            .ok_or_else(|| Error::internal(format!("`{}` has no operand `{name}`", self.def.name)))
+    }
+
+    /// A tensor that must be given.
+    pub fn operand(&self, name: &str) -> Result<ValueId> {
+        self.optional(name)?
+            .ok_or_else(|| Error::malformed(format!("the operand `{name}` is missing")))
+    }
+
+    /// A tensor that may be absent.
+    pub fn optional(&self, name: &str) -> Result<Option<ValueId>> {
+        match self.find(name)? {
+            Operand::Absent => Ok(None),
+            Operand::One(value) => Ok(Some(*value)),
+            Operand::Many(_) => Err(Error::malformed(format!(
+                "the operand `{name}` is a list where one tensor was expected"
+            ))),
+        }
+    }
+
+    /// A list of at least one tensor.
+    pub fn list(&self, name: &str) -> Result<Vec<ValueId>> {
+        match self.find(name)?.values() {
+            [] => Err(Error::malformed(format!(
+                "the operand `{name}` is an empty list"
+            ))),
+            values => Ok(values.to_vec()),
+        }
+    }
+
+    /// The number of results that the op has, where some may be absent.
+    pub fn result_count(&self) -> usize {
+        self.op.results.len()
+    }
+
+    /// An attribute that must be given.
+    pub fn attr<T: FromAttr>(&mut self, name: &str) -> Result<T> {
+        self.optional_attr(name)?
+            .ok_or_else(|| Error::malformed(format!("the attribute `{name}` is missing")))
+    }
+
+    /// An attribute with the default that Paddle's own signature gives it.
+    pub fn attr_or<T: FromAttr>(&mut self, name: &str, default: T) -> Result<T> {
+        Ok(self.optional_attr(name)?.unwrap_or(default))
+    }
+
+    /// An attribute that may be absent, where that differs from any value.
+    pub fn optional_attr<T: FromAttr>(&mut self, name: &str) -> Result<Option<T>> {
+        self.unread.remove(name);
+        let Some(attr) = self.op.attrs.get(name) else {
+            return Ok(None);
+        };
+        T::from_attr(attr).map(Some).ok_or_else(|| {
+            Error::malformed(format!(
+                "the attribute `{name}` is {} ({attr}) where {} was expected",
+                attr.type_name(),
+                T::EXPECTED
+            ))
+        })
+    }
+
+    /// Marks an attribute as read that has no bearing on the result; say why at the call.
+    pub fn ignore(&mut self, name: &str) {
+        self.unread.remove(name);
+    }
+
+    /// # Errors
+    /// When an attribute was not read: it may change the result in a way that is not known here.
+    pub fn finish(self) -> Result<()> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = self
+            .unread
+            .iter()
+            .filter_map(|name| Some(format!("`{name}` = {}", self.op.attrs.get(*name)?)))
+            .collect();
+        Err(Error::unsupported(format!(
+            "these attributes are not known: {}",
+            names.join(", ")
+        )))
+    }
+}

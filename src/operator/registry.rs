@@ -1,0 +1,206 @@
+//! The definitions that a program is read with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::definition::{Accuracy, OpDef};
+use super::form::Form;
+use super::interface::Operator;
+use super::reader::OpReader;
+use crate::error::{Error, Result};
+use crate::program::{Facts, Op, Operand};
+use crate::tensor::{DType, display_shape};
+
+/// The ops that are known, by all of their names. A clone shares them.
+#[derive(Clone)]
+pub struct Registry {
+    definitions: Arc<Definitions>,
+}
+
+#[derive(Clone, Default)]
+struct Definitions {
+    /// In the order in which they were added.
+    all: Vec<&'static OpDef>,
+    by_name: HashMap<&'static str, &'static OpDef>,
+    legacy: HashMap<&'static str, Spelling>,
+    pir: HashMap<&'static str, Spelling>,
+}
+
+/// A way to spell an op: its definition, and the form.
+type Spelling = (&'static OpDef, &'static Form);
+
+/// The definition that an op of PIR has, and its form if that is not the definition's own.
+pub(crate) type PirSpelling = (&'static OpDef, Option<&'static Form>);
+
+/// An op that can be converted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupportedOp {
+    /// The PHI name.
+    pub name: &'static str,
+    /// Its types in programs of the older format.
+    pub legacy: Vec<&'static str>,
+    /// Its names in programs of Paddle 3, without the `_` of those that overwrite an operand.
+    pub pir: Vec<&'static str>,
+    /// The element types that its first operand may have, or its result where it has none.
+    pub dtypes: &'static [DType],
+    /// The lowest opset in which ONNX expresses it. Some attributes and types need a higher one.
+    pub opset: u32,
+    /// How closely two right implementations of it agree.
+    pub accuracy: Accuracy,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Registry of {} ops", self.definitions.all.len())
+    }
+}
+
+impl Registry {
+    /// A registry that knows no op.
+    pub fn empty() -> Self {
+        Self {
+            definitions: Arc::default(),
+        }
+    }
+
+    /// The same registry with more definitions.
+    ///
+    /// # Errors
+    /// When a name or a spelling is known already.
+    pub(crate) fn with(mut self, ops: &'static [OpDef]) -> Result<Self> {
+        let definitions = Arc::make_mut(&mut self.definitions);
+        ops.iter().try_for_each(|def| definitions.add(def))?;
+        Ok(self)
+    }
+
+    /// Every op that has a definition, in the order in which they were added.
+    pub fn supported_ops(&self) -> Vec<SupportedOp> {
+        let names = |forms: &'static [Form]| forms.iter().flat_map(|form| form.names).copied();
+        let supported = self.definitions.all.iter().map(|def| SupportedOp {
+            name: def.name,
+            legacy: names(def.legacy).collect(),
+            pir: std::iter::once(def.name).chain(names(def.pir)).collect(),
+            dtypes: def.dtypes,
+            opset: def.opset,
+            accuracy: def.accuracy,
+        });
+        supported.collect()
+    }
+
+    /// The definition of a PHI op.
+    pub(crate) fn find(&self, name: &str) -> Option<&'static OpDef> {
+        self.definitions.by_name.get(name).copied()
+    }
+
+    /// The definition and the form that an op type of `ProgramDesc` has.
+    pub(crate) fn find_legacy(&self, name: &str) -> Option<(&'static OpDef, &'static Form)> {
+        self.definitions.legacy.get(name).copied()
+    }
+
+    /// How an op of PIR's dialect `pd_op` is spelled.
+    pub(crate) fn find_pir(&self, name: &str) -> Option<PirSpelling> {
+        match self.definitions.pir.get(name) {
+            Some((def, form)) => Some((def, Some(form))),
+            None => Some((self.find(name)?, None)),
+        }
+    }
+
+    /// Whether an op gives other results in each run, whatever its operands are.
+    pub(crate) fn is_random(&self, op: &Op) -> bool {
+        let def = self.find(op.kind.name());
+        def.is_some_and(|def| def.accuracy == Accuracy::Random)
+    }
+
+    /// Reads the operands and attributes of an op.
+    ///
+    /// # Errors
+    /// When it has no definition, or is not what its definition expects.
+    pub(crate) fn parse(&self, op: &Op) -> Result<ParsedOp> {
+        let parse = || {
+            let def = self.find(op.kind.name());
+            let def = def.ok_or_else(|| Error::unsupported("not supported"))?;
+            let mut reader = OpReader::new(op, def);
+            let operator = (def.parse)(&mut reader)?;
+            reader.finish()?;
+            Ok(ParsedOp { def, operator })
+        };
+        parse().map_err(|e: Error| e.at_op(&op.source))
+    }
+}
+
+impl Definitions {
+    fn add(&mut self, def: &'static OpDef) -> Result<()> {
+        let twice = |name: &str| Error::invalid(format!("two definitions of the op `{name}`"));
+        if self.by_name.insert(def.name, def).is_some() {
+            return Err(twice(def.name));
+        }
+        for (known, forms) in [(&mut self.legacy, def.legacy), (&mut self.pir, def.pir)] {
+            for form in forms {
+                for name in form.names {
+                    if known.insert(name, (def, form)).is_some() {
+                        return Err(twice(name));
+                    }
+                }
+            }
+        }
+        self.all.push(def);
+        Ok(())
+    }
+}
+
+/// An op whose operands and attributes are read.
+pub(crate) struct ParsedOp {
+    def: &'static OpDef,
+    operator: Box<dyn Operator>,
+}
+
+impl ParsedOp {
+    pub fn operator(&self) -> &dyn Operator {
+        &*self.operator
+    }
+
+    /// Adds what is known of the results of `op`, from which this was read.
+    ///
+    /// # Errors
+    /// When its operands don't fit it.
+    pub fn infer(&self, op: &Op, facts: &mut Facts<'_>) -> Result<()> {
+        let inferred = || {
+            self.refuse_type(op, facts)?;
+            let inferred = self.operator.infer(facts)?;
+            if inferred.len() != op.results.len() {
+                let (due, found) = (inferred.len(), op.results.len());
+                return Err(Error::malformed(format!(
+                    "writes {found} variables where it has {due} results"
+                )));
+            }
+            if let Some(fact) = inferred.iter().find(|fact| fact.is_impossible()) {
+                let shape = display_shape(&fact.shape);
+                return Err(Error::malformed(format!(
+                    "a result of the impossible shape {shape}"
+                )));
+            }
+            Ok(inferred)
+        };
+        let inferred = inferred().map_err(|e| e.at_op(&op.source))?;
+        for (result, fact) in op.results.iter().zip(inferred) {
+            facts.refine(*result, fact);
+        }
+        Ok(())
+    }
+
+    /// Refuses operands that the op's definition does not list.
+    fn refuse_type(&self, op: &Op, facts: &Facts<'_>) -> Result<()> {
+        let mut operands = op.operands.iter().flat_map(Operand::values);
+        let Some(value) = operands.next().or(op.results.first()) else {
+            return Ok(());
+        };
+        let dtype = facts.dtype(*value);
+        if self.def.dtypes.contains(&dtype) {
+            return Ok(());
+        }
+        let taken: Vec<&str> = self.def.dtypes.iter().map(|dtype| dtype.name()).collect();
+        let message = format!("it takes {}, not {dtype}", taken.join(", "));
+        Err(Error::unsupported(message))
+    }
+}

@@ -1,0 +1,282 @@
+//! Transposed convolution ("deconvolution") over two or three axes.
+
+use super::windows::{Windows, filter_macs};
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::conv::conv_transpose;
+use crate::kernels::{Real, with_reals};
+use crate::operator::{
+    Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parse, Parsed, Values,
+};
+use crate::ops::shared::image::{Extents, Layout, Padding, ints, pads_attr, pixels};
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::{Array, Dim, Tensor, display_shape};
+
+pub(super) const OPS: &[OpDef] = &[
+    transposed(
+        "conv2d_transpose",
+        &[form(&["conv2d_transpose"])],
+        ConvTranspose::parse::<2>,
+    ),
+    // The same with as many groups as channels: only Paddle's choice of kernel differs.
+    transposed(
+        "depthwise_conv2d_transpose",
+        &[form(&["depthwise_conv2d_transpose"])],
+        ConvTranspose::parse::<2>,
+    ),
+    transposed(
+        "conv3d_transpose",
+        &[form(&["conv3d_transpose"])],
+        ConvTranspose::parse::<3>,
+    ),
+];
+
+const fn form(names: &'static [&'static str]) -> Form {
+    let operands = &[
+        Binding::Slot("Input"),
+        Binding::Slot("Filter"),
+        Binding::IntArray {
+            attr: "output_size",
+            slots: &[],
+        },
+    ];
+    Form::legacy(names, operands, &["Output"]).ignoring(&["is_test"])
+}
+
+const fn transposed(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    let operands = &[
+        Arg::Tensor("x"),
+        Arg::Tensor("filter"),
+        Arg::IntArray("output_size"),
+    ];
+    OpDef::new(name, operands, legacy, parse)
+        .with_dtypes(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
+}
+
+/// What a convolution of the result, of these strides, dilations and paddings, would read is what `x`
+/// is added to: `x` is `[n, c, …]` (or `[n, …, c]`), `filter` `[c, o / groups, …]` in either layout.
+///
+/// Several extents of the result belong to one of `x`, less than a stride apart. It is the least unless
+/// `output_padding` adds to it or `output_size` states it.
+///
+/// Paddle: `phi/kernels/impl/conv_transpose_kernel_impl.h`, `ConvTransposeInferMeta`. ONNX:
+/// ConvTranspose, whose `output_shape` would choose the paddings itself.
+struct ConvTranspose {
+    x: ValueId,
+    filter: ValueId,
+    output_size: Option<ValueId>,
+    output_padding: Vec<usize>,
+    windows: Windows,
+}
+
+impl ConvTranspose {
+    fn parse<const AXES: usize>(op: &mut OpReader<'_>) -> Parsed {
+        let given: Vec<i64> = op.attr_or("output_padding", Vec::new())?;
+        let output_padding: Option<Vec<usize>> = match given.as_slice() {
+            [] => Some(vec![0; AXES]),
+            [all] => pixels(*all).map(|all| vec![all; AXES]),
+            each => each.iter().map(|padding| pixels(*padding)).collect(),
+        };
+        let output_padding = output_padding.filter(|paddings| paddings.len() == AXES);
+        let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
+        let mut windows = Windows::parse(op, AXES)?;
+        // Paddle's functions write this for volumes as well. All else it takes for channels first,
+        // and so `NDHWC`.
+        if format != "NHWC" {
+            windows.layout = Layout::ChannelsFirst;
+        }
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            filter: op.operand("filter")?,
+            output_size: op.optional("output_size")?,
+            output_padding: output_padding
+                .ok_or_else(|| Error::malformed(format!("output_padding {given:?}")))?,
+            windows,
+        }))
+    }
+
+    /// The operand that states the result's extents, if it does.
+    fn stated<'s>(&self, shape: impl Fn(ValueId) -> &'s [Dim]) -> Option<ValueId> {
+        let is_stated = |id: &ValueId| !matches!(shape(*id), [Dim::Known(0)]);
+        self.output_size.filter(is_stated)
+    }
+
+    /// The least extent of the result along an axis.
+    fn least(&self, axis: usize, image: usize, kernel: usize) -> Result<usize> {
+        let window = self.windows.axis(axis, image, kernel);
+        let covered = image.checked_sub(1).and_then(|steps| {
+            steps
+                .checked_mul(window.stride)?
+                .checked_add(window.reach())
+        });
+        let [before, after] = window.pads;
+        covered
+            .and_then(|covered| covered.checked_sub(before.checked_add(after)?))
+            .ok_or_else(|| {
+                Error::malformed(format!("paddings of {before} and {after} leave no image"))
+            })
+    }
+
+    /// One axis of the result.
+    fn output(
+        &self,
+        axis: usize,
+        image: usize,
+        kernel: usize,
+        stated: Option<i64>,
+    ) -> Result<usize> {
+        let least = self.least(axis, image, kernel)?;
+        let Some(stated) = stated else {
+            return Ok(least.saturating_add(self.output_padding[axis]));
+        };
+        let range = least..least.saturating_add(self.windows.strides[axis]);
+        let size = pixels(stated).filter(|size| range.contains(size));
+        size.ok_or_else(|| {
+            let message = format!("an output_size of {stated} outside of {range:?}");
+            Error::malformed(message)
+        })
+    }
+
+    fn convolve<T: Real>(
+        &self,
+        x: &Array<T>,
+        filter: &Array<T>,
+        stated: Option<&[i64]>,
+    ) -> Result<Array<T>> {
+        let layout = self.windows.layout;
+        let extents = layout.extents(x.shape(), self.windows.axes())?;
+        let window = self.windows.along(&extents.image, filter.shape())?;
+        let axes = extents.image.iter().zip(&window).enumerate();
+        let output = axes.map(|(axis, (image, window))| {
+            let stated = stated.and_then(|sizes| sizes.get(axis).copied());
+            self.output(axis, *image, window.kernel, stated)
+        });
+        let output: Vec<usize> = output.collect::<Result<_>>()?;
+        let x = layout.view_from(x.clone());
+        let y = conv_transpose(&x, filter, &window, &output, self.windows.groups)?;
+        Ok(layout.view_to(y.into()))
+    }
+
+    /// The paddings as an ONNX node takes them.
+    fn padding(&self, image: &[Dim], taps: &[Dim]) -> Result<(&'static str, NodeAttr)> {
+        if self.windows.padding != Padding::Same {
+            return Ok(self.windows.padding.attr());
+        }
+        // ONNX's own SAME pads such that the result is a multiple of the image.
+        let axes = image.iter().zip(taps).enumerate();
+        let pads = axes.map(|(axis, (image, taps))| {
+            let stride = self.windows.strides[axis];
+            // With a stride of 1, it takes as many zeros around any image.
+            let image = image.extent().or((stride == 1).then_some(1 << 20));
+            let known = image.zip(taps.extent());
+            known.map(|(image, taps)| self.windows.padding.around(axis, image, taps, stride))
+        });
+        let pads: Option<Vec<[usize; 2]>> = pads.collect();
+        let pads = pads.ok_or_else(|| {
+            Error::unsupported("a transposed convolution with SAME paddings of an unknown image")
+        })?;
+        Ok(pads_attr(&pads))
+    }
+}
+
+impl Function for ConvTranspose {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let layout = self.windows.layout;
+        let input = layout.extents(facts.shape(self.x), self.windows.axes())?;
+        let filter = facts.shape(self.filter);
+        let taps = self.windows.taps(filter)?;
+        if let (Some(expected), Some(found)) = (filter[0].known(), input.channels.known())
+            && expected != found
+        {
+            return Err(Error::malformed(format!(
+                "an image of {found} channels where the filter takes {expected}"
+            )));
+        }
+        let groups = self.windows.groups;
+        if filter[0]
+            .extent()
+            .is_some_and(|channels| channels % groups != 0)
+        {
+            let shape = display_shape(filter);
+            return Err(Error::malformed(format!(
+                "a filter of shape {shape} in {groups} groups"
+            )));
+        }
+        let stated = self.stated(|id| facts.shape(id));
+        let sizes = stated.and_then(|id| facts.content(id));
+        if let Some(sizes) = sizes
+            && sizes.len() != self.windows.axes()
+        {
+            let sizes = display_shape(sizes);
+            return Err(Error::malformed(format!("an output_size of {sizes}")));
+        }
+        let axes = input.image.iter().zip(taps).enumerate();
+        let image = axes.map(|(axis, (image, taps))| {
+            let size = sizes.map(|sizes| &sizes[axis]);
+            match (image.extent().zip(taps.extent()), stated, size) {
+                (_, Some(_), None) => Ok(Dim::Unknown),
+                (_, Some(_), Some(size)) if size.known().is_none() => Ok(size.clone()),
+                (None, _, size) => Ok(size.cloned().unwrap_or(Dim::Unknown)),
+                (Some((image, taps)), _, size) => {
+                    let size = size.and_then(Dim::known);
+                    self.output(axis, image, taps, size).map(Dim::from)
+                }
+            }
+        });
+        let image = image.collect::<Result<_>>()?;
+        let outputs = filter[1]
+            .extent()
+            .and_then(|outputs| outputs.checked_mul(groups));
+        let shape = layout.shape(Extents {
+            batch: input.batch,
+            channels: outputs.map_or(Dim::Unknown, Dim::from),
+            image,
+        });
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let (layout, rank) = (self.windows.layout, self.windows.rank());
+        let extents = layout.extents(g.shape(self.x), self.windows.axes())?;
+        let taps = self.windows.taps(g.shape(self.filter))?.to_vec();
+        let stated = self.stated(|id| g.shape(id));
+        let x = g.value(self.x)?;
+        let x = layout.lower_from(g, x, rank);
+        let filter = g.value(self.filter)?;
+        // The largest result that belongs to `x` holds all others.
+        let output_padding = match stated {
+            Some(_) => self
+                .windows
+                .strides
+                .iter()
+                .map(|stride| stride - 1)
+                .collect(),
+            None => self.output_padding.clone(),
+        };
+        let own = [
+            ("output_padding", ints(&output_padding)),
+            self.padding(&extents.image, &taps)?,
+        ];
+        let attrs = self.windows.attrs().into_iter().chain(own);
+        let mut y = g.node("ConvTranspose", &[x, filter], attrs);
+        if let Some(sizes) = stated {
+            let sizes = g.int_array(sizes)?;
+            let axes: Vec<i64> = (2..rank as i64).collect();
+            let (starts, axes) = (g.vector(&vec![0; axes.len()]), g.vector(&axes));
+            y = g.node("Slice", &[y, starts, sizes, axes], []);
+        }
+        Ok(layout.lower_to(g, y, rank))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, filter) = (values.get(self.x)?, values.get(self.filter)?);
+        let sizes = self.output_size.map(|id| values.integers(id)).transpose()?;
+        let stated = sizes.as_deref().filter(|sizes| !sizes.is_empty());
+        with_reals!(x, filter, (x, filter) => self.convolve(x, filter, stated)?)
+    }
+
+    fn macs(&self, facts: &Facts<'_>) -> Macs {
+        filter_macs(facts, facts.shape(self.x), self.filter)
+    }
+}

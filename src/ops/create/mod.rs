@@ -1,0 +1,30 @@
+//! Tensors made of attributes, shapes or random numbers alone: `full`, `arange`, `eye`, `one_hot`, `gaussian`, ….
+//!
+//! An op whose result does not depend on the elements of a tensor of data belongs here.
+
+mod arange;
+mod assign;
+mod eye;
+mod full;
+mod full_like;
+mod linspace;
+mod meshgrid;
+mod one_hot;
+mod random;
+mod sequence_mask;
+
+use crate::operator::OpDef;
+
+/// The definitions of this family.
+pub(super) const OPS: &[&[OpDef]] = &[
+    arange::OPS,
+    assign::OPS,
+    eye::OPS,
+    full::OPS,
+    full_like::OPS,
+    linspace::OPS,
+    meshgrid::OPS,
+    one_hot::OPS,
+    random::OPS,
+    sequence_mask::OPS,
+];

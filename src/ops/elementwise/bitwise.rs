@@ -1,0 +1,240 @@
+//! Operations on the bits of integers.
+//!
+//! Paddle: `phi/kernels/bitwise_kernel.h`, `phi/kernels/funcs/bitwise_functors.h`. ONNX:
+//! BitwiseAnd and its like. Its BitShift takes unsigned integers alone, so shifts are products with powers of two and quotients by them, in int64.
+
+use super::compare::{INTEGERS_AND_BOOL, comparison};
+use super::logical::Gate;
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::map;
+use crate::operator::{Accuracy, Form, Function, OpDef, OpReader, Parse, Parsed, Values};
+use crate::ops::shared::binary::{binary, form, integers, late};
+use crate::ops::shared::broadcast::Pair;
+use crate::ops::shared::pointwise::{of_x, plain};
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::DType::{Bool, I8, I16, I32, I64, U8};
+use crate::tensor::{Array, DType, Element, Tensor, with_array};
+
+pub(super) const OPS: &[OpDef] = &[
+    comparison("bitwise_and", &[form(&["bitwise_and"])], |op| {
+        Bitwise::parse(op, Gate::And)
+    })
+    .with_dtypes(INTEGERS_AND_BOOL),
+    comparison("bitwise_or", &[form(&["bitwise_or"])], |op| {
+        Bitwise::parse(op, Gate::Or)
+    })
+    .with_dtypes(INTEGERS_AND_BOOL),
+    comparison("bitwise_xor", &[form(&["bitwise_xor"])], |op| {
+        Bitwise::parse(op, Gate::Xor)
+    })
+    .with_dtypes(INTEGERS_AND_BOOL),
+    of_x("bitwise_not", &[plain(&["bitwise_not"])], |op| {
+        let x = op.operand("x")?;
+        Ok(Box::new(BitwiseNot { x }))
+    })
+    .with_dtypes(&[Bool, U8, I8, I16, I32, I64])
+    .with_accuracy(Accuracy::Exact),
+    shift(
+        "bitwise_left_shift",
+        &[late(&["bitwise_left_shift"])],
+        |op| Shift::parse(op, true),
+    ),
+    shift(
+        "bitwise_right_shift",
+        &[late(&["bitwise_right_shift"])],
+        |op| Shift::parse(op, false),
+    ),
+];
+
+/// Logic on each bit of two integers, or on two bools.
+struct Bitwise {
+    pair: Pair,
+    gate: Gate,
+}
+
+impl Bitwise {
+    fn parse(op: &mut OpReader<'_>, gate: Gate) -> Parsed {
+        let pair = Pair::parse(op)?;
+        Ok(Box::new(Self { pair, gate }))
+    }
+}
+
+impl Function for Bitwise {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::new(facts.dtype(self.pair.x), self.pair.shape(facts)?))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let dtype = self.pair.dtype(g)?;
+        let (x, y) = self.pair.lower(g)?;
+        let op_type = match self.gate {
+            gate if dtype == Bool => gate.onnx(),
+            Gate::And => "BitwiseAnd",
+            Gate::Or => "BitwiseOr",
+            Gate::Xor => "BitwiseXor",
+        };
+        Ok(g.node(op_type, &[x, y], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, y) = self.pair.values(values)?;
+        integers(&x, &y, |x, y| self.gate.of(x, y))
+    }
+}
+
+/// All bits the other way round; of bools, which have one, the opposite.
+struct BitwiseNot {
+    x: ValueId,
+}
+
+impl Function for BitwiseNot {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(Fact::new(facts.dtype(self.x), facts.shape(self.x).to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        Ok(match g.dtype(self.x) {
+            Bool => g.node("Not", &[x], []),
+            dtype => g.bitwise_not(x, dtype),
+        })
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        fn not<T: Element>(x: &Array<T>) -> Result<Tensor> {
+            Ok(T::tensor(map::map(x, |x| T::from_i64(!x.to_i64()))?.into()))
+        }
+        match values.get(self.x)? {
+            Tensor::Bool(x) => Ok(Tensor::Bool(map::map(x, |x| !x)?.into())),
+            x if x.dtype().is_float() => Err(Error::unsupported("bits of floats")),
+            x => with_array!(x, x => not(x)),
+        }
+    }
+}
+
+const fn shift(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    binary(name, legacy, parse)
+        .with_dtypes(&[U8, I8, I16, I32, I64])
+        .with_accuracy(Accuracy::Exact)
+}
+
+/// The bits of `x` moved by `y`. What moves out is lost; what moves in is 0, or the sign in an
+/// arithmetic shift to the right. So is all if `y` is negative, or not below the number of bits.
+struct Shift {
+    pair: Pair,
+    is_left: bool,
+    is_arithmetic: bool,
+}
+
+impl Shift {
+    fn parse(op: &mut OpReader<'_>, is_left: bool) -> Parsed {
+        Ok(Box::new(Self {
+            pair: Pair::parse(op)?,
+            is_left,
+            is_arithmetic: op.attr_or("is_arithmetic", true)?,
+        }))
+    }
+
+    /// On integers of `bits` bits. The result is cut to them.
+    fn shifted(&self, x: i64, y: i64, bits: i64) -> i64 {
+        let is_inside = (0..bits).contains(&y);
+        match (self.is_left, self.is_arithmetic) {
+            (true, _) if is_inside => x << y,
+            (false, true) => x >> if is_inside { y } else { 63 },
+            (false, false) if is_inside => (x.cast_unsigned() & (u64::MAX >> (64 - bits)))
+                .unbounded_shr(y as u32)
+                .cast_signed(),
+            _ => 0,
+        }
+    }
+}
+
+fn bits(dtype: DType) -> i64 {
+    8 * dtype.size() as i64
+}
+
+impl Function for Shift {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let dtype = facts.dtype(self.pair.x);
+        Ok(Fact::new(dtype, self.pair.shape(facts)?))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let dtype = self.pair.dtype(g)?;
+        let (x, y) = self.pair.lower(g)?;
+        let (x, y) = (g.cast(x, dtype, I64), g.cast(y, dtype, I64));
+        let (zero, bits) = (integer(g, 0), integer(g, bits(dtype)));
+        let is_negative = g.node("Less", &[y, zero], []);
+        let is_small = g.node("Less", &[y, bits], []);
+        let counts = g.node("Where", &[is_negative, bits, y], []);
+        let counts = g.node("Where", &[is_small, counts, bits], []);
+        let result = if self.is_left {
+            // Two steps, since no int64 is 2⁶⁴.
+            in_two_steps(g, x, counts, |g, x, power| g.node("Mul", &[x, power], []))
+        } else if self.is_arithmetic {
+            in_two_steps(g, x, counts, quotient)
+        } else {
+            lower_logical(g, x, counts, dtype)
+        };
+        Ok(g.cast(result, I64, dtype))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, y) = self.pair.values(values)?;
+        let bits = bits(x.dtype());
+        integers(&x, &y, |x, y| self.shifted(x, y, bits))
+    }
+}
+
+fn integer(g: &mut Lowering<'_>, value: i64) -> TensorId {
+    g.constant(Tensor::scalar(value))
+}
+
+/// A step by two to the power of half the counts, and one by the other half.
+fn in_two_steps(
+    g: &mut Lowering<'_>,
+    x: TensorId,
+    counts: TensorId,
+    step: fn(&mut Lowering<'_>, TensorId, TensorId) -> TensorId,
+) -> TensorId {
+    let powers: Vec<i64> = (0..=32).map(|exponent| 1 << exponent).collect();
+    let powers = g.vector(&powers);
+    let two = integer(g, 2);
+    let half = g.node("Div", &[counts, two], []);
+    let rest = g.node("Sub", &[counts, half], []);
+    [half, rest].into_iter().fold(x, |x, counts| {
+        let power = g.node("Gather", &[powers, counts], [("axis", NodeAttr::Int(0))]);
+        step(g, x, power)
+    })
+}
+
+/// `⌊x / power⌋`
+fn quotient(g: &mut Lowering<'_>, x: TensorId, power: TensorId) -> TensorId {
+    let rest = g.node("Mod", &[x, power], []);
+    let multiple = g.node("Sub", &[x, rest], []);
+    g.node("Div", &[multiple, power], [])
+}
+
+/// Moves the bits of negative numbers as those of the positive ones that have the same: `2ᵇⁱᵗˢ` more.
+/// In int64 the first step, by which they become positive, is apart.
+fn lower_logical(g: &mut Lowering<'_>, x: TensorId, counts: TensorId, dtype: DType) -> TensorId {
+    let zero = integer(g, 0);
+    let is_negative = g.node("Less", &[x, zero], []);
+    if dtype != I64 {
+        let offset = integer(g, 1 << bits(dtype));
+        let more = g.node("Add", &[x, offset], []);
+        let positive = g.node("Where", &[is_negative, more, x], []);
+        return in_two_steps(g, positive, counts, quotient);
+    }
+    let (one, two, quarter) = (integer(g, 1), integer(g, 2), integer(g, 1 << 62));
+    let half = quotient(g, x, two);
+    let more = g.node("Add", &[half, quarter], []);
+    let more = g.node("Add", &[more, quarter], []);
+    let positive = g.node("Where", &[is_negative, more, half], []);
+    let is_none = g.node("Equal", &[counts, zero], []);
+    let left = g.node("Sub", &[counts, one], []);
+    let left = g.node("Where", &[is_none, zero, left], []);
+    let shifted = in_two_steps(g, positive, left, quotient);
+    g.node("Where", &[is_none, x, shifted], [])
+}

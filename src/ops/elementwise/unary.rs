@@ -1,0 +1,318 @@
+//! The functions of mathematics, element by element.
+//!
+//! Paddle: `phi/kernels/{activation,abs,sign,trunc,erf}_kernel.h`, functors in
+//! `phi/kernels/funcs/activation_functor.h`.
+
+use crate::error::Error;
+use crate::graph::{Lowering, TensorId};
+use crate::kernels::Real;
+use crate::operator::{Accuracy, Form, NUMBERS, OpDef, OpReader, Parse, Parsed, WIDE};
+use crate::ops::shared::pointwise::{Curve, Integers, Lower, Plain, of_x, plain, pointwise};
+use crate::tensor::DType;
+
+pub(super) const OPS: &[OpDef] = &[
+    exact("abs", &[plain(&["abs"])], |op| {
+        let abs = Plain::node("Abs", f32::abs, f64::abs);
+        pointwise(op, abs.on_integers(Integers::Made(i64::wrapping_abs)))
+    }),
+    exact("sign", &[plain(&["sign"])], |op| {
+        let sign = Plain::node("Sign", sign, sign);
+        pointwise(op, sign.on_integers(Integers::Made(i64::signum)))
+    })
+    .with_dtypes(NUMBERS),
+    exact("ceil", &[plain(&["ceil"])], |op| {
+        whole(op, Plain::node("Ceil", f32::ceil, f64::ceil))
+    })
+    .with_dtypes(NUMBERS),
+    exact("floor", &[plain(&["floor"])], |op| {
+        whole(op, Plain::node("Floor", f32::floor, f64::floor))
+    })
+    .with_dtypes(NUMBERS),
+    // To the even neighbour, of two that are as near.
+    exact("rint", &[], |op| {
+        whole(
+            op,
+            Plain::node("Round", f32::round_ties_even, f64::round_ties_even),
+        )
+    }),
+    exact("trunc", &[plain(&["trunc"])], |op| {
+        whole(op, Plain::nodes(lower_trunc, f32::trunc, f64::trunc))
+    }),
+    wide("round", &[plain(&["round"])], Round::parse).with_accuracy(Accuracy::Rounded),
+    wide("square", &[plain(&["square"])], |op| {
+        let square = Plain::nodes(lower_square, |x| x * x, |x| x * x);
+        pointwise(
+            op,
+            square.on_integers(Integers::Made(|x| x.wrapping_mul(x))),
+        )
+    }),
+    of_x("sqrt", &[plain(&["sqrt"])], |op| {
+        node(op, "Sqrt", f32::sqrt, f64::sqrt)
+    }),
+    of_x("rsqrt", &[plain(&["rsqrt"])], |op| {
+        nodes(op, lower_rsqrt, rsqrt, rsqrt)
+    }),
+    of_x("reciprocal", &[plain(&["reciprocal"])], |op| {
+        node(op, "Reciprocal", f32::recip, f64::recip)
+    }),
+    wide("exp", &[plain(&["exp"])], |op| {
+        node(op, "Exp", f32::exp, f64::exp)
+    }),
+    wide("expm1", &[plain(&["expm1"])], |op| {
+        nodes(op, lower_expm1, f32::exp_m1, f64::exp_m1)
+    }),
+    wide("log", &[plain(&["log"])], |op| {
+        node(op, "Log", f32::ln, f64::ln)
+    }),
+    wide("log2", &[plain(&["log2"])], |op| {
+        nodes(op, lower_log2, f32::log2, f64::log2)
+    }),
+    wide("log10", &[plain(&["log10"])], |op| {
+        nodes(op, lower_log10, f32::log10, f64::log10)
+    }),
+    wide("log1p", &[plain(&["log1p"])], |op| {
+        nodes(op, lower_log1p, f32::ln_1p, f64::ln_1p)
+    }),
+    of_x("sin", &[plain(&["sin"])], |op| {
+        node(op, "Sin", f32::sin, f64::sin)
+    }),
+    of_x("cos", &[plain(&["cos"])], |op| {
+        node(op, "Cos", f32::cos, f64::cos)
+    }),
+    of_x("tan", &[plain(&["tan"])], |op| {
+        node(op, "Tan", f32::tan, f64::tan)
+    }),
+    of_x("asin", &[plain(&["asin"])], |op| {
+        node(op, "Asin", f32::asin, f64::asin)
+    }),
+    of_x("acos", &[plain(&["acos"])], |op| {
+        node(op, "Acos", f32::acos, f64::acos)
+    }),
+    of_x("atan", &[plain(&["atan"])], |op| {
+        node(op, "Atan", f32::atan, f64::atan)
+    }),
+    of_x("sinh", &[plain(&["sinh"])], |op| {
+        node(op, "Sinh", f32::sinh, f64::sinh)
+    }),
+    of_x("cosh", &[plain(&["cosh"])], |op| {
+        node(op, "Cosh", f32::cosh, f64::cosh)
+    }),
+    of_x("tanh", &[plain(&["tanh"])], |op| {
+        node(op, "Tanh", f32::tanh, f64::tanh)
+    }),
+    of_x("asinh", &[plain(&["asinh"])], |op| {
+        node(op, "Asinh", f32::asinh, f64::asinh)
+    }),
+    of_x("acosh", &[plain(&["acosh"])], |op| {
+        node(op, "Acosh", f32::acosh, f64::acosh)
+    }),
+    of_x("atanh", &[plain(&["atanh"])], |op| {
+        node(op, "Atanh", f32::atanh, f64::atanh)
+    }),
+    of_x("erf", &[plain(&["erf"])], |op| {
+        node(op, "Erf", Real::erf, Real::erf)
+    }),
+    of_x("logit", &[plain(&["logit"])], |op| {
+        let epsilon = op.attr_or("eps", 1e-6)?;
+        pointwise(op, Logit { epsilon })
+    }),
+];
+
+/// An op that takes integers as well.
+const fn wide(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    of_x(name, legacy, parse).with_dtypes(WIDE)
+}
+
+/// The same without any rounding.
+const fn exact(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    wide(name, legacy, parse).with_accuracy(Accuracy::Exact)
+}
+
+/// A function for which ONNX has an operator.
+fn node(
+    op: &mut OpReader<'_>,
+    operator: &'static str,
+    single: fn(f32) -> f32,
+    double: fn(f64) -> f64,
+) -> Parsed {
+    pointwise(op, Plain::node(operator, single, double))
+}
+
+/// A function that takes several operators.
+fn nodes(
+    op: &mut OpReader<'_>,
+    lower: Lower,
+    single: fn(f32) -> f32,
+    double: fn(f64) -> f64,
+) -> Parsed {
+    pointwise(op, Plain::nodes(lower, single, double))
+}
+
+/// A function that gives integers, and leaves integers as they are.
+fn whole(op: &mut OpReader<'_>, function: Plain) -> Parsed {
+    pointwise(op, function.on_integers(Integers::Kept))
+}
+
+/// -1, 0 or 1.
+fn sign<T: Real>(x: T) -> T {
+    if x == T::zero() { x } else { x.signum() }
+}
+
+fn rsqrt<T: Real>(x: T) -> T {
+    x.sqrt().recip()
+}
+
+/// `sign(x) · ⌊|x|⌋`
+pub(super) fn lower_trunc(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
+    let sign = g.node("Sign", &[x], []);
+    let abs = g.node("Abs", &[x], []);
+    let floor = g.node("Floor", &[abs], []);
+    g.node("Mul", &[sign, floor], [])
+}
+
+fn lower_square(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
+    g.node("Mul", &[x, x], [])
+}
+
+fn lower_rsqrt(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
+    let root = g.node("Sqrt", &[x], []);
+    g.node("Reciprocal", &[root], [])
+}
+
+/// `tanh(x / 2) · (exp(x) + 1)`, which is as precise near 0 as elsewhere, unlike `exp(x) - 1`.
+fn lower_expm1(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+    let (half, one) = (g.scalar(dtype, 0.5), g.scalar(dtype, 1.0));
+    let inner = g.node("Mul", &[x, half], []);
+    let tanh = g.node("Tanh", &[inner], []);
+    let exp = g.node("Exp", &[x], []);
+    let sum = g.node("Add", &[exp, one], []);
+    g.node("Mul", &[tanh, sum], [])
+}
+
+fn lower_log2(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+    lower_log(g, x, dtype, std::f64::consts::LN_2)
+}
+
+fn lower_log10(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+    lower_log(g, x, dtype, std::f64::consts::LN_10)
+}
+
+/// The logarithm to another base, by that base's own.
+fn lower_log(g: &mut Lowering<'_>, x: TensorId, dtype: DType, base: f64) -> TensorId {
+    let base = g.scalar(dtype, base);
+    let log = g.node("Log", &[x], []);
+    g.node("Div", &[log, base], [])
+}
+
+/// `ln(u)` with `u = 1 + x` rounded, times `x / (u - 1)`, which makes up for the rounding. The
+/// factor is 1 where nothing was rounded or `x` is infinite; where all was, the result is `x`.
+fn lower_log1p(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+    let one = g.scalar(dtype, 1.0);
+    let sum = g.node("Add", &[x, one], []);
+    let rounded = g.node("Sub", &[sum, one], []);
+    let is_exact = g.node("Equal", &[rounded, x], []);
+    let factor = g.node("Div", &[x, rounded], []);
+    let factor = g.node("Where", &[is_exact, one, factor], []);
+    let log = g.node("Log", &[sum], []);
+    let log = g.node("Mul", &[log, factor], []);
+    let is_lost = g.node("Equal", &[sum, one], []);
+    g.node("Where", &[is_lost, x, log], [])
+}
+
+/// The nearest integer, or multiple of a power of ten. Paddle 2 knows no `decimals`, and takes
+/// halves away from zero; Paddle 3 takes them to the even neighbour.
+struct Round {
+    decimals: Option<i32>,
+}
+
+impl Round {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let decimals: Option<i64> = op.optional_attr("decimals")?;
+        let decimals = decimals.map(i32::try_from).transpose();
+        let decimals = decimals.map_err(|_| Error::malformed("decimals beyond all digits"))?;
+        pointwise(op, Self { decimals })
+    }
+}
+
+impl Curve for Round {
+    fn at<T: Real>(&self, x: T) -> T {
+        let Some(decimals) = self.decimals else {
+            return x.round();
+        };
+        let round = T::version(f32::round_ties_even, f64::round_ties_even);
+        let power = T::from_f64(10_f64.powi(decimals.saturating_abs()));
+        match decimals {
+            _ if !x.is_finite() => x,
+            0 => round(x),
+            1.. => round(x * power) / power,
+            _ => round(x / power) * power,
+        }
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+        let Some(decimals) = self.decimals else {
+            return lower_round_away(g, x, dtype);
+        };
+        if decimals == 0 {
+            return g.node("Round", &[x], []);
+        }
+        let power = g.scalar(dtype, 10_f64.powi(decimals.saturating_abs()));
+        let [before, after] = if decimals > 0 {
+            ["Mul", "Div"]
+        } else {
+            ["Div", "Mul"]
+        };
+        let inner = g.node(before, &[x, power], []);
+        let round = g.node("Round", &[inner], []);
+        g.node(after, &[round, power], [])
+    }
+
+    fn integers(&self) -> Integers {
+        Integers::Kept
+    }
+}
+
+/// `sign(x)` times `⌊|x|⌋`, or one more if what that cuts off is not below a half. All of it is
+/// exact, unlike `⌊|x| + 1/2⌋`.
+fn lower_round_away(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+    let half = g.scalar(dtype, 0.5);
+    let abs = g.node("Abs", &[x], []);
+    let floor = g.node("Floor", &[abs], []);
+    let rest = g.node("Sub", &[abs, floor], []);
+    let is_below = g.node("Less", &[rest, half], []);
+    let is_up = g.node("Not", &[is_below], []);
+    let up = g.cast(is_up, DType::Bool, dtype);
+    let rounded = g.node("Add", &[floor, up], []);
+    let sign = g.node("Sign", &[x], []);
+    g.node("Mul", &[sign, rounded], [])
+}
+
+/// `ln(x / (1 - x))`, with `x` not closer than `epsilon` to 0 and 1; an epsilon of 0 lets all pass.
+struct Logit {
+    epsilon: f64,
+}
+
+impl Curve for Logit {
+    fn at<T: Real>(&self, x: T) -> T {
+        let x = if self.epsilon == 0.0 {
+            x
+        } else {
+            let low = T::from_f64(self.epsilon);
+            x.min(T::from_f64(1.0 - self.epsilon)).max(low)
+        };
+        (x / (T::one() - x)).ln()
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
+        let one = g.scalar(dtype, 1.0);
+        let mut x = x;
+        if self.epsilon != 0.0 {
+            let low = g.scalar(dtype, self.epsilon);
+            let high = g.scalar(dtype, 1.0 - self.epsilon);
+            x = g.clip(x, dtype, low, high);
+        }
+        let rest = g.node("Sub", &[one, x], []);
+        let odds = g.node("Div", &[x, rest], []);
+        g.node("Log", &[odds], [])
+    }
+}

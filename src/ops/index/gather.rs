@@ -1,0 +1,290 @@
+//! Elements picked by their positions.
+//!
+//! Paddle: `phi/kernels/{gather,gather_nd,index_select,index_sample,take_along_axis}_kernel.h`. ONNX: Gather, GatherND,
+//! GatherElements.
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{index, map};
+use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
+use crate::ops::shared::values::indices;
+use crate::program::{Fact, Facts, ValueId, single};
+use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, with_array};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef::new(
+        "gather",
+        &[Arg::Tensor("x"), Arg::Tensor("index"), Arg::Scalar("axis")],
+        &[Form::legacy(
+            &["gather"],
+            &[
+                Binding::Slot("X"),
+                Binding::Slot("Index"),
+                Binding::Scalar {
+                    attr: "axis",
+                    slots: &["Axis"],
+                },
+            ],
+            &["Out"],
+        )
+        // Of its gradient.
+        .ignoring(&["overwrite"])],
+        Gather::parse,
+    ),
+    OpDef::new(
+        "index_select",
+        &[Arg::Tensor("x"), Arg::Tensor("index"), Arg::Scalar("axis")],
+        &[Form::legacy(
+            &["index_select"],
+            &[
+                Binding::Slot("X"),
+                Binding::Slot("Index"),
+                Binding::Scalar {
+                    attr: "dim",
+                    slots: &[],
+                },
+            ],
+            &["Out"],
+        )],
+        Gather::parse,
+    ),
+    OpDef::new(
+        "gather_nd",
+        &[Arg::Tensor("x"), Arg::Tensor("index")],
+        &[Form::legacy(
+            &["gather_nd"],
+            &[Binding::Slot("X"), Binding::Slot("Index")],
+            &["Out"],
+        )],
+        GatherNd::parse,
+    ),
+    OpDef::new(
+        "index_sample",
+        &[Arg::Tensor("x"), Arg::Tensor("index")],
+        &[Form::legacy(
+            &["index_sample"],
+            &[Binding::Slot("X"), Binding::Slot("Index")],
+            &["Out"],
+        )],
+        |op| TakeAlong::parse(op, "x", "index", 1),
+    ),
+    OpDef::new(
+        "take_along_axis",
+        &[Arg::Tensor("arr"), Arg::Tensor("indices")],
+        &[Form::legacy(
+            &["take_along_axis"],
+            &[Binding::Slot("Input"), Binding::Slot("Index")],
+            &["Result"],
+        )
+        .renaming(&[("Axis", "axis")])],
+        |op| {
+            let axis = op.attr("axis")?;
+            TakeAlong::parse(op, "arr", "indices", axis)
+        },
+    ),
+];
+
+/// The slices of `x` at the positions along an axis that `index` lists. A single position of rank
+/// 0 removes the axis.
+struct Gather {
+    x: ValueId,
+    index: ValueId,
+    axis: Option<ValueId>,
+}
+
+impl Gather {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            index: op.operand("index")?,
+            axis: op.optional("axis")?,
+        }))
+    }
+
+    fn axis(&self, facts: &Facts<'_>) -> Result<usize> {
+        let axis = self
+            .axis
+            .map_or(Ok(0), |axis| facts.constant_integer(axis, "axis"))?;
+        normalize_axis(axis, facts.rank(self.x))
+    }
+
+    /// What takes the place of the axis: indices of shape `[n, 1]` count as a vector.
+    fn extents<T: Clone>(index: &[T]) -> Result<Vec<T>> {
+        match index {
+            [] => Ok(Vec::new()),
+            [count] | [count, _] => Ok(vec![count.clone()]),
+            _ => Err(Error::malformed(format!("indices of rank {}", index.len()))),
+        }
+    }
+}
+
+impl Function for Gather {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let axis = self.axis(facts)?;
+        let index = facts.get(self.index);
+        let mut shape = facts.shape(self.x).to_vec();
+        shape.splice(axis..=axis, Self::extents(&index.shape)?);
+        let picked = |content: &[Dim], index: &Dim| {
+            let position = index::position(index.known()?, content.len()).ok()?;
+            content.get(position).cloned()
+        };
+        let content = facts.content(self.x).filter(|_| facts.rank(self.x) == 1);
+        let content = content
+            .zip(index.content.as_deref())
+            .and_then(|(content, index)| {
+                index.iter().map(|index| picked(content, index)).collect()
+            });
+        Ok(Fact::new(facts.dtype(self.x), shape).with_content(content))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let axis = self.axis(g)? as i64;
+        let (x, mut index) = (g.value(self.x)?, g.value(self.index)?);
+        if g.rank(self.index) == 2 {
+            index = g.squeeze(index, &[1]);
+        }
+        Ok(g.node("Gather", &[x, index], [("axis", NodeAttr::Int(axis))]))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let axis = match self.axis {
+            Some(axis) => single(&values.integers(axis)?, "axis")?,
+            None => 0,
+        };
+        let axis = normalize_axis(axis, x.shape().len())?;
+        let index = indices(values, self.index)?;
+        let flat: Vec<i64> = index.iter().copied().collect();
+        let mut shape = x.shape().to_vec();
+        shape.splice(axis..=axis, Self::extents(index.shape())?);
+        with_array!(x, x => {
+            let picked = index::select(x, axis, &flat)?;
+            Ok(Element::tensor(map::reshape(&picked.into(), &shape)?))
+        })
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+        let axis = self.axis(facts).ok()?;
+        Some((self.index, facts.shape(self.x).get(axis)?.clone()))
+    }
+}
+
+/// The slices `x[i, j, …]` for the vectors along the last axis of `index`.
+struct GatherNd {
+    x: ValueId,
+    index: ValueId,
+}
+
+impl GatherNd {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            index: op.operand("index")?,
+        }))
+    }
+}
+
+/// How many axes the vectors of an index reach into, and its other axes.
+pub(super) fn depth(index: &[Dim], rank: usize) -> Result<(usize, &[Dim])> {
+    let Some((last, others)) = index.split_last() else {
+        return Err(Error::malformed("an index of rank 0"));
+    };
+    let depth = last.extent().ok_or_else(|| {
+        Error::unsupported("the rank of the result depends on the inputs, which ONNX can't express")
+    })?;
+    if depth == 0 {
+        return Err(Error::unsupported("an index of no axes"));
+    }
+    if depth > rank {
+        return Err(Error::malformed(format!(
+            "indices of {depth} numbers into {rank} axes"
+        )));
+    }
+    Ok((depth, others))
+}
+
+impl Function for GatherNd {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let (depth, others) = depth(facts.shape(self.index), x.shape.len())?;
+        Ok(Fact::new(x.dtype, [others, &x.shape[depth..]].concat()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let (x, index) = (g.value(self.x)?, g.value(self.index)?);
+        let index = g.cast(index, g.dtype(self.index), DType::I64);
+        Ok(g.node("GatherND", &[x, index], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let index = indices(values, self.index)?;
+        with_array!(values.get(self.x)?, x => {
+            Ok(Element::tensor(index::take_slices(x, &index)?.into()))
+        })
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+        let (depth, _) = depth(facts.shape(self.index), facts.rank(self.x)).ok()?;
+        // One range for all numbers of a vector: the narrowest.
+        let extents: Option<Vec<i64>> = facts.shape(self.x)[..depth]
+            .iter()
+            .map(Dim::known)
+            .collect();
+        Some((self.index, Dim::Known(extents?.into_iter().min()?)))
+    }
+}
+
+/// The elements of `x` at the places of `index`, but for the position along one axis, which is the
+/// one that stands in `index`.
+struct TakeAlong {
+    x: ValueId,
+    index: ValueId,
+    axis: i64,
+}
+
+impl TakeAlong {
+    fn parse(op: &mut OpReader<'_>, x: &str, index: &str, axis: i64) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand(x)?,
+            index: op.operand(index)?,
+            axis,
+        }))
+    }
+}
+
+impl Function for TakeAlong {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let (x, index) = (facts.get(self.x), facts.shape(self.index));
+        normalize_axis(self.axis, x.shape.len())?;
+        if x.shape.len() != index.len() {
+            return Err(Error::malformed(format!(
+                "indices of rank {} into a tensor of rank {}",
+                index.len(),
+                x.shape.len()
+            )));
+        }
+        Ok(Fact::new(x.dtype, index.to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let (x, index) = (g.value(self.x)?, g.value(self.index)?);
+        let axis = normalize_axis(self.axis, g.rank(self.x))? as i64;
+        Ok(g.node(
+            "GatherElements",
+            &[x, index],
+            [("axis", NodeAttr::Int(axis))],
+        ))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let axis = normalize_axis(self.axis, x.shape().len())?;
+        let index = indices(values, self.index)?;
+        with_array!(x, x => Ok(Element::tensor(index::take_along(x, &index, axis)?.into())))
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+        let axis = normalize_axis(self.axis, facts.rank(self.x)).ok()?;
+        Some((self.index, facts.shape(self.x).get(axis)?.clone()))
+    }
+}

@@ -1,0 +1,66 @@
+//! The positions of the elements that are not zero.
+//!
+//! Paddle: `phi/kernels/nonzero_kernel.h`. ONNX: NonZero.
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, TensorId};
+use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::{DType, Dim, Tensor};
+
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "nonzero",
+    &[Arg::Tensor("condition")],
+    &[Form::legacy(
+        &["where_index"],
+        &[Binding::Slot("Condition")],
+        &["Out"],
+    )],
+    NonZero::parse,
+)];
+
+/// The positions of all elements that are not zero, in row-major order: a row for each, with a
+/// column for each axis.
+struct NonZero {
+    condition: ValueId,
+}
+
+impl NonZero {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            condition: op.operand("condition")?,
+        }))
+    }
+}
+
+impl Function for NonZero {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let rank = facts.rank(self.condition);
+        if rank == 0 {
+            return Err(Error::unsupported("the positions in a tensor of rank 0"));
+        }
+        Ok(Fact::new(DType::I64, vec![Dim::Unknown, Dim::from(rank)]))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let condition = g.value(self.condition)?;
+        let condition = g.cast(condition, g.dtype(self.condition), DType::Bool);
+        let positions = g.node("NonZero", &[condition], []);
+        Ok(g.transpose(positions, &[1, 0]))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let condition = values.get(self.condition)?.cast(DType::Bool);
+        let Tensor::Bool(condition) = condition else {
+            return Err(Error::internal("a cast gave another type"));
+        };
+        let rank = condition.ndim();
+        let mut positions = Vec::new();
+        for (place, holds) in condition.indexed_iter() {
+            if *holds {
+                positions.extend((0..rank).map(|axis| place[axis] as i64));
+            }
+        }
+        Tensor::from_elements(&[positions.len() / rank.max(1), rank], positions)
+    }
+}

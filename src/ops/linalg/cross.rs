@@ -1,0 +1,176 @@
+//! The cross product of vectors of three elements.
+//!
+//! Paddle: `phi/kernels/cross_kernel.h`. ONNX: Gather, Mul and Sub.
+
+use ndarray::Axis;
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::map;
+use crate::operator::{
+    Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
+};
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::DType::{F32, F64, I32, I64};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, broadcast_dims, normalize_axis};
+
+pub(super) const OPS: &[OpDef] = &[binary(
+    "cross",
+    &[form(&["cross"]).renaming(&[("dim", "axis")])],
+    &[I32, I64, F32, F64],
+    Cross::parse,
+)];
+
+pub(super) const fn form(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[Binding::Slot("X"), Binding::Slot("Y")], &["Out"])
+}
+
+pub(super) const fn binary(
+    name: &'static str,
+    legacy: &'static [Form],
+    dtypes: &'static [DType],
+    parse: Parse,
+) -> OpDef {
+    OpDef::new(name, &[Arg::Tensor("x"), Arg::Tensor("y")], legacy, parse)
+        .with_dtypes(dtypes)
+        .with_accuracy(Accuracy::Rounded)
+}
+
+/// Runs a generic kernel on two tensors of one type.
+macro_rules! with_numbers {
+    ($x:expr, $y:expr, ($a:ident, $b:ident) => $kernel:expr) => {
+        match ($x, $y) {
+            (Tensor::F32($a), Tensor::F32($b)) => Ok(Element::tensor($kernel)),
+            (Tensor::F64($a), Tensor::F64($b)) => Ok(Element::tensor($kernel)),
+            (Tensor::I32($a), Tensor::I32($b)) => Ok(Element::tensor($kernel)),
+            (Tensor::I64($a), Tensor::I64($b)) => Ok(Element::tensor($kernel)),
+            (x, y) => Err(Error::unsupported(format!(
+                "the reference has no kernel for {} with {}",
+                x.dtype(),
+                y.dtype()
+            ))),
+        }
+    };
+}
+
+/// Arithmetic of a type, which wraps on integers.
+pub(super) trait Number: Element {
+    fn times(self, other: Self) -> Self;
+    fn minus(self, other: Self) -> Self;
+}
+
+pub(super) use with_numbers;
+
+macro_rules! number {
+    ($($type:ty: $times:expr, $minus:expr;)*) => {
+        $(impl Number for $type {
+            fn times(self, other: Self) -> Self {
+                $times(self, other)
+            }
+
+            fn minus(self, other: Self) -> Self {
+                $minus(self, other)
+            }
+        })*
+    };
+}
+
+number! {
+    f32: |x, y| x * y, |x, y| x - y;
+    f64: |x, y| x * y, |x, y| x - y;
+    i32: i32::wrapping_mul, i32::wrapping_sub;
+    i64: i64::wrapping_mul, i64::wrapping_sub;
+}
+
+/// The cross product along an axis of extent 3, which is the first such axis if none is named.
+struct Cross {
+    x: ValueId,
+    y: ValueId,
+    axis: i64,
+}
+
+/// No axis is named.
+const NO_AXIS: i64 = 9;
+
+impl Cross {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            y: op.operand("y")?,
+            axis: op.attr_or("axis", NO_AXIS)?,
+        }))
+    }
+
+    fn axis(&self, x: &[Dim]) -> Result<usize> {
+        if self.axis != NO_AXIS {
+            return normalize_axis(self.axis, x.len());
+        }
+        for (axis, dim) in x.iter().enumerate() {
+            match dim {
+                Dim::Known(3) => return Ok(axis),
+                Dim::Known(_) => {}
+                Dim::Symbol(_) | Dim::Computed { .. } | Dim::Unknown => {
+                    return Err(Error::unsupported(
+                        "which axis is the first of extent 3 depends on the inputs",
+                    ));
+                }
+            }
+        }
+        Err(Error::malformed(
+            "a cross product without an axis of extent 3",
+        ))
+    }
+}
+
+/// Which elements of the operands meet: `x[1] y[2] - x[2] y[1]` and so on around.
+const NEXT: [usize; 3] = [1, 2, 0];
+
+const LAST: [usize; 3] = [2, 0, 1];
+
+impl Function for Cross {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = broadcast_dims(facts.shape(self.x), facts.shape(self.y))?;
+        let axis = self.axis(&shape)?;
+        if shape[axis].known().is_some_and(|extent| extent != 3) {
+            return Err(Error::malformed(
+                "a cross product along an axis that is not 3 long",
+            ));
+        }
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let axis = self.axis(&self.infer(g)?.shape)? as i64;
+        let (x, y) = (g.value(self.x)?, g.value(self.y)?);
+        let mut turned = |x, order: [usize; 3]| {
+            let order = g.vector(&order.map(|position| position as i64));
+            g.node("Gather", &[x, order], [("axis", NodeAttr::Int(axis))])
+        };
+        let (x_next, y_last) = (turned(x, NEXT), turned(y, LAST));
+        let (x_last, y_next) = (turned(x, LAST), turned(y, NEXT));
+        let plus = g.node("Mul", &[x_next, y_last], []);
+        let minus = g.node("Mul", &[x_last, y_next], []);
+        Ok(g.node("Sub", &[plus, minus], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let (x, y) = (values.get(self.x)?, values.get(self.y)?);
+        with_numbers!(x, y, (x, y) => self.product(x, y)?)
+    }
+}
+
+impl Cross {
+    fn product<T: Number>(&self, x: &Array<T>, y: &Array<T>) -> Result<Array<T>> {
+        let dims: Vec<Dim> = x.shape().iter().map(|extent| Dim::from(*extent)).collect();
+        let axis = self.axis(&dims)?;
+        if x.shape()[axis] != 3 || y.shape() != x.shape() {
+            return Err(Error::malformed(
+                "a cross product along an axis that is not 3 long",
+            ));
+        }
+        let turned = |x: &Array<T>, order| x.select(Axis(axis), order).into();
+        let plus = map::zip(&turned(x, &NEXT), &turned(y, &LAST), T::times)?;
+        let minus = map::zip(&turned(x, &LAST), &turned(y, &NEXT), T::times)?;
+        Ok(map::zip(&plus.into(), &minus.into(), T::minus)?.into())
+    }
+}

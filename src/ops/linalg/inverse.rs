@@ -1,0 +1,298 @@
+//! Inverses and determinants of matrices.
+//!
+//! Paddle: `phi/kernels/{inverse,determinant}_kernel.h`. ONNX: Det; nothing for the inverse.
+
+use ndarray::{Array2, ArrayD, Axis};
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{Real, with_real};
+use crate::operator::{
+    Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
+};
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::DType::{F32, F64};
+use crate::tensor::{Array, Dim, Element, Tensor};
+
+const INPUT: &[Binding] = &[Binding::Slot("Input")];
+
+pub(super) const OPS: &[OpDef] = &[
+    of_matrices(
+        "inverse",
+        &[Form::legacy(&["inverse"], INPUT, &["Output"])],
+        &[],
+        Inverse::parse,
+    ),
+    of_matrices(
+        "determinant",
+        &[Form::legacy(&["determinant"], INPUT, &["Out"])],
+        &[Form::pir(&["det"], &["Input"], INPUT)],
+        Determinant::parse,
+    ),
+];
+
+const fn of_matrices(
+    name: &'static str,
+    legacy: &'static [Form],
+    pir: &'static [Form],
+    parse: Parse,
+) -> OpDef {
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
+        .with_dtypes(&[F32, F64])
+        .with_accuracy(Accuracy::Accumulated)
+        .with_pir(pir)
+}
+
+/// The extent of square matrices, if it is known.
+fn order(shape: &[Dim]) -> Result<Option<usize>> {
+    let [.., rows, columns] = shape else {
+        return Err(Error::malformed("an operand that is no matrix"));
+    };
+    match (rows.known(), columns.known()) {
+        (Some(rows), Some(columns)) if rows != columns => Err(Error::malformed(format!(
+            "a matrix of {rows} rows and {columns} columns, which is not square"
+        ))),
+        (Some(extent), _) | (None, Some(extent)) => Ok(usize::try_from(extent).ok()),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A matrix as `P · A = L · U`, with the largest pivots. Both factors share one matrix.
+struct Factors {
+    matrix: Array2<f64>,
+    /// The rows of `A` in their order in `P · A`.
+    rows: Vec<usize>,
+    is_odd: bool,
+}
+
+impl Factors {
+    fn of(mut matrix: Array2<f64>) -> Self {
+        let order = matrix.nrows().min(matrix.ncols());
+        let mut rows: Vec<usize> = (0..order).collect();
+        let mut is_odd = false;
+        for step in 0..order {
+            let mut pivot = step;
+            for row in step + 1..order {
+                if matrix[[row, step]].abs() > matrix[[pivot, step]].abs() {
+                    pivot = row;
+                }
+            }
+            if pivot != step {
+                is_odd = !is_odd;
+                rows.swap(pivot, step);
+                for column in 0..order {
+                    matrix.swap([pivot, column], [step, column]);
+                }
+            }
+            for row in step + 1..order {
+                if matrix[[row, step]] == 0.0 {
+                    continue;
+                }
+                let factor = matrix[[row, step]] / matrix[[step, step]];
+                matrix[[row, step]] = factor;
+                for column in step + 1..order {
+                    matrix[[row, column]] -= factor * matrix[[step, column]];
+                }
+            }
+        }
+        Self {
+            matrix,
+            rows,
+            is_odd,
+        }
+    }
+
+    fn determinant(&self) -> f64 {
+        let product: f64 = self.matrix.diag().iter().product();
+        if self.is_odd { -product } else { product }
+    }
+
+    /// Solves `A · x = e` for each column of the identity.
+    fn inverse(&self) -> Result<Array2<f64>> {
+        let order = self.rows.len();
+        if self.matrix.diag().iter().any(|pivot| *pivot == 0.0) {
+            return Err(Error::malformed("a matrix that has no inverse"));
+        }
+        let mut inverse = Array2::zeros((order, order));
+        for (position, row) in self.rows.iter().enumerate() {
+            inverse[[position, *row]] = 1.0;
+        }
+        for mut column in inverse.columns_mut() {
+            for row in 0..order {
+                for before in 0..row {
+                    column[row] -= self.matrix[[row, before]] * column[before];
+                }
+            }
+            for row in (0..order).rev() {
+                for behind in row + 1..order {
+                    column[row] -= self.matrix[[row, behind]] * column[behind];
+                }
+                column[row] /= self.matrix[[row, row]];
+            }
+        }
+        Ok(inverse)
+    }
+}
+
+/// The matrices on the last two axes, one after the other, in float64.
+fn matrices<T: Element>(x: &Array<T>) -> Result<Vec<Array2<f64>>> {
+    let [.., rows, columns] = *x.shape() else {
+        return Err(Error::malformed("an operand that is no matrix"));
+    };
+    if rows != columns || rows == 0 {
+        return Err(Error::malformed(format!("a matrix of {rows} by {columns}")));
+    }
+    let elements: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+    let matrices = elements.chunks_exact(rows * columns).map(|matrix| {
+        Array2::from_shape_vec((rows, columns), matrix.to_vec())
+            .map_err(|_| Error::internal("a matrix lost elements"))
+    });
+    matrices.collect()
+}
+
+fn array<T: Real>(shape: &[usize], elements: Vec<f64>) -> Result<ArrayD<T>> {
+    let elements = elements.into_iter().map(<T as Element>::from_f64).collect();
+    ArrayD::from_shape_vec(shape, elements).map_err(|_| Error::internal("matrices lost elements"))
+}
+
+/// The determinants of square matrices.
+struct Determinant {
+    x: ValueId,
+}
+
+impl Determinant {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+        }))
+    }
+
+    fn of<T: Real>(x: &Array<T>) -> Result<ArrayD<T>> {
+        let matrices = matrices(x)?.into_iter();
+        let determinants = matrices.map(|matrix| Factors::of(matrix).determinant());
+        array(&x.shape()[..x.ndim() - 2], determinants.collect())
+    }
+}
+
+impl Function for Determinant {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = facts.shape(self.x);
+        order(shape)?;
+        let batch = shape[..shape.len() - 2].to_vec();
+        Ok(Fact::new(facts.dtype(self.x), batch))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        Ok(g.node("Det", &[x], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        with_real!(values.get(self.x)?, x => Self::of(x)?)
+    }
+}
+
+/// The inverses of square matrices.
+struct Inverse {
+    x: ValueId,
+}
+
+/// Larger matrices would become more nodes than a model should have.
+const LARGEST: usize = 16;
+
+impl Inverse {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+        }))
+    }
+
+    fn of<T: Real>(x: &Array<T>) -> Result<ArrayD<T>> {
+        let mut elements = Vec::with_capacity(x.len());
+        for matrix in matrices(x)? {
+            elements.extend(Factors::of(matrix).inverse()?);
+        }
+        array(x.shape(), elements)
+    }
+}
+
+impl Function for Inverse {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = facts.shape(self.x);
+        order(shape)?;
+        Ok(Fact::new(facts.dtype(self.x), shape.to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let order = order(g.shape(self.x))?.filter(|order| (1..=LARGEST).contains(order));
+        let order = order.ok_or_else(|| {
+            Error::unsupported(format!(
+                "the inverse of matrices of more than {LARGEST} rows, or of an unknown number"
+            ))
+        })?;
+        let (dtype, rank) = (g.dtype(self.x), g.rank(self.x));
+        let x = g.value(self.x)?;
+        let x = g.cast(x, dtype, F64);
+        let identity = Array2::<f64>::eye(order);
+        let identity = g.constant(Element::tensor(identity.into_dyn().into()));
+        let shape = g.node("Shape", &[x], []);
+        let right = g.node("Expand", &[identity, shape], []);
+        let mut both = g.concat(&[x, right], -1);
+        for step in 0..order {
+            both = eliminate(g, both, (step, order, rank));
+        }
+        let inverse = g.slice(both, order as i64, 2 * order as i64, -1);
+        Ok(g.cast(inverse, F64, dtype))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        with_real!(values.get(self.x)?, x => Self::of(x)?)
+    }
+}
+
+/// A constant column of bools, `[order, 1]`.
+fn column(g: &mut Lowering<'_>, order: usize, holds: impl Fn(usize) -> bool) -> TensorId {
+    let flags: Vec<bool> = (0..order).map(holds).collect();
+    let column = ndarray::Array1::from_vec(flags).insert_axis(Axis(1));
+    g.constant(Element::tensor(column.into_dyn().into()))
+}
+
+/// A step of Gauss and Jordan's elimination on `[…, order, 2 · order]`: the row from `step` on with
+/// the largest element in that column is brought here, divided by it, and taken from all others as
+/// often as the column becomes one of the identity.
+fn eliminate(
+    g: &mut Lowering<'_>,
+    x: TensorId,
+    (step, order, rank): (usize, usize, usize),
+) -> TensorId {
+    let at = step as i64;
+    let is_here = column(g, order, |row| row == step);
+    let is_open = column(g, order, |row| row >= step);
+    let zero = g.scalar(F64, 0.0);
+    let none = g.scalar(F64, -1.0);
+
+    let sizes = g.slice(x, at, at + 1, -1);
+    let sizes = g.node("Abs", &[sizes], []);
+    let sizes = g.node("Where", &[is_open, sizes, none], []);
+    let pivot = g.node(
+        "ArgMax",
+        &[sizes],
+        [("axis", NodeAttr::Int(rank as i64 - 2))],
+    );
+    let positions: Vec<i64> = (0..order as i64).collect();
+    let positions = ndarray::Array1::from_vec(positions).insert_axis(Axis(1));
+    let positions = g.constant(Element::tensor(positions.into_dyn().into()));
+    let is_pivot = g.node("Equal", &[positions, pivot], []);
+
+    let here = g.slice(x, at, at + 1, -2);
+    let chosen = g.node("Where", &[is_pivot, x, zero], []);
+    let chosen = g.reduce("ReduceSum", chosen, &[rank - 2], true);
+    let divisor = g.slice(chosen, at, at + 1, -1);
+    let chosen = g.node("Div", &[chosen, divisor], []);
+    let swapped = g.node("Where", &[is_pivot, here, x], []);
+
+    let factors = g.slice(swapped, at, at + 1, -1);
+    let products = g.node("Mul", &[factors, chosen], []);
+    let rest = g.node("Sub", &[swapped, products], []);
+    g.node("Where", &[is_here, chosen, rest], [])
+}

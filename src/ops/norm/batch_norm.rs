@@ -1,0 +1,180 @@
+//! Batch normalisation as it is at inference: with the statistics of training.
+//!
+//! Paddle: `phi/kernels/batch_norm_kernel.h`. ONNX: BatchNormalization.
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{norm, with_real};
+use crate::operator::{
+    Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
+};
+use crate::ops::shared::image::Layout;
+use crate::ops::shared::values::same_type;
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
+
+const FROM: &[Binding] = &[
+    Binding::Slot("X"),
+    Binding::Slot("Mean"),
+    Binding::Slot("Variance"),
+    Binding::Optional("Scale"),
+    Binding::Optional("Bias"),
+];
+
+/// The statistics that Paddle writes back are what it has read, so that nothing is overwritten.
+const POSITIONS: &[&str] = &["X", "Mean", "Variance", "Scale", "Bias"];
+
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "batch_norm",
+    &[
+        Arg::Tensor("x"),
+        Arg::Tensor("mean"),
+        Arg::Tensor("variance"),
+        Arg::Optional("scale"),
+        Arg::Optional("bias"),
+    ],
+    &[
+        Form::legacy(&["batch_norm", "sync_batch_norm"], FROM, &["Y"])
+            .renaming(&[("data_layout", "data_format")]),
+    ],
+    BatchNorm::parse,
+)
+.with_pir(&[
+    Form::pir(&["batch_norm_", "sync_batch_norm"], POSITIONS, FROM).keeping(&[(1, 1), (2, 2)]),
+])
+.with_dtypes(FLOATS)
+.with_accuracy(Accuracy::Accumulated)];
+
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, each of them a vector over the channels,
+/// which are axis 1, or the last one.
+struct BatchNorm {
+    x: ValueId,
+    mean: ValueId,
+    variance: ValueId,
+    scale: Option<ValueId>,
+    bias: Option<ValueId>,
+    epsilon: f64,
+    channels_last: bool,
+}
+
+impl BatchNorm {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        // How fast statistics follow the batches of a training.
+        op.ignore("momentum");
+        let is_test =
+            op.attr_or("is_test", false)? && !op.attr_or("trainable_statistics", false)?;
+        let is_global: bool = op.attr_or("use_global_stats", false)?;
+        if !is_test && !is_global {
+            return Err(Error::unsupported(
+                "batch_norm in training mode, with the statistics of each batch; call eval() on the \
+                 model before it is exported",
+            ));
+        }
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            mean: op.operand("mean")?,
+            variance: op.operand("variance")?,
+            scale: op.optional("scale")?,
+            bias: op.optional("bias")?,
+            epsilon: op.attr_or("epsilon", 1e-5)?,
+            channels_last: Layout::parse(op)? == Layout::ChannelsLast,
+        }))
+    }
+
+    /// The axis of the channels.
+    fn axis(&self, rank: usize) -> Result<usize> {
+        match rank {
+            0 | 1 => Err(Error::malformed(format!(
+                "an operand of rank {rank}, which has no channels"
+            ))),
+            _ if self.channels_last => Ok(rank - 1),
+            _ => Ok(1),
+        }
+    }
+
+    /// A vector of the channels' length with one value.
+    fn uniform(&self, g: &mut Lowering<'_>, value: f64) -> Result<TensorId> {
+        let channels = g.shape(self.mean).first().and_then(Dim::extent);
+        let channels = channels.ok_or_else(|| {
+            Error::unsupported(
+                "batch_norm without scale or bias over an unknown number of channels",
+            )
+        })?;
+        let values = Tensor::vector(vec![value; channels]);
+        let dtype = g.dtype(self.mean);
+        Ok(g.constant(values.cast(dtype)))
+    }
+}
+
+impl Function for BatchNorm {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = facts.shape(self.x);
+        let channels = &shape[self.axis(shape.len())?];
+        let vectors = [Some(self.mean), Some(self.variance), self.scale, self.bias];
+        for vector in vectors.into_iter().flatten() {
+            match facts.shape(vector) {
+                [extent] if extent.known().is_none() || channels.known().is_none() => {}
+                [extent] if extent.known() == channels.known() => {}
+                other => {
+                    let shape = display_shape(other);
+                    return Err(Error::malformed(format!(
+                        "a parameter of shape {shape} for {channels} channels"
+                    )));
+                }
+            }
+        }
+        Ok(Fact::new(facts.dtype(self.x), shape.to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let mut x = g.value(self.x)?;
+        let rank = g.rank(self.x);
+        let axis = self.axis(rank)?;
+        let scale = match self.scale {
+            Some(scale) => g.value(scale)?,
+            None => self.uniform(g, 1.0)?,
+        };
+        let bias = match self.bias {
+            Some(bias) => g.value(bias)?,
+            None => self.uniform(g, 0.0)?,
+        };
+        let (mean, variance) = (g.value(self.mean)?, g.value(self.variance)?);
+        let mut to_second: Vec<usize> = (0..rank).collect();
+        to_second.remove(axis);
+        to_second.insert(1, axis);
+        x = g.transpose(x, &to_second);
+        let epsilon = ("epsilon", NodeAttr::Float(self.epsilon as f32));
+        let y = g.node(
+            "BatchNormalization",
+            &[x, scale, bias, mean, variance],
+            [epsilon],
+        );
+        let mut back: Vec<usize> = (0..rank).collect();
+        back.remove(1);
+        back.insert(axis, 1);
+        Ok(g.transpose(y, &back))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let axis = self.axis(x.shape().len())?;
+        let get = |id: Option<ValueId>| id.map(|id| values.get(id)).transpose();
+        let (mean, variance) = (values.get(self.mean)?, values.get(self.variance)?);
+        let (scale, bias) = (get(self.scale)?, get(self.bias)?);
+        with_real!(x, x => {
+            let statistics = norm::Statistics {
+                mean: elements(mean, x)?,
+                variance: elements(variance, x)?,
+                scale: scale.map(|scale| elements(scale, x)).transpose()?,
+                bias: bias.map(|bias| elements(bias, x)).transpose()?,
+                epsilon: self.epsilon,
+            };
+            norm::batch_norm(x, &statistics, axis)?
+        })
+    }
+}
+
+/// The elements of a vector that has the element type of `like`.
+fn elements<T: Element>(vector: &Tensor, like: &Array<T>) -> Result<Vec<T>> {
+    same_type(vector, like).map(|array| array.iter().copied().collect())
+}

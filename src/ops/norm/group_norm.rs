@@ -1,0 +1,202 @@
+//! Normalisation of groups of channels, of each image by itself.
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{norm, with_real};
+use crate::operator::{
+    Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
+};
+use crate::ops::shared::image::Layout;
+use crate::ops::shared::values::same_type;
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::{DType, Dim, Tensor, display_shape};
+
+pub(super) const OPS: &[OpDef] = &[
+    of_images(
+        "group_norm",
+        &[form(&["group_norm"]).renaming(&[("data_layout", "data_format")])],
+        |op| {
+            let groups: i64 = op.attr_or("groups", -1)?;
+            let count = usize::try_from(groups).ok().filter(|groups| *groups > 0);
+            let count = count.ok_or_else(|| Error::malformed(format!("{groups} groups")))?;
+            GroupNorm::parse(op, Groups::Count(count))
+        },
+    ),
+    of_images("instance_norm", &[form(&["instance_norm"])], |op| {
+        GroupNorm::parse(op, Groups::Channels)
+    }),
+];
+
+const fn form(names: &'static [&'static str]) -> Form {
+    let operands = &[
+        Binding::Slot("X"),
+        Binding::Optional("Scale"),
+        Binding::Optional("Bias"),
+    ];
+    Form::legacy(names, operands, &["Y"])
+}
+
+const fn of_images(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
+    let operands = &[
+        Arg::Tensor("x"),
+        Arg::Optional("scale"),
+        Arg::Optional("bias"),
+    ];
+    OpDef::new(name, operands, legacy, parse)
+        .with_dtypes(FLOATS)
+        .with_accuracy(Accuracy::Accumulated)
+}
+
+/// What is normalised together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    /// Each channel by itself.
+    Channels,
+    /// So many groups of successive channels.
+    Count(usize),
+}
+
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, with the mean and the variance of each group of
+/// channels of each image. `x` is `[n, c, …]` (or `[n, …, c]`), `scale` and `bias` have an element for
+/// each channel.
+///
+/// Paddle: `phi/kernels/cpu/group_norm_kernel.cc`, `instance_norm_kernel.cc`. ONNX:
+/// InstanceNormalization, of `x` with each group as one channel. Runtimes only expand
+/// GroupNormalization.
+struct GroupNorm {
+    x: ValueId,
+    scale: Option<ValueId>,
+    bias: Option<ValueId>,
+    groups: Groups,
+    epsilon: f64,
+    layout: Layout,
+}
+
+impl GroupNorm {
+    fn parse(op: &mut OpReader<'_>, groups: Groups) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            scale: op.optional("scale")?,
+            bias: op.optional("bias")?,
+            groups,
+            epsilon: op.attr_or("epsilon", 1e-5)?,
+            layout: Layout::parse(op)?,
+        }))
+    }
+
+    /// How many groups there are.
+    fn count(&self, channels: Option<usize>) -> Result<usize> {
+        match (self.groups, channels) {
+            (Groups::Channels, Some(channels)) => Ok(channels),
+            (Groups::Channels, None) => Err(Error::unsupported(
+                "instance_norm of an unknown number of channels",
+            )),
+            (Groups::Count(count), Some(channels)) if channels % count != 0 => Err(
+                Error::malformed(format!("{channels} channels in {count} groups")),
+            ),
+            (Groups::Count(count), _) => Ok(count),
+        }
+    }
+
+    /// Emits the normalisation of `x` (`[n, c, …]`), with what it is multiplied by and what is added
+    /// if each channel is normalised by itself.
+    fn standardize(
+        &self,
+        g: &mut Lowering<'_>,
+        x: TensorId,
+        groups: usize,
+        [scale, bias]: [Option<TensorId>; 2],
+    ) -> TensorId {
+        let dtype = g.dtype(self.x);
+        // ONNX Runtime has InstanceNormalization for f32 alone.
+        if dtype == DType::F64 {
+            return g.standardize(x, dtype, &[2], self.epsilon);
+        }
+        let mut parameter = |given: Option<TensorId>, neutral: f64| {
+            let all = Tensor::vector(vec![neutral; groups]).cast(dtype);
+            given.unwrap_or_else(|| g.constant(all))
+        };
+        let inputs = [x, parameter(scale, 1.0), parameter(bias, 0.0)];
+        let epsilon = ("epsilon", NodeAttr::Float(self.epsilon as f32));
+        g.node("InstanceNormalization", &inputs, [epsilon])
+    }
+
+    /// The extents `[n, c, …]`.
+    fn channels_first(&self, shape: &[Dim]) -> Result<Vec<Dim>> {
+        let axes = shape.len().checked_sub(2);
+        let axes = axes.ok_or_else(|| {
+            let shape = display_shape(shape);
+            Error::malformed(format!("an operand of shape {shape}, without channels"))
+        })?;
+        let extents = self.layout.extents(shape, axes)?;
+        Ok(Layout::ChannelsFirst.shape(extents))
+    }
+}
+
+impl Function for GroupNorm {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let shape = facts.shape(self.x);
+        let channels = &self.channels_first(shape)?[1];
+        self.count(channels.extent())?;
+        for parameter in [self.scale, self.bias].into_iter().flatten() {
+            match facts.shape(parameter) {
+                [extent] if extent.known().is_none() || channels.known().is_none() => {}
+                [extent] if extent.known() == channels.known() => {}
+                other => {
+                    let shape = display_shape(other);
+                    return Err(Error::malformed(format!(
+                        "a parameter of shape {shape} for {channels} channels"
+                    )));
+                }
+            }
+        }
+        Ok(Fact::new(facts.dtype(self.x), shape.to_vec()))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let shape = self.channels_first(g.shape(self.x))?;
+        let (rank, groups) = (shape.len(), self.count(shape[1].extent())?);
+        let x = g.value(self.x)?;
+        let x = self.layout.lower_from(g, x, rank);
+        let mut parameter = |id: Option<ValueId>| id.map(|id| g.value(id)).transpose();
+        let parameters = [parameter(self.scale)?, parameter(self.bias)?];
+        let is_each = self.groups == Groups::Channels && g.dtype(self.x) != DType::F64;
+        if is_each && rank > 2 {
+            let y = self.standardize(g, x, groups, parameters);
+            return Ok(self.layout.lower_to(g, y, rank));
+        }
+        let grouped = g.vector(&[0, groups as i64, -1]);
+        let rows = g.node("Reshape", &[x, grouped], []);
+        let y = self.standardize(g, rows, groups, [None; 2]);
+        let mut y = match g.reshape(y, &shape) {
+            Some(y) => y,
+            None => {
+                let shape = g.node("Shape", &[x], []);
+                g.node("Reshape", &[y, shape], [])
+            }
+        };
+        let behind: Vec<i64> = (1..rank as i64 - 1).collect();
+        for (op_type, parameter) in ["Mul", "Add"].into_iter().zip(parameters) {
+            if let Some(parameter) = parameter {
+                let parameter = g.unsqueeze(parameter, &behind);
+                y = g.node(op_type, &[y, parameter], []);
+            }
+        }
+        Ok(self.layout.lower_to(g, y, rank))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let get = |id: Option<ValueId>| id.map(|id| values.get(id)).transpose();
+        let (scale, bias) = (get(self.scale)?, get(self.bias)?);
+        with_real!(x, x => {
+            let scale = scale.map(|scale| same_type(scale, x)).transpose()?;
+            let bias = bias.map(|bias| same_type(bias, x)).transpose()?;
+            let x = self.layout.view_from(x.clone());
+            let channels = x.shape().get(1).copied();
+            let groups = self.count(channels)?;
+            let y = norm::group_norm(&x, groups, [scale, bias], self.epsilon)?;
+            self.layout.view_to(y.into())
+        })
+    }
+}

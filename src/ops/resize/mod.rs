@@ -1,0 +1,22 @@
+//! Images of another size or geometry: interpolation, sampling at a grid or in boxes, pixels made of channels.
+//!
+//! An op on images that takes its elements from other places, without weights, belongs here.
+
+mod affine_grid;
+mod grid_sample;
+mod interpolate;
+mod interpolation;
+mod pixel_shuffle;
+mod resample;
+mod roi_align;
+
+use crate::operator::OpDef;
+
+/// The definitions of this family.
+pub(super) const OPS: &[&[OpDef]] = &[
+    affine_grid::OPS,
+    grid_sample::OPS,
+    interpolate::OPS,
+    pixel_shuffle::OPS,
+    roi_align::OPS,
+];

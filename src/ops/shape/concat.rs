@@ -1,0 +1,247 @@
+//! Several tensors joined into one, along an axis or along a new one.
+//!
+//! Paddle: `phi/kernels/{concat,stack,partial_concat,partial_sum}_kernel.h`. ONNX: Concat, Unsqueeze.
+
+use ndarray::{ArrayViewD, Axis};
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, TensorId};
+use crate::operator::{
+    Accuracy, Arg, Binding, Form, Function, NUMBERS, OpDef, OpReader, Parsed, Values,
+};
+use crate::ops::shared::axes::merge;
+use crate::ops::shared::decomposition::{Decomposition, decomposed};
+use crate::program::{Attr, Builder, Draft, Fact, Facts, Operand, ValueId, single};
+use crate::tensor::{Dim, Element, Tensor, normalize_axis, with_array};
+
+pub(super) const AXIS: Binding = Binding::Scalar {
+    attr: "axis",
+    slots: &["AxisTensor"],
+};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef::new(
+        "concat",
+        &[Arg::List("x"), Arg::Scalar("axis")],
+        &[Form::legacy(
+            &["concat"],
+            &[Binding::List("X"), AXIS],
+            &["Out"],
+        )],
+        Concat::parse,
+    ),
+    OpDef::new(
+        "stack",
+        &[Arg::List("x")],
+        &[Form::legacy(&["stack"], &[Binding::List("X")], &["Y"])],
+        Stack::parse,
+    ),
+    decomposed(
+        "partial_concat",
+        &[Arg::List("x")],
+        &[Form::legacy(
+            &["partial_concat"],
+            &[Binding::List("X")],
+            &["Out"],
+        )],
+        NUMBERS,
+        partial_concat,
+    )
+    .with_accuracy(Accuracy::Exact),
+    decomposed(
+        "partial_sum",
+        &[Arg::List("x")],
+        &[Form::legacy(
+            &["partial_sum"],
+            &[Binding::List("X")],
+            &["Out"],
+        )],
+        NUMBERS,
+        partial_sum,
+    )
+    .with_accuracy(Accuracy::Rounded),
+];
+
+/// The elements of a vector that is joined from tensors of this rank.
+fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option<Vec<Dim>> {
+    let content = |id: &ValueId| facts.content(*id).filter(|_| facts.rank(*id) == rank);
+    let parts: Option<Vec<&[Dim]>> = tensors.iter().map(content).collect();
+    Some(parts?.concat())
+}
+
+/// The arrays of tensors of one type.
+fn views<'t, T: Element>(tensors: &[&'t Tensor]) -> Result<Vec<ArrayViewD<'t, T>>> {
+    let views = tensors.iter().map(|tensor| {
+        let array = T::array(tensor).ok_or_else(|| {
+            let (first, other) = (T::DTYPE, tensor.dtype());
+            Error::unsupported(format!("operands of two types, {first} and {other}"))
+        })?;
+        Ok(array.view())
+    });
+    views.collect()
+}
+
+fn concatenate<T: Element>(tensors: &[&Tensor], axis: usize) -> Result<Tensor> {
+    ndarray::concatenate(Axis(axis), &views::<T>(tensors)?)
+        .map(|array| T::tensor(array.into()))
+        .map_err(|e| Error::malformed(format!("the operands do not fit together: {e}")))
+}
+
+/// The element type of the first tensor picks the kernel.
+macro_rules! concatenate {
+    ($tensors:expr, $axis:expr) => {{
+        fn kernel<T: Element>(_: &crate::tensor::Array<T>) -> fn(&[&Tensor], usize) -> Result<Tensor> {
+            concatenate::<T>
+        }
+        with_array!($tensors[0], first => kernel(first))(&$tensors, $axis)
+    }};
+}
+
+/// The tensors one after the other along an axis that they have.
+struct Concat {
+    x: Vec<ValueId>,
+    axis: ValueId,
+}
+
+impl Concat {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.list("x")?,
+            axis: op.operand("axis")?,
+        }))
+    }
+
+    fn axis(&self, facts: &Facts<'_>) -> Result<usize> {
+        let axis = facts.constant_integer(self.axis, "axis")?;
+        normalize_axis(axis, facts.rank(self.x[0]))
+    }
+}
+
+impl Function for Concat {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let axis = self.axis(facts)?;
+        let first = facts.get(self.x[0]);
+        let mut shape = first.shape.clone();
+        let mut total = Some(0_i64);
+        for id in &self.x {
+            let dims = facts.shape(*id);
+            merge(&mut shape, dims, Some(axis))?;
+            total = total.and_then(|total| total.checked_add(dims[axis].known()?));
+        }
+        shape[axis] = total.map_or(Dim::Unknown, Dim::Known);
+        let content = joined_content(facts, &self.x, 1);
+        Ok(Fact::new(first.dtype, shape).with_content(content))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let axis = self.axis(g)? as i64;
+        let tensors: Vec<TensorId> = self
+            .x
+            .iter()
+            .map(|id| g.value(*id))
+            .collect::<Result<_>>()?;
+        Ok(g.concat(&tensors, axis))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let tensors: Vec<&Tensor> = self
+            .x
+            .iter()
+            .map(|id| values.get(*id))
+            .collect::<Result<_>>()?;
+        let axis = single(&values.integers(self.axis)?, "axis")?;
+        let axis = normalize_axis(axis, tensors[0].shape().len())?;
+        concatenate!(tensors, axis)
+    }
+}
+
+/// The tensors one after the other along a new axis.
+struct Stack {
+    x: Vec<ValueId>,
+    axis: i64,
+}
+
+impl Stack {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.list("x")?,
+            axis: op.attr_or("axis", 0)?,
+        }))
+    }
+}
+
+impl Function for Stack {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let first = facts.get(self.x[0]);
+        let axis = normalize_axis(self.axis, first.shape.len() + 1)?;
+        let mut shape = first.shape.clone();
+        for id in &self.x {
+            merge(&mut shape, facts.shape(*id), None)?;
+        }
+        shape.insert(axis, Dim::from(self.x.len()));
+        let content = joined_content(facts, &self.x, 0);
+        Ok(Fact::new(first.dtype, shape).with_content(content))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let axis = normalize_axis(self.axis, g.rank(self.x[0]) + 1)? as i64;
+        let mut tensors = Vec::with_capacity(self.x.len());
+        for id in &self.x {
+            let tensor = g.value(*id)?;
+            tensors.push(g.unsqueeze(tensor, &[axis]));
+        }
+        Ok(g.concat(&tensors, axis))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let mut tensors = Vec::with_capacity(self.x.len());
+        for id in &self.x {
+            let tensor = values.get(*id)?;
+            let axis = Axis(normalize_axis(self.axis, tensor.shape().len() + 1)?);
+            tensors.push(with_array!(tensor, x => Element::tensor(x.clone().insert_axis(axis))));
+        }
+        let axis = normalize_axis(self.axis, tensors[0].shape().len())?;
+        let tensors: Vec<&Tensor> = tensors.iter().collect();
+        concatenate!(tensors, axis)
+    }
+}
+
+/// The columns of each matrix that count, as an op of its own.
+fn columns(parts: &mut Decomposition<'_>) -> Result<Vec<ValueId>> {
+    let start: i64 = parts.attr("start_index", 0)?;
+    let length: i64 = parts.attr("length", -1)?;
+    let end = start.saturating_add(length);
+    // Seen from the end, the last position is no position.
+    let is_open = length < 0 || (start < 0 && end >= 0);
+    let end = if is_open { i64::MAX } else { end };
+    let (starts, ends) = (parts.integers(&[start]), parts.integers(&[end]));
+    let axes = [("axes", Attr::Ints(vec![1]))];
+    let matrices = parts.list(0)?.into_iter();
+    Ok(matrices
+        .map(|x| parts.op("slice", &[x, starts, ends], &axes, 2))
+        .collect())
+}
+
+/// The same columns of matrices, side by side.
+fn partial_concat(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let mut parts = Decomposition::new(builder, draft);
+    let columns = columns(&mut parts)?;
+    let axis = parts.integers(&[1]);
+    parts.last_of(
+        "concat",
+        vec![Operand::Many(columns), Operand::One(axis)],
+        &[],
+    )
+}
+
+/// The sum of the same columns of matrices.
+fn partial_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    if let Some(Attr::Int(..0)) = draft.attrs.get("start_index") {
+        return Err(Error::unsupported(
+            "a sum of columns from the end, of which Paddle takes others",
+        ));
+    }
+    let mut parts = Decomposition::new(builder, draft);
+    let columns = columns(&mut parts)?;
+    parts.last_of("add_n", vec![Operand::Many(columns)], &[])
+}

@@ -1,0 +1,259 @@
+//! Copies side by side.
+//!
+//! Paddle: `phi/kernels/{tile,repeat_interleave}_kernel.h`. ONNX: Tile, Gather.
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{index, map};
+use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
+use crate::ops::shared::axes::length;
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::{
+    Array, DType, Dim, Element, Tensor, normalize_axis, refuse_too_large, with_array,
+};
+
+pub(super) const OPS: &[OpDef] = &[
+    OpDef::new(
+        "tile",
+        &[Arg::Tensor("x"), Arg::IntArray("repeat_times")],
+        &[
+            Form::legacy(
+                &["tile"],
+                &[
+                    Binding::Slot("X"),
+                    Binding::IntArray {
+                        attr: "repeat_times",
+                        slots: &["RepeatTimes", "repeat_times_tensor"],
+                    },
+                ],
+                &["Out"],
+            ),
+            // Not what is called so today, but what Paddle 1.x had.
+            Form::legacy(
+                &["expand"],
+                &[
+                    Binding::Slot("X"),
+                    Binding::IntArray {
+                        attr: "expand_times",
+                        slots: &["ExpandTimes", "expand_times_tensor"],
+                    },
+                ],
+                &["Out"],
+            ),
+        ],
+        Tile::parse,
+    ),
+    OpDef::new(
+        "repeat_interleave",
+        &[Arg::Tensor("x"), Arg::IntArray("repeats")],
+        &[Form::legacy(
+            &["repeat_interleave"],
+            &[
+                Binding::Slot("X"),
+                Binding::IntArray {
+                    attr: "Repeats",
+                    slots: &["RepeatsTensor"],
+                },
+            ],
+            &["Out"],
+        )
+        .renaming(&[("dim", "axis")])],
+        RepeatInterleave::parse,
+    )
+    .with_pir(&[Form::pir(
+        &["repeat_interleave_with_tensor_index"],
+        &["x", "repeats"],
+        &[
+            Binding::Slot("x"),
+            Binding::IntArray {
+                attr: "repeats",
+                slots: &["repeats"],
+            },
+        ],
+    )]),
+];
+
+/// `x` repeated along each axis. The shorter of `repeat_times` and the shape counts as having ones
+/// in front.
+struct Tile {
+    x: ValueId,
+    repeat_times: ValueId,
+}
+
+impl Tile {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            repeat_times: op.operand("repeat_times")?,
+        }))
+    }
+
+    /// With ones in front, up to a rank.
+    fn padded<T: Clone>(list: &[T], rank: usize, one: &T) -> Vec<T> {
+        let mut padded = vec![one.clone(); rank.saturating_sub(list.len())];
+        padded.extend_from_slice(list);
+        padded
+    }
+}
+
+impl Function for Tile {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let x = facts.get(self.x);
+        let times = match facts.content(self.repeat_times) {
+            Some(times) => times.to_vec(),
+            None => vec![Dim::Unknown; length(facts, self.repeat_times)?],
+        };
+        let rank = times.len().max(x.shape.len());
+        let one = Dim::Known(1);
+        let times = Self::padded(&times, rank, &one);
+        let dims = Self::padded(&x.shape, rank, &one).into_iter().zip(times);
+        let dims = dims.map(|(dim, times)| match (dim, times) {
+            (dim, Dim::Known(1)) => Ok(dim),
+            (Dim::Known(1), times) => Ok(times),
+            (Dim::Known(dim), Dim::Known(times)) => dim
+                .checked_mul(times)
+                .map(Dim::Known)
+                .ok_or_else(|| Error::malformed(format!("an axis of {dim} taken {times} times"))),
+            _ => Ok(Dim::Unknown),
+        });
+        Ok(Fact::new(x.dtype, dims.collect::<Result<_>>()?))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let rank = g.rank(self.x);
+        let count = length(g, self.repeat_times)?;
+        let x = g.value(self.x)?;
+        let new: Vec<i64> = (0..count.saturating_sub(rank) as i64).collect();
+        let x = g.unsqueeze(x, &new);
+        let mut times = g.int_array(self.repeat_times)?;
+        if count < rank {
+            let ones = g.vector(&vec![1; rank - count]);
+            times = g.concat(&[ones, times], 0);
+        }
+        if rank.max(count) == 0 {
+            return Ok(x);
+        }
+        Ok(g.node("Tile", &[x, times], []))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let times = values.integers(self.repeat_times)?;
+        let times: Option<Vec<usize>> = times.iter().map(|t| usize::try_from(*t).ok()).collect();
+        let times = times.ok_or_else(|| Error::malformed("a negative number of copies"))?;
+        let rank = times.len().max(x.shape().len());
+        let shape = Self::padded(x.shape(), rank, &1);
+        let times = Self::padded(&times, rank, &1);
+        with_array!(x, x => tiled(x, &shape, &times))
+    }
+}
+
+fn tiled<T: Element>(x: &Array<T>, shape: &[usize], times: &[usize]) -> Result<Tensor> {
+    let mut tiled = map::reshape(x, shape)?;
+    for (axis, (extent, times)) in shape.iter().zip(times).enumerate() {
+        let count = extent.checked_mul(*times);
+        let count = count.ok_or_else(|| Error::malformed("too many copies"))?;
+        refuse_too_large(&[count])?;
+        let positions: Vec<i64> = (0..count)
+            .map(|position| (position % extent) as i64)
+            .collect();
+        tiled = index::select(&tiled, axis, &positions)?.into();
+    }
+    Ok(T::tensor(tiled))
+}
+
+/// Each slice along an axis several times: all of them as often, or each by a number of its own.
+/// Without an axis, the elements in row-major order.
+struct RepeatInterleave {
+    x: ValueId,
+    repeats: ValueId,
+    axis: i64,
+}
+
+impl RepeatInterleave {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        // What the repeats come to, for those who know it.
+        op.ignore("output_size");
+        Ok(Box::new(Self {
+            x: op.operand("x")?,
+            repeats: op.operand("repeats")?,
+            axis: op.attr("axis")?,
+        }))
+    }
+
+    /// Which slices of `extent` make the result.
+    fn positions(repeats: &[i64], is_one: bool, extent: usize) -> Result<Vec<i64>> {
+        let repeats = match repeats {
+            [only] if is_one => vec![*only; extent],
+            each if each.len() == extent => each.to_vec(),
+            each => {
+                return Err(Error::malformed(format!(
+                    "{} numbers of copies for {extent} slices",
+                    each.len()
+                )));
+            }
+        };
+        let mut positions = Vec::new();
+        for (position, times) in (0_i64..).zip(repeats) {
+            let times = usize::try_from(times)
+                .map_err(|_| Error::malformed("a negative number of copies"))?;
+            refuse_too_large(&[positions.len().saturating_add(times)])?;
+            positions.extend(std::iter::repeat_n(position, times));
+        }
+        Ok(positions)
+    }
+
+    /// The numbers of copies, and whether it is one for all slices.
+    fn known(&self, facts: &Facts<'_>) -> Result<(Vec<i64>, bool)> {
+        let repeats = facts.constant_integers(self.repeats, "repeats")?;
+        Ok((repeats, facts.rank(self.repeats) == 0))
+    }
+}
+
+impl Function for RepeatInterleave {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        let mut shape = facts.shape(self.x).to_vec();
+        let axis = normalize_axis(self.axis, shape.len())?;
+        let (repeats, is_one) = self.known(facts)?;
+        shape[axis] = match (repeats.as_slice(), shape[axis].extent()) {
+            ([1], _) if is_one => shape[axis].clone(),
+            (_, Some(extent)) => Dim::from(Self::positions(&repeats, is_one, extent)?.len()),
+            (each, None) if !is_one => Dim::from(Self::positions(each, false, each.len())?.len()),
+            _ => Dim::Unknown,
+        };
+        Ok(Fact::new(facts.dtype(self.x), shape))
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.x)?;
+        let axis = normalize_axis(self.axis, g.rank(self.x))?;
+        let (repeats, is_one) = self.known(g)?;
+        let extent = g.shape(self.x)[axis].extent();
+        let extent = if is_one { extent } else { Some(repeats.len()) };
+        let positions = match (extent, repeats.as_slice()) {
+            (Some(extent), _) => g.vector(&Self::positions(&repeats, is_one, extent)?),
+            (None, repeats) => {
+                // 0, 1, … as a column, spread into as many columns, and read row by row.
+                let count = g.shape_slice(x, axis as i64, axis as i64 + 1);
+                let positions = g.count_up(count);
+                let column = g.unsqueeze(positions, &[1]);
+                let columns = g.vector(&[&[1], repeats].concat());
+                let table = g.node("Expand", &[column, columns], []);
+                let flat = g.vector(&[-1]);
+                g.node("Reshape", &[table, flat], [])
+            }
+        };
+        let axis = ("axis", NodeAttr::Int(axis as i64));
+        Ok(g.node("Gather", &[x, positions], [axis]))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let x = values.get(self.x)?;
+        let axis = normalize_axis(self.axis, x.shape().len())?;
+        let repeats = values.get(self.repeats)?;
+        let is_one = repeats.shape().is_empty();
+        let repeats = repeats.cast(DType::I64).to_i64_vec();
+        let positions = Self::positions(&repeats, is_one, x.shape()[axis])?;
+        with_array!(x, x => Ok(Element::tensor(index::select(x, axis, &positions)?.into())))
+    }
+}

@@ -1,0 +1,51 @@
+//! Layers that several fused ops end with, as decompositions: dropout, and layer normalisation.
+
+use super::decomposition::Decomposition;
+use crate::error::{Error, Result};
+use crate::program::{Attr, ValueId};
+
+/// A layer norm.
+pub(crate) struct Norm {
+    pub scale: Option<ValueId>,
+    pub bias: Option<ValueId>,
+    pub epsilon: f64,
+}
+
+impl Norm {
+    /// Over the last axis.
+    pub fn of_last(&self, parts: &mut Decomposition<'_>, x: ValueId) -> ValueId {
+        let last = i64::try_from(parts.rank(x)).unwrap_or(1) - 1;
+        self.of(parts, x, last)
+    }
+
+    /// Over the axes from `begin` on.
+    pub fn of(&self, parts: &mut Decomposition<'_>, x: ValueId, begin: i64) -> ValueId {
+        let attrs = [
+            ("begin_norm_axis", Attr::Int(begin)),
+            ("epsilon", Attr::Float(self.epsilon)),
+        ];
+        let operands = [Some(x), self.scale, self.bias];
+        parts.op("layer_norm", &operands, &attrs, parts.rank(x))
+    }
+}
+
+/// By what dropout scales its operand, from the attributes that hold the rate and the way. In
+/// training it would draw numbers.
+pub(crate) fn dropout(
+    parts: &mut Decomposition<'_>,
+    rate: &str,
+    implementation: &str,
+    usual: &str,
+) -> Result<f64> {
+    let rate: f64 = parts.attr(rate, 0.5)?;
+    let implementation: String = parts.attr(implementation, usual.to_owned())?;
+    let is_test = parts.flag("is_test");
+    if !is_test && rate != 0.0 {
+        return Err(Error::unsupported("dropout as in training"));
+    }
+    match implementation.as_str() {
+        "upscale_in_train" => Ok(1.0),
+        "downgrade_in_infer" | "downscale_in_infer" => Ok(1.0 - rate),
+        other => Err(Error::unsupported(format!("dropout by `{other}`"))),
+    }
+}

@@ -1,0 +1,13 @@
+//! What several families need: broadcasting, functions of each element, image layouts, axes, and ops that are
+//! taken apart.
+//!
+//! Families import this folder and themselves, and no other family.
+
+pub(super) mod axes;
+pub(super) mod binary;
+pub(super) mod broadcast;
+pub(super) mod decomposition;
+pub(super) mod image;
+pub(super) mod layers;
+pub(super) mod pointwise;
+pub(super) mod values;

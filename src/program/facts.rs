@@ -1,0 +1,191 @@
+//! What is known of values before a run.
+
+use std::collections::HashMap;
+
+use super::{Origin, Program, ValueId};
+use crate::error::{Error, Result};
+use crate::tensor::{DType, Dim, Tensor};
+
+/// What is known of a value before a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    /// The element type.
+    pub dtype: DType,
+    /// The shape; its rank is always known.
+    pub shape: Vec<Dim>,
+    /// The elements in row-major order, for small integer tensors such as shapes.
+    pub content: Option<Vec<Dim>>,
+}
+
+/// Tensors with more elements than this hold data, not shapes.
+const LONGEST_CONTENT: usize = 64;
+
+impl Fact {
+    /// A value whose elements are not known.
+    pub fn new(dtype: DType, shape: Vec<Dim>) -> Self {
+        Self {
+            dtype,
+            shape,
+            content: None,
+        }
+    }
+
+    /// The same, with elements. They are dropped where the tensor can't be a shape.
+    pub fn with_content(mut self, content: Option<Vec<Dim>>) -> Self {
+        let is_integer = matches!(self.dtype, DType::I32 | DType::I64);
+        self.content = content.filter(|c| is_integer && c.len() <= LONGEST_CONTENT);
+        self
+    }
+
+    /// Whether no tensor has this shape: an extent is negative, or there are more elements than
+    /// can be counted.
+    pub(crate) fn is_impossible(&self) -> bool {
+        let mut extents = self.shape.iter().filter_map(Dim::known);
+        let elements = extents.try_fold(1_i64, |elements, extent| {
+            elements.checked_mul(extent.max(1)).filter(|_| extent >= 0)
+        });
+        elements.is_none()
+    }
+
+    pub(crate) fn of_constant(tensor: &Tensor) -> Self {
+        let shape = tensor
+            .shape()
+            .iter()
+            .map(|extent| Dim::from(*extent))
+            .collect();
+        let content = (tensor.len() <= LONGEST_CONTENT)
+            .then(|| tensor.to_i64_vec().into_iter().map(Dim::Known).collect());
+        Fact::new(tensor.dtype(), shape).with_content(content)
+    }
+}
+
+/// What is known of every value of a program.
+pub(crate) struct Facts<'p> {
+    program: &'p Program,
+    facts: Vec<Fact>,
+    /// The constants behind the values that are one.
+    constants: Vec<Option<&'p Tensor>>,
+}
+
+impl<'p> Facts<'p> {
+    /// What the program declares. Results are then refined op by op with [`Facts::refine`].
+    ///
+    /// A variable has one declaration, so where several ops write it nobody knows whose result
+    /// that describes.
+    pub fn declared(program: &'p Program) -> Self {
+        let mut writes: HashMap<&str, usize> = HashMap::new();
+        for (_, value) in program.values() {
+            *writes.entry(&value.name).or_default() += 1;
+        }
+        let facts = program.values().map(|(_, value)| match &value.origin {
+            Origin::Constant(tensor) => Fact::of_constant(tensor),
+            Origin::Result if writes[value.name.as_str()] > 1 => {
+                Fact::new(value.dtype, vec![Dim::Unknown; value.shape.len()])
+            }
+            _ => Fact::new(value.dtype, value.shape.clone()),
+        });
+        let constants = program.values().map(|(_, value)| match &value.origin {
+            Origin::Constant(tensor) => Some(tensor),
+            _ => None,
+        });
+        Self {
+            program,
+            facts: facts.collect(),
+            constants: constants.collect(),
+        }
+    }
+
+    /// Makes a constant of a result that is known before a run.
+    pub fn fix(&mut self, id: ValueId, tensor: &'p Tensor) {
+        self.facts[id.index()] = Fact::of_constant(tensor);
+        self.constants[id.index()] = Some(tensor);
+    }
+
+    /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps,
+    /// and nothing more: what Paddle declares is at times what it was before, or wrong. An extent
+    /// that is then still open is a new one, by which others can be known to be equal to it.
+    pub fn refine(&mut self, id: ValueId, mut inferred: Fact) {
+        let declared = &self.facts[id.index()];
+        if declared.shape.len() == inferred.shape.len() {
+            for (dim, declared) in inferred.shape.iter_mut().zip(&declared.shape) {
+                // Paddle calculates with the -1 of an open extent: one more is declared as 0.
+                if *dim == Dim::Unknown && *declared != Dim::Known(0) {
+                    dim.clone_from(declared);
+                }
+            }
+        }
+        for (axis, dim) in (0_u32..).zip(&mut inferred.shape) {
+            if *dim == Dim::Unknown {
+                *dim = id.computed_extent(axis);
+            }
+        }
+        self.facts[id.index()] = inferred;
+    }
+
+    pub fn program(&self) -> &'p Program {
+        self.program
+    }
+
+    pub fn get(&self, id: ValueId) -> &Fact {
+        &self.facts[id.index()]
+    }
+
+    pub fn shape(&self, id: ValueId) -> &[Dim] {
+        &self.get(id).shape
+    }
+
+    pub fn rank(&self, id: ValueId) -> usize {
+        self.shape(id).len()
+    }
+
+    pub fn dtype(&self, id: ValueId) -> DType {
+        self.get(id).dtype
+    }
+
+    pub fn content(&self, id: ValueId) -> Option<&[Dim]> {
+        self.get(id).content.as_deref()
+    }
+
+    /// The elements of an integer tensor, if all of them are known.
+    pub fn integers(&self, id: ValueId) -> Option<Vec<i64>> {
+        self.content(id)?.iter().map(Dim::known).collect()
+    }
+
+    /// The elements of an integer operand that ONNX takes only as a constant.
+    ///
+    /// # Errors
+    /// When they depend on the inputs.
+    pub fn constant_integers(&self, id: ValueId, operand: &str) -> Result<Vec<i64>> {
+        self.integers(id).ok_or_else(|| {
+            Error::unsupported(format!(
+                "the operand `{operand}` is computed from the inputs, where a constant is needed"
+            ))
+        })
+    }
+
+    /// As [`Facts::constant_integers`], with one element.
+    pub fn constant_integer(&self, id: ValueId, operand: &str) -> Result<i64> {
+        single(&self.constant_integers(id, operand)?, operand)
+    }
+
+    /// The constant behind a value, if it is one.
+    pub fn constant_value(&self, id: ValueId) -> Option<&'p Tensor> {
+        self.constants[id.index()]
+    }
+
+    /// Whether a value is a trained weight.
+    pub fn is_parameter(&self, id: ValueId) -> bool {
+        matches!(self.program[id].origin, Origin::Parameter(_))
+    }
+}
+
+/// The only element of an operand.
+pub(crate) fn single(elements: &[i64], operand: &str) -> Result<i64> {
+    match elements {
+        [element] => Ok(*element),
+        _ => Err(Error::malformed(format!(
+            "the operand `{operand}` has {} elements where 1 was expected",
+            elements.len()
+        ))),
+    }
+}
