@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("inference.json");
-    // In another process, and the peak before all else: it is at least what the parent ever held.
+    // A child's peak memory is at least what its parent ever held. So the program is enlarged in another
+    // process, and the peak is measured before anything large is read here.
     let mut enlarge = Command::new(std::env::current_exe()?);
     run(enlarge.arg("enlarge").arg(&program))?;
     fs::copy(

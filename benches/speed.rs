@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect::<Result<_, _>>()?;
         models.sort();
     }
-    // All conversions first: a child's peak memory is at least what its parent holds.
+    // All conversions come first, since a child's peak memory is at least what its parent holds.
     for model in &models {
         conversion(model)?;
     }
@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Conversion by the command line, whole process, against `cp`.
+/// Measures conversion by the command line, as a whole process, against `cp` of the weights.
 fn conversion(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let model = Model::open(folder, None)?;
     let WeightFiles::Combined(weights) = &model.files().weights else {
@@ -104,7 +104,7 @@ fn conversion(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// One image through the reference and through ONNX Runtime, in turn.
+/// Measures a batch of 1 in the reference and in ONNX Runtime, in turn.
 fn inference(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = OnnxRuntime::load(None)?;
     let model = Model::open(folder, None)?;

@@ -1,7 +1,7 @@
-//! How long does one run take?
+//! The latency of a model: how long one run takes.
 //!
-//! Measures the converted model in ONNX Runtime at several batch sizes, and beside it the
-//! [reference interpreter](crate::reference). Both take turns, so that what slows the machine down
+//! Measures the converted model in ONNX Runtime at several batch sizes, and the original in the
+//! [reference interpreter](crate::reference). The two take turns, so that whatever slows the machine down
 //! for a while slows down both.
 
 use std::path::{Path, PathBuf};
@@ -16,23 +16,24 @@ use crate::runtime::OnnxRuntime;
 use crate::verify::inputs::{self, Set};
 use crate::verify::{Inputs, RandomInputs, Side};
 
-/// The batch sizes, where none are asked for.
+/// The batch sizes that are measured by default.
 pub const DEFAULT_BENCH_BATCHES: [usize; 3] = [1, 4, 8];
 
 /// What to measure, and how thoroughly.
 #[derive(Debug, Clone)]
 pub struct BenchOptions {
-    /// The inputs; one measurement per run that they make.
+    /// The inputs. Each set of them is one measurement.
     pub inputs: RandomInputs,
-    /// How often each side runs, at most.
+    /// How often each side is measured, at most.
     pub runs: usize,
-    /// How often each side runs before that, unmeasured, at most.
+    /// How often each side runs unmeasured before that, at most.
     pub warmup: usize,
-    /// How long each side may run per measurement. Each runs once nevertheless.
+    /// How long each side may run per measurement, warm-up included. Each side is measured once even if its
+    /// time is up.
     pub budget: Duration,
-    /// Whether to measure the reference interpreter, too.
+    /// Whether to measure the reference interpreter as well.
     pub reference: bool,
-    /// Where ONNX Runtime is, if it is not to be looked for.
+    /// The file or folder of ONNX Runtime's library, if it is not to be looked for.
     pub ort_lib: Option<PathBuf>,
 }
 
@@ -52,44 +53,44 @@ impl Default for BenchOptions {
     }
 }
 
-/// All measurements.
+/// The measurements of a model.
 #[derive(Debug, Clone, Serialize)]
 pub struct BenchReport {
     /// The version of ONNX Runtime.
     pub onnx_runtime: String,
-    /// How many threads may run at once on this machine.
+    /// The number of threads that can run at once on this machine.
     pub threads: usize,
-    /// One per batch size.
+    /// One measurement for each set of inputs, such as a batch size.
     pub measurements: Vec<Measurement>,
 }
 
-/// All sides at one batch size.
+/// The latencies of all sides on the same inputs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Measurement {
     /// What the inputs are: a batch size or shapes.
     pub inputs: String,
-    /// The first extent of the first input; 1 if it has none.
+    /// The batch size: the extent of the first input's first axis, or 1 if there is none.
     pub batch: usize,
-    /// How long each side takes.
+    /// The latency of each side.
     pub sides: Vec<Latency>,
 }
 
-/// How long the runs of one side took.
+/// How long the runs of one side take.
 #[derive(Debug, Clone, Serialize)]
 pub struct Latency {
-    /// Whose they are.
+    /// The side that was measured.
     pub side: Side,
-    /// How many were measured.
+    /// The number of measured runs.
     pub runs: usize,
-    /// The median, in seconds.
+    /// The median of their durations, in seconds.
     pub median_seconds: f64,
-    /// What 95 % of the runs did not exceed, in seconds.
+    /// The 95th percentile of their durations, in seconds.
     pub p95_seconds: f64,
-    /// Batch size by median: how many images, sentences or the like one second is enough for.
+    /// The batch size divided by the median: how many batch elements are computed in a second.
     pub items_per_second: f64,
 }
 
-/// Measures `onnx`, which was made of `model`. `progress` is told what is about to be done.
+/// Measures `onnx`, which was converted from `model`. `progress` is told each step before it is taken.
 ///
 /// # Errors
 /// When a side can't run at all: ONNX Runtime is missing or refuses the model, an op is not
@@ -178,7 +179,7 @@ fn measure(
     options: &BenchOptions,
 ) -> Result<Measurement> {
     for contender in &mut contenders {
-        // A slow side has no time for more than one, which pages in its weights.
+        // A quarter of the time is for warm-up. A slow side gets a single run, which pages in its weights.
         for _ in 0..options.warmup {
             if contender.spent * 4 >= options.budget {
                 break;
@@ -204,7 +205,7 @@ fn measure(
     })
 }
 
-/// The middle of sorted numbers, or the mean of both middle ones; NaN of none.
+/// The median of sorted numbers: the middle one, or the mean of both middle ones. NaN if there are none.
 fn median(sorted: &[f64]) -> f64 {
     match sorted.len() {
         0 => f64::NAN,
@@ -213,7 +214,8 @@ fn median(sorted: &[f64]) -> f64 {
     }
 }
 
-/// The smallest of sorted numbers that `percent` of them do not exceed; NaN of none.
+/// The percentile of sorted numbers, by nearest rank: the smallest of them that at least `percent` % of them
+/// do not exceed. NaN if there are none.
 fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     let found = rank.checked_sub(1).and_then(|place| sorted.get(place));
@@ -236,7 +238,7 @@ mod tests {
         assert!(median(&[]).is_nan() && percentile(&[], 95).is_nan());
     }
 
-    /// A side without time left runs once, and does not hold up the other.
+    /// A side without time left is measured once, and does not hold up the other.
     #[test]
     fn sides_take_turns_until_their_time_is_up() {
         let order = std::cell::RefCell::new(Vec::new());

@@ -1,7 +1,7 @@
-//! What can go wrong, where, and what to do about it.
+//! Errors: what went wrong, where, and what to do about it.
 //!
-//! Every failure of this crate is an [`Error`]: a kind that programs can match on, the place it
-//! concerns (file, byte, op), and one sentence or two for the person who reads it.
+//! Every failure of this crate is an [`Error`]: a kind that programs can match on, the place of the
+//! failure (file, byte, op), and a sentence or two for the person who reads it.
 
 use std::fmt;
 use std::io;
@@ -39,14 +39,14 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// Where in the input a failure lies. Empty fields are left out when it is shown.
+/// Where a failure lies. Fields that are `None` are left out when it is shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: Option<PathBuf>,
     /// The offset in that file, in bytes from its start.
     pub byte: Option<u64>,
-    /// The op: its position, name and layer.
+    /// The op, by its position, name and layer; or the weight, by its name and position.
     pub op: Option<String>,
 }
 
@@ -80,15 +80,17 @@ impl Error {
         }
     }
 
-    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+    /// An error for a file, or an op in it, that contradicts its own format.
+    pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Malformed, message)
     }
 
-    pub(crate) fn unsupported(message: impl Into<String>) -> Self {
+    /// An error for a file that is valid, but asks for something that this version does not do.
+    pub fn unsupported(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unsupported, message)
     }
 
-    /// Something that ONNX expresses from `opset` on.
+    /// An error for something that ONNX can express only from `opset` on.
     pub(crate) fn needs_opset(opset: u32, what: impl fmt::Display) -> Self {
         let message = format!("{what} needs opset {opset}; convert with --opset {opset} or higher");
         let mut error = Self::unsupported(message);
@@ -96,7 +98,8 @@ impl Error {
         error
     }
 
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+    /// An error for a request that can't be met.
+    pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)
     }
 
@@ -111,7 +114,7 @@ impl Error {
         )
     }
 
-    /// An I/O failure: `action` completes "could not …", as in "read the weights".
+    /// An I/O failure. `action` completes "could not …", as "read the weights" does.
     pub(crate) fn io(path: &Path, action: &str, source: io::Error) -> Self {
         Self::io_somewhere(action, source).in_file(path)
     }
@@ -129,6 +132,7 @@ impl Error {
         self
     }
 
+    /// Adds the offset in the file, unless a deeper layer already named one.
     pub(crate) fn at_byte(mut self, byte: u64) -> Self {
         self.place.byte.get_or_insert(byte);
         self
@@ -145,7 +149,7 @@ impl Error {
         self.kind
     }
 
-    /// The lowest opset in which ONNX expresses what could not be converted, if there is one.
+    /// The lowest opset at which the conversion would not fail for this reason, if there is one.
     pub fn needed_opset(&self) -> Option<u32> {
         self.opset
     }

@@ -1,14 +1,15 @@
-//! Pages for people: one file that needs no network, readable on a phone, light or dark as the
-//! reader's system is.
+//! HTML pages: each is one file that needs no network, can be read on a phone, and is light or dark as the
+//! reader's system is set.
 //!
-//! The style knows these classes: `good`, `bad` and `neutral` colour what they are on; a table
-//! with class `numbers` aligns all but its first column to the right; `scroll` around a table lets
-//! it move sideways where it is wider than the screen; `badge` is a word on a ground of its colour.
+//! The style has these classes, among others: `good`, `bad` and `neutral` set the colour of an element;
+//! `numbers`, on a table, aligns all columns but the first to the right; `scroll`, on an element around a
+//! table, lets the table move sideways where it is wider than the screen; `badge`, with one of the colours,
+//! makes a word stand on a background of that colour.
 
 /// The style of all pages.
 const STYLE: &str = include_str!("html.css");
 
-/// A whole page. The title is text, the body HTML.
+/// A whole page. `title` is plain text, and `body` is HTML.
 pub(crate) fn page(title: &str, body: &str) -> String {
     let title = escape(title);
     format!(
@@ -20,8 +21,8 @@ pub(crate) fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// Text as it stands in HTML and XML, in elements as in quoted attributes. Control characters,
-/// which XML does not allow, are replaced.
+/// Text, escaped for the elements and the quoted attributes of HTML and XML. Control characters, most of
+/// which XML does not allow, are replaced by U+FFFD; newlines and tabs are kept.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {

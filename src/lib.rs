@@ -18,7 +18,7 @@
 mod analyse;
 pub mod bench;
 mod error;
-mod graph;
+pub mod graph;
 mod html;
 mod kernels;
 mod lower;

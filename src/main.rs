@@ -1,4 +1,5 @@
-//! `paddle2onnx-rs`: the command line. What it does is in the library, what it says in [`cli`].
+//! `paddle2onnx-rs`: the command line. The library does the work; [`cli`] reads the arguments
+//! and shows the results.
 
 mod cli;
 

@@ -263,7 +263,9 @@ impl Model {
         let mut unsupported = BTreeSet::new();
         for op in program.all_ops() {
             *counts.entry(op.kind.name().to_owned()).or_insert(0) += 1;
-            if let OpKind::Unknown(name) = &op.kind {
+            if let OpKind::Unknown(name) = &op.kind
+                && !self.registry.knows(&op.kind)
+            {
                 unsupported.insert(name.clone());
             }
         }

@@ -1,5 +1,5 @@
-//! What people pass by mistake, what is damaged, and what the system refuses: one clear paragraph,
-//! exit code 2, and nothing left behind. Never a panic, whatever a file holds.
+//! What people pass by mistake, what is damaged, and what the system refuses gives one clear paragraph,
+//! exit code 2, and leaves no file behind. Nothing that a file holds makes the program panic.
 
 mod support;
 
@@ -267,7 +267,8 @@ fn what_is_not_there() {
     shop.refuses(&shop.program().join("x.pdmodel"), &words);
 }
 
-/// Unknown ops, known ones that can't be read, and nothing of what follows from either.
+/// `--check` lists unknown ops and known ones that can't be read, but not the obstacles that only follow
+/// from these.
 #[test]
 fn a_check_lists_every_obstacle() {
     let shop = Workshop::new();
@@ -315,7 +316,7 @@ fn unknown_ops_are_all_listed() {
         "`conv9d` (1 ×, first at op ",
     ];
     shop.refuses(&shop.program(), &words);
-    // What can't be converted can be looked at.
+    // A model that can't be converted can be inspected.
     let ran = run(command([Path::new("inspect"), &shop.program()]));
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
     for words in [
@@ -362,7 +363,7 @@ fn an_attribute_of_the_wrong_type() {
         ran.stdout.contains("This model can't be converted: "),
         "{ran}"
     );
-    // Without a value it is no attribute at all.
+    // An attribute without a value is refused, too.
     let shop = Workshop::new();
     shop.patch(
         &op_type("softmax"),
@@ -393,7 +394,7 @@ fn outputs_that_can_not_be_written() {
             shop.weights(),
             &["inference.pdiparams: the output would replace the model itself"],
         ),
-        // Under another name of the same file.
+        // The model's file by another path.
         (
             shop.out().join("../ViT_base_patch16_224/inference.pdmodel"),
             &["would replace"],
@@ -439,8 +440,8 @@ fn external_weights_do_not_replace_the_model() {
     );
 }
 
-/// A limit on the size of files stands for a full disk: it needs no privileges, and fails at the
-/// same place, when data is written.
+/// A limit on the size of files stands in for a full disk: it needs no privileges, and fails at the same
+/// place, when data are written.
 #[test]
 #[cfg(unix)]
 fn a_full_disk() {
@@ -448,7 +449,7 @@ fn a_full_disk() {
         let shop = Workshop::new();
         let old = shop.out().join("m.onnx");
         fs::write(&old, "what was there before").unwrap();
-        // Without the trap, the signal would end the program before it can tell.
+        // Without the trap, SIGXFSZ would end the program before it can report the error.
         let script = format!("trap '' XFSZ; ulimit -f {limit}; exec \"$0\" \"$@\"");
         let mut shell = assert_cmd::Command::new("sh");
         shell

@@ -1,5 +1,5 @@
-//! Programs of Paddle 3 that are damaged, contradict themselves or hold what is not known: one
-//! clear paragraph that names the file and the op, exit code 2, and nothing left behind.
+//! Programs of Paddle 3 that are damaged, contradict themselves or hold what is not known give one clear
+//! paragraph that names the file and the op, and exit code 2, and leave no file behind.
 //!
 //! The programs are those of `fixtures/paddle-3.3.1/` with one thing changed.
 
@@ -305,7 +305,7 @@ fn attributes_that_do_not_fit() {
     );
 }
 
-/// Paddle changed the types of numbers between versions.
+/// Versions of Paddle write the same number in different types, so any type is read.
 #[test]
 fn numbers_of_any_type() {
     for number in [
@@ -329,7 +329,7 @@ fn numbers_of_any_type() {
     }
 }
 
-/// Names with the dialect spelled out mean the same.
+/// A name whose dialect is spelled out (`pd_op.`) means the same as one with its number (`1.`).
 #[test]
 fn dialects_in_words() {
     let spelled = |program: &mut Value| {
@@ -476,7 +476,7 @@ fn a_folder_with_both_formats_asks_which() {
     }
 }
 
-/// PaddleX and others put settings in JSON beside a model.
+/// PaddleX and other tools put settings in JSON files beside a model.
 #[test]
 fn other_json_in_a_folder_is_no_program() {
     let folder = tempfile::tempdir().unwrap();

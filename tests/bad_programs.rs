@@ -26,12 +26,12 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use support::command::{command, names_in, run};
 use support::fixture;
 
-/// Notes the largest allocation, which a few damaged bytes must not dictate.
+/// An allocator that records the largest allocation, which a few damaged bytes must not dictate.
 struct Watched;
 
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-/// Well above what the fixtures need, and far below what hurts.
+/// The largest allocation allowed, in bytes: well above what the fixtures need, and far below what hurts.
 const LARGEST_ALLOWED: usize = 64 << 20;
 
 #[global_allocator]
@@ -81,7 +81,7 @@ enum Change {
     Write(&'static str, &'static [&'static str]),
     /// Gives the first input other extents.
     Input(&'static [i64]),
-    /// Any other.
+    /// Any other change.
     Program(fn(&mut BlockDesc)),
 }
 
@@ -431,7 +431,7 @@ fn operands_and_variables_that_do_not_fit() {
     refuses(OPERANDS);
 }
 
-/// A reshape to a negative extent, of which a slice then takes a part.
+/// Inserts a reshape to negative extents before the slice.
 fn negative_extent(block: &mut BlockDesc) {
     let place = block
         .ops
@@ -452,7 +452,7 @@ fn negative_extent(block: &mut BlockDesc) {
     block.ops.insert(place, reshape);
 }
 
-/// A weight of more elements than there are numbers.
+/// Gives a weight so large a shape that the number of its elements overflows.
 fn overflow(block: &mut BlockDesc) {
     let filter = block
         .vars
@@ -462,7 +462,7 @@ fn overflow(block: &mut BlockDesc) {
     *dims(filter) = vec![i64::MAX; 4];
 }
 
-/// Shapes that nobody has memory for are legal until a run; saying so must cost nothing.
+/// Input shapes that no memory holds are legal until a run. To inspect and convert them must not allocate.
 #[test]
 fn huge_inputs_cost_nothing() {
     for extents in [

@@ -1,4 +1,4 @@
-//! `bench`: what it shows. How long things take is nobody's promise.
+//! What `bench` shows. The durations themselves are not tested.
 
 mod support;
 

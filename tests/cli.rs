@@ -88,12 +88,12 @@ fn inspect_as_json() {
     assert!(macs["layers"].as_u64() < macs["with_attention_products"].as_u64());
 }
 
-/// The reader has seen enough, as `head` has after a line. That is no failure, and no panic.
+/// A reader that closes the pipe early, as `head` does, causes neither a failure nor a panic.
 #[test]
 fn a_closed_pipe_is_no_failure() {
     for format in ["", "--json"] {
         let (reader, writer) = std::io::pipe().unwrap();
-        // Before the program starts, so that it can't be faster.
+        // Dropped before the program starts, which could else write first.
         drop(reader);
         let mut inspect =
             std::process::Command::new(assert_cmd::cargo::cargo_bin!("paddle2onnx-rs"));
@@ -139,7 +139,7 @@ fn convert_writes_beside_the_program() {
     assert_eq!(ran.code, Some(0), "{ran}");
 }
 
-/// A program that is named itself is at the same place as one that is found in its folder.
+/// The output goes beside the program, whether the program or its folder is named.
 #[test]
 fn convert_writes_beside_the_named_program() {
     let folder = folder();
@@ -213,7 +213,7 @@ fn weights_can_be_linked() {
     assert_snapshot!("convert_link", ran);
     let size = |name: &str| fs::metadata(copy.join(name)).unwrap().len();
     assert!(size("inference.onnx") < size("inference.pdiparams"));
-    // Above the weights is as good: runtimes allow what is below the model.
+    // The model may be in a folder above the weights: runtimes open what is below the model's folder.
     let above = format!("convert {model} --weights link -o DIR/m.onnx --verify");
     let ran = paddle2onnx(&above, folder.path());
     assert_eq!(ran.code, Some(0), "{ran}");
@@ -303,7 +303,7 @@ fn shell(script: &str, folder: &Path) -> Ran {
     run(shell)
 }
 
-/// The temporary file that becomes the output must not pass its own mode on.
+/// Outputs must not have the stricter mode of the temporary files that they are renamed from.
 #[test]
 #[cfg(unix)]
 fn outputs_have_the_mode_of_any_new_file() {
@@ -321,7 +321,7 @@ fn outputs_have_the_mode_of_any_new_file() {
     }
 }
 
-/// The finished file is renamed to its name, which must not put it in the place of a pipe.
+/// The finished file is renamed to the name of the output, which must not replace a pipe.
 #[cfg(unix)]
 #[test]
 fn a_pipe_is_not_replaced() {

@@ -1,4 +1,4 @@
-//! The same network, whichever format Paddle wrote it in, becomes the same graph.
+//! A network becomes the same graph, whichever format Paddle wrote it in.
 
 mod support;
 
@@ -12,9 +12,9 @@ use support::onnx::decode;
 use support::onnx::proto::{GraphProto, NodeProto};
 use support::{fixture, programs};
 
-/// Cases that Paddle 3 writes as another program: it flattens the operands of `mul` by reshapes,
-/// and gives the product its shape back, where one product of more axes does; and it has tolerances
-/// in another precision. Some of its kernels do something else.
+/// Cases that Paddle 3 writes as another program. It flattens the operands of `mul` by reshapes and then
+/// reshapes the product, where Paddle 2 has one product over more axes; it writes tolerances in another
+/// precision; and some of its kernels do something else.
 const OTHER_PROGRAMS: [&str; 17] = [
     "grid_sample/between*",
     "grid_sample/nearest*",

@@ -1,4 +1,4 @@
-//! The emitted graphs as text: a change of a lowering shows here as what it changes for users.
+//! The emitted graphs as text. A change of a lowering shows here as what it changes for users.
 //!
 //! Whether a graph computes the right numbers is for `ops.rs` and `vit.rs` to say. These snapshots
 //! guard what numbers don't show: which nodes, how many, their names, and the declared shapes.
@@ -23,7 +23,7 @@ use support::onnx::proto::{
 use support::onnx::{convert, decode};
 use support::{OP_FOLDERS, PADDLE_VERSIONS, fixture};
 
-/// Tensors of integers up to this many elements are written out: shapes, axes and bounds.
+/// Tensors of integers with up to this many elements are written out, since they are shapes, axes and bounds.
 const SMALL: usize = 16;
 
 /// Converts a program or a folder of `fixtures/`, and renders what was written.
@@ -62,7 +62,7 @@ fn render(model: &ModelProto) -> String {
 fn ports(text: &mut String, label: &str, ports: &[ValueInfoProto]) {
     for port in ports {
         let tensor = port.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
-        // No shape at all says less than a shape of rank 0, and must not look like it.
+        // A missing shape says less than a shape of rank 0, and must not look like one.
         let shape = tensor.shape.as_ref().map_or("of any rank".into(), |shape| {
             let dims = shape.dim.iter().map(|dim| match &dim.value {
                 Some(Value::DimValue(extent)) => extent.to_string(),
@@ -82,7 +82,7 @@ fn node_line(text: &mut String, node: &NodeProto) {
         "" => String::new(),
         domain => format!("{domain}."),
     };
-    // An operand left out is an empty name, which `_` makes visible.
+    // An operand that is left out has an empty name, which `_` makes visible.
     let names = |names: &[String]| {
         let shown = names
             .iter()
@@ -117,7 +117,7 @@ fn attribute_text(attribute: &AttributeProto) -> String {
     }
 }
 
-/// Dtype and dims, then the values of small integers, or where the data is.
+/// The dtype and dims of a tensor, then its values if they are few, or where its data are if not in the model.
 fn tensor_text(tensor: &TensorProto) -> String {
     let mut text = format!("{} {:?}", dtype_name(tensor.data_type()), tensor.dims);
     if tensor.data_location() == DataLocation::External {
@@ -130,8 +130,8 @@ fn tensor_text(tensor: &TensorProto) -> String {
     text
 }
 
-/// The values of a small tensor: all of integers, and those of numbers where there is but one. More
-/// numbers are weights, which say nothing to a reader.
+/// The values of a small tensor: up to [`SMALL`] integers or bools, or a single floating-point number.
+/// Several of the latter are weights, which say nothing to a reader.
 fn small_values(tensor: &TensorProto) -> Option<String> {
     fn list<const N: usize, T: std::fmt::Debug>(bytes: &[u8], read: fn([u8; N]) -> T) -> String {
         let (values, rest) = bytes.as_chunks::<N>();
@@ -168,14 +168,14 @@ fn dtype_name(code: i32) -> &'static str {
 
 /// Programs of `fixtures/paddle-2.6.2/ops/`, each for one decision of a lowering, and the opsets to show.
 const CASES: [(&str, &[u32]); 29] = [
-    // Where the result's rank is open to doubt, or the shape is a tensor.
+    // The rank of the result is not obvious, or the shape is a tensor.
     ("reshape/shape_tensor", &[DEFAULT_OPSET]),
     ("reshape/copy_and_infer", &[DEFAULT_OPSET]),
     ("reshape/shape_list", &[DEFAULT_OPSET]),
     ("slice/index", &[DEFAULT_OPSET]),
     ("slice/dynamic_ends", &[DEFAULT_OPSET]),
     ("slice/item_of_shape", &[DEFAULT_OPSET]),
-    // Paddle aligns `y` at an axis, ONNX at the last.
+    // Paddle aligns the axes of `y` at a given axis, ONNX at the last.
     ("add/axis_1", &[DEFAULT_OPSET]),
     ("add/trailing", &[DEFAULT_OPSET]),
     ("add/parameter", &[DEFAULT_OPSET]),
@@ -198,10 +198,10 @@ const CASES: [(&str, &[u32]); 29] = [
     ("simplify/shapes", &[DEFAULT_OPSET]),
     ("simplify/twice", &[DEFAULT_OPSET]),
     ("simplify/nearly_twice", &[DEFAULT_OPSET]),
-    // Opset 20 has a Gelu.
+    // Opset 20 introduced Gelu.
     ("gelu/exact", &[17, 20]),
     ("gelu/tanh", &[17, 20]),
-    // Opset 18 wants sizes or a number of outputs. Sizes are right before it, too.
+    // From opset 18 on, Split needs sizes or the number of outputs. Sizes are valid before that, too.
     ("split/num", &[17, 18]),
 ];
 
@@ -236,12 +236,12 @@ fn vision_transformers() {
     }
 }
 
-/// Runtimes refuse a model whose format is older than its operator set.
+/// Runtimes refuse a model whose IR version is older than its opset needs.
 #[test]
 fn the_format_is_as_new_as_the_opset_needs() {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
-    // From the table of versions in ONNX's `docs/Versioning.md`.
+    // These are from the table of versions in ONNX's `docs/Versioning.md`.
     let of_7 = [12, 13, 14].map(|opset| (opset, 7));
     let of_8 = [15, 16, 17, 18].map(|opset| (opset, 8));
     let newer = [(19, 9), (20, 9), (21, 10)];
@@ -265,7 +265,7 @@ fn the_format_is_as_new_as_the_opset_needs() {
     }
 }
 
-/// The names in a graph are the keys of its users; those of nodes must also be unique in ONNX.
+/// Tensors are referred to by name, so that their names must be unique; in ONNX, those of nodes must be, too.
 #[test]
 fn names_are_unique_and_defined_before_use() {
     let folder = tempfile::tempdir().unwrap();
@@ -315,7 +315,7 @@ fn check_names(program: &Path, graph: &GraphProto) {
     }
 }
 
-/// Linked weights lie where Paddle put them, so the bytes there must be those of inline weights.
+/// Linked weights are where Paddle put them, and the bytes there must be those of inline weights.
 #[test]
 fn placement_changes_no_weight() {
     let folder = tempfile::tempdir().unwrap();

@@ -26,7 +26,7 @@ fn drawn(model: &Model, wish: RandomInputs) -> Vec<Set> {
     sets(model, &Inputs::Random(wish)).unwrap()
 }
 
-/// What is wrong with these wishes, as a sentence.
+/// The message of the error for inputs that are refused.
 fn refused(model: &Model, inputs: &Inputs) -> String {
     sets(model, inputs).unwrap_err().to_string()
 }
@@ -61,7 +61,7 @@ fn labels(sets: &[Set]) -> Vec<&str> {
     sets.iter().map(|set| set.label.as_str()).collect()
 }
 
-/// Recorded reports must stay comparable: the numbers of a seed never change.
+/// The numbers that a seed gives must never change, since recorded reports must stay comparable.
 #[test]
 fn a_seed_gives_the_same_numbers_forever() {
     let first = |wish| {
@@ -118,7 +118,7 @@ fn shapes_are_matched_by_position() {
     );
 }
 
-/// One shape serves all runs; what no shape tells is a batch size.
+/// A single shape of an input serves all runs. Inputs without a given shape take the batch sizes.
 #[test]
 fn shapes_and_batches_go_together() {
     let model = op("concat/middle_axis");
@@ -154,7 +154,7 @@ fn indices_fit_what_they_pick_from() {
     }
 }
 
-/// A batch size would make no difference.
+/// Where all shapes are fixed, there is one run, since a batch size would make no difference.
 #[test]
 fn fixed_shapes_are_one_run() {
     let found = |name| drawn(&op(name), RandomInputs::default());
@@ -219,7 +219,7 @@ fn ranges_hold_every_number() {
     };
     let (dtype, low, high) = values("add/f64", "-1.5..2");
     assert!(dtype == DType::F64 && (-1.5..-1.3).contains(&low) && (1.8..2.0).contains(&high));
-    // Integers reach their lowest, and stay below the end.
+    // The range of integers includes its start, and excludes its end.
     assert_eq!(values("add/i32", "-3..4"), (DType::I32, -3.0, 3.0));
     assert_eq!(values("add/i64", "7..8"), (DType::I64, 7.0, 7.0));
     assert_eq!(
@@ -277,7 +277,7 @@ fn prepared(model: &Model, images: ImageInputs) -> Tensor {
     found.remove(0).tensors.remove(0).1
 }
 
-/// The pictures that PaddleClas' own operators made, by their settings.
+/// The settings with which PaddleClas' own operators prepared a picture, by the name of the recorded array.
 fn settings(path: &Path) -> [(&'static str, ImageInputs); 3] {
     let imagenet = ImageInputs::new(vec![path.to_path_buf()]);
     let half = ImageInputs {
@@ -307,7 +307,7 @@ fn pictures_are_prepared_as_paddleclas_does() {
     }
 }
 
-/// JPEG decoders may round otherwise.
+/// JPEG decoders may round differently, so that these arrays are only close.
 #[test]
 fn photographs_are_nearly_what_paddleclas_makes() {
     let path = picture("wide.jpg");

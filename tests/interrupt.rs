@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM while a large model is converted: exit code 130, and nothing left behind.
+//! Ctrl-C and SIGTERM during the conversion of a large model give exit code 130, and leave no file behind.
 
 #![cfg(unix)]
 
@@ -29,7 +29,7 @@ fn wait(child: &mut Child, what: &str, mut is_done: impl FnMut(&mut Child) -> bo
 
 #[test]
 fn a_signal_ends_a_conversion_and_leaves_nothing() {
-    // Not the system's folder for temporary files, which may be in memory.
+    // This is not the system's folder for temporary files, since that may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     write_model(folder.path());
     let out = folder.path().join("out");

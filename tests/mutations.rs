@@ -12,7 +12,7 @@ use support::fixture;
 use support::mutate_onnx::{MUTATIONS, Mutation, mutated};
 use support::onnx::{convert, decode};
 
-/// Has a Gelu, whose approximation is an attribute.
+/// An opset that has Gelu, whose approximation is an attribute.
 const OPSET: u32 = 20;
 const VIT: &str = "paddle-3.3.1/vit/ViT_base_patch16_224";
 
@@ -67,7 +67,7 @@ fn mutations_are_charged_to_their_op() {
     }
 }
 
-/// The default verdict on right models: no seed may raise an alarm.
+/// By default, no seed may make a right model fail.
 #[test]
 fn a_hundred_seeds_raise_no_alarm() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,8 +12,8 @@ use paddle2onnx::verify::{Inputs, Metrics, Side, Tolerance, VerifyOptions, read_
 use paddle2onnx::{Accuracy, ConvertOptions, DEFAULT_OPSET, Format, Model, OPSETS, Registry};
 use support::shell::paddle2onnx;
 
-/// Cases that ONNX Runtime has no kernel for, and what it says. The reference alone is checked
-/// then. A case that it runs after all fails the test, so that this list stays true.
+/// Cases that ONNX Runtime has no kernel for, and what it says. Only the reference is checked on these. If
+/// ONNX Runtime runs one of them after all, the test fails, so that this list stays true.
 const REFUSED: &[(&str, &str)] = &[
     ("conv2d/f64", "Could not find an implementation for Conv"),
     (
@@ -78,7 +78,7 @@ const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-/// The op that a case is about, whose folder has its name.
+/// The op that a case is about, after which its folder is named.
 fn about(program: &Path) -> String {
     let folder = program.parent().and_then(Path::file_name).unwrap();
     folder.to_string_lossy().into_owned()
@@ -90,7 +90,7 @@ fn tolerance(program: &Path) -> Tolerance {
     let limit = match op.map(|op| op.accuracy) {
         Some(Accuracy::Exact) => 0.0,
         Some(Accuracy::Rounded) => 1e-6,
-        // Cases of a folder without an op of this name combine several.
+        // A folder that is not named after an op has cases that combine several.
         _ => 1e-5,
     };
     Tolerance {
@@ -99,8 +99,8 @@ fn tolerance(program: &Path) -> Tolerance {
     }
 }
 
-/// What is wrong with a case; nothing if all sides agree. If it needs a higher opset, `opset` becomes
-/// that.
+/// What is wrong with a case; empty if all sides agree. If the case needs a higher opset than `opset`, it is
+/// raised to that.
 fn failures(program: &Path, opset: &mut u32, folder: &Path) -> Vec<String> {
     let goldens = support::goldens(program);
     let options = VerifyOptions {
@@ -134,7 +134,7 @@ fn failures(program: &Path, opset: &mut u32, folder: &Path) -> Vec<String> {
     for run in &report.runs {
         for output in &run.outputs {
             for c in output.comparisons.iter().filter(|c| !c.agrees) {
-                // Paddle is the truth: what agrees with it need not agree with the other side.
+                // Paddle is the truth: sides that agree with it need not agree with each other.
                 if c.against == Side::Expected {
                     failures.push(format!(
                         "{} {}: {} against {}: {:?}",
@@ -151,7 +151,7 @@ fn failures(program: &Path, opset: &mut u32, folder: &Path) -> Vec<String> {
     failures
 }
 
-/// What is wrong with the reference alone.
+/// Where the reference does not agree with Paddle, without ONNX Runtime.
 fn reference_failures(program: &Path) -> Vec<String> {
     let model = Model::open(program, None).unwrap();
     let reference = model.reference(Precision::Single).unwrap();
@@ -178,12 +178,13 @@ fn reference_failures(program: &Path) -> Vec<String> {
     failures
 }
 
-/// The cases of every version of Paddle.
+/// The programs of all cases of all versions of Paddle.
 fn programs() -> impl Iterator<Item = PathBuf> {
     support::OP_FOLDERS.into_iter().flat_map(support::programs)
 }
 
-/// Runs every case, and returns the lowest opset that those of each folder took.
+/// Runs every case at opset `wanted`, or at the lowest higher one that it can be converted to. Returns, for
+/// each folder, the lowest opset that its cases took.
 fn check_all(wanted: u32) -> BTreeMap<String, u32> {
     let folder = tempfile::tempdir().unwrap();
     let mut failed = Vec::new();
@@ -235,7 +236,7 @@ fn every_case_gives_what_paddle_gives_at_its_oldest_opset() {
     }
 }
 
-/// PHI names that no op of Paddle 3's own format has.
+/// Names that no case in the PIR format has, since only older programs have these ops.
 const OLDER_ALONE: [&str; 10] = [
     "data_norm",
     "determinant",
@@ -249,11 +250,12 @@ const OLDER_ALONE: [&str; 10] = [
     "tril_triu",
 ];
 
-/// The names of the ops in a program, among other texts. Some become constants, and leave no op behind.
+/// The names of the ops in a program's file; for a `ProgramDesc`, among other texts. They are not taken from
+/// the opened program, where some ops have become constants.
 fn names(program: &Path, format: Format) -> Vec<String> {
     let bytes = fs::read(program).unwrap();
     if format == Format::ProgramDesc {
-        // The field `type` of an op, with the length of what it holds.
+        // The tag of the field `type` of an op, which a length and the text follow.
         let fields = bytes
             .windows(2)
             .enumerate()

@@ -62,7 +62,7 @@ fn top_classes_as_json() {
     let verified = json(&paddle2onnx(image, folder.path()));
     let class = &verified["runs"][0]["top"][0]["sides"][0]["classes"][0];
     assert_eq!(class["label"], Value::Null);
-    // Other inputs are no pictures.
+    // Inputs that are no pictures have no top classes.
     let verified = json(&paddle2onnx("verify VIT --json --batch 1", folder.path()));
     assert_eq!(verified["runs"][0].get("top"), None);
 }
@@ -117,7 +117,7 @@ fn write_python(folder: &Path, script: &str) {
 const WITH_PADDLE: &str =
     "verify VIT --inputs VIT/batch1.npz --reference paddle --python DIR/python";
 
-/// What a Python with Paddle would answer: the recorded output.
+/// Writes the answer that a Python with Paddle would give, which is the recorded output.
 #[cfg(unix)]
 fn write_answer(folder: &Path, output: &str) {
     let recorded = read_npz(&fixture(VIT).join("batch1.npz"), &[OUTPUT]).unwrap();
@@ -174,7 +174,7 @@ fn what_is_wrong_with_paddle_is_said() {
         write_python(folder.path(), script);
         is_refusal(&paddle2onnx(WITH_PADDLE, folder.path()), words);
     };
-    // Without site-packages there is no Paddle anywhere.
+    // `-S` leaves out site-packages, and Paddle with them.
     fails(
         "exec python3 -S \"$@\"",
         &["pip install paddlepaddle", "No module", "--python"],

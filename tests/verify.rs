@@ -35,7 +35,7 @@ fn verify_against_recorded_outputs() {
     }
 }
 
-/// The small variant, whose attention is scaled by another rule and has no bias.
+/// The small variant scales its attention differently, and has no bias in it.
 #[test]
 fn verify_the_small_variant_against_recorded_outputs() {
     let small = fixture("paddle-2.6.2/vit/ViT_small_patch16_224");
@@ -50,7 +50,7 @@ fn verify_the_small_variant_against_recorded_outputs() {
     for (run, batch) in runs.iter().zip([1, 3]) {
         let output = &run["outputs"][0];
         assert_eq!(output["shape"], serde_json::json!([batch, 11]));
-        // Each side, Paddle among them, against the exact result.
+        // Each side, and Paddle's recorded output, is compared with the exact result.
         let comparisons = output["comparisons"].as_array().unwrap();
         let mut sides: Vec<&str> = Vec::new();
         for comparison in comparisons {
@@ -133,7 +133,7 @@ fn no_parity_is_exit_code_1() {
         text.contains("1 of 2 comparisons differ.\nNo parity (within 10 × the rounding noise)"),
         "{text}"
     );
-    // The damaged weight is the class token, which `expand` repeats for each image.
+    // The damaged weight is the class token, which `expand` repeats for each batch element.
     for words in [
         "The op to blame: op 10 `expand`",
         "Worst ",
@@ -155,7 +155,7 @@ fn no_parity_is_exit_code_1() {
     );
 }
 
-/// A tolerance of 0 is too much to ask of two orders of summation.
+/// With a tolerance of 0, the sides differ, since they sum in different orders.
 #[test]
 fn convert_without_parity_says_that_the_file_is_there() {
     let folder = folder();
@@ -180,14 +180,14 @@ fn without_onnx_runtime_nothing_is_verified() {
     --- stderr
     error: /nowhere: there is no ONNX Runtime library where --ort-lib points
     ");
-    // It is looked for before the conversion, so that nothing is written in vain.
+    // ONNX Runtime is looked for before the conversion, so that nothing is written in vain.
     let ran = paddle2onnx(
         "convert VIT -o DIR/m.onnx --verify --ort-lib /nowhere",
         folder.path(),
     );
     assert_eq!(ran.code, Some(2), "{ran}");
     assert_eq!(names_in(folder.path()), [""; 0]);
-    // And conversion alone needs none.
+    // Conversion alone needs no ONNX Runtime.
     let mut command = command([
         "convert".into(),
         fixture(VIT),
@@ -263,7 +263,7 @@ fn verify_op_by_op() {
     assert_eq!((ran.code, ops), (Some(0), 63), "{ran}");
 }
 
-/// A tolerance that is stated decides instead of the noise, between all pairs of sides.
+/// If a tolerance is stated, it decides instead of the rounding noise, and all pairs of sides are compared.
 #[test]
 fn verify_by_a_stated_tolerance() {
     let text = shown("verify VIT --batch 1 --atol 1e-5", &folder());
@@ -272,7 +272,7 @@ fn verify_by_a_stated_tolerance() {
     assert!(!text.contains("noise"), "{text}");
 }
 
-/// Without the names that this program gives to tensors, nothing can be told of single ops.
+/// Single ops can only be compared by the names that the conversion gives to tensors.
 #[test]
 fn other_models_are_not_compared_op_by_op() {
     let folder = folder();
@@ -294,7 +294,7 @@ fn other_models_are_not_compared_op_by_op() {
     assert!(ran.stderr.contains("none of the program's values"), "{ran}");
 }
 
-/// One page that loads nothing from anywhere.
+/// The page is a single file that loads nothing else.
 #[test]
 fn verify_writes_a_page() {
     let folder = folder();
@@ -331,7 +331,7 @@ fn verify_writes_a_page() {
     assert!(page.contains("The op to blame: op 10 expand"), "{page}");
 }
 
-/// What depends on random numbers is another in each run, so that nobody compares its values.
+/// Outputs that depend on random numbers are different in each run, so that their values are not compared.
 #[test]
 fn random_outputs_are_compared_by_shape_and_type_alone() {
     let program = fixture("paddle-3.3.1/ops").join("gaussian/native_one_of_two.json");

@@ -1,4 +1,4 @@
-//! PaddleClas' vision transformers, cut small: same code path as at full size.
+//! PaddleClas' vision transformers, cut small. They take the same code path as those of full size.
 
 mod support;
 

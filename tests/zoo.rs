@@ -1,4 +1,4 @@
-//! `zoo run`: manifests, what comes of their models, and how that is told.
+//! `zoo run`: manifests, the results of their models, and the reports of these.
 
 mod support;
 
@@ -17,7 +17,7 @@ fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Writes a manifest, in which `FIXTURES` stands for that folder, and gives its path.
+/// Writes a manifest, in which `FIXTURES` stands for the folder of fixtures, and returns its path.
 fn manifest(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("zoo.toml");
     let fixtures = fixture("").into_os_string().into_string().unwrap();
@@ -138,7 +138,7 @@ fn results_as_json() {
     assert_eq!(kept, names.map(|name| format!("{name}-opset17.onnx")));
 }
 
-/// As many runs as shapes, with as many rows of results as the batches have together.
+/// There is one run per shape, so that the outputs have as many rows as the batches have elements together.
 #[test]
 fn random_inputs_have_the_shapes_that_are_asked_for() {
     let folder = folder();
@@ -179,7 +179,7 @@ fn models_are_selected_by_name() {
     }
 }
 
-/// Each with the line and the words of its message.
+/// Each wrong manifest is refused with the line of the mistake, and a message that has these words.
 #[test]
 fn manifests_that_are_wrong() {
     let path = format!("path = 'FIXTURES/{VIT}'\n");
@@ -280,7 +280,7 @@ fn manifests_that_are_wrong() {
     assert!(ran.stderr.contains("could not read the manifest"), "{ran}");
 }
 
-/// What is not as expected fails, with its reason; what is, does not.
+/// A model that does not do what the manifest expects fails, with a reason; one that does is no failure.
 #[test]
 fn expectations() {
     let folder = folder();
@@ -436,11 +436,11 @@ fn an_earlier_run_is_a_baseline() {
     assert_eq!(kinds, ["error", "nodes", "time"]);
     assert_eq!(regressions[1]["message"], "60 nodes before, 73 now");
     assert_eq!(report["missing"], json!(["gone at opset 17"]));
-    // Who names models has not lost the others.
+    // If models are selected by name, the others are not reported as missing.
     let (code, report) = against(&better, "*_384");
     assert_eq!((code, &report["missing"]), (Some(1), &json!([])));
 
-    // Whatever makes it fail, it passed before.
+    // A failure of any kind is a regression of a model that passed before.
     let limited = fs::read_to_string(&manifest).unwrap();
     let limited = limited.replace("[defaults]", "[defaults]\nlimits = { nodes = 1 }");
     fs::write(&manifest, limited).unwrap();

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder with a manifest: a model that takes forever between two small ones.
 fn setup() -> TempDir {
-    // Not the system's folder for temporary files, which may be in memory.
+    // This is not the system's folder for temporary files, since that may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     fs::create_dir(folder.path().join("large")).unwrap();
     write_model(&folder.path().join("large"));
@@ -34,7 +34,7 @@ fn setup() -> TempDir {
     folder
 }
 
-/// Starts a run. What it writes is in `folder`, too.
+/// Starts a run, whose models are kept in `folder`.
 fn start(folder: &Path, arguments: &[&str]) -> Child {
     Command::new(assert_cmd::cargo::cargo_bin!("paddle2onnx-rs"))
         .args(["zoo", "run", "--json", "--jobs", "2"])
@@ -49,7 +49,7 @@ fn start(folder: &Path, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// The worker of the large model, when it is at work.
+/// Waits until the worker of the large model is at work, and returns its process id.
 fn large_worker(zoo: &mut Child) -> u32 {
     let start = Instant::now();
     loop {
@@ -64,7 +64,7 @@ fn large_worker(zoo: &mut Child) -> u32 {
     }
 }
 
-/// Whether a process is a worker that has begun to write the large model.
+/// Whether a process is the worker of the large model, and has its weights open.
 fn is_at_work(id: u32) -> bool {
     let arguments = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
     let files = fs::read_dir(format!("/proc/{id}/fd"))
@@ -79,7 +79,7 @@ fn is_at_work(id: u32) -> bool {
 fn children(parent: u32) -> Vec<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // After the name, which is in parentheses: the state, and the parent.
+    // The name, in parentheses, is followed by the state and the parent.
     let parent_of = |id: &u32| -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let (_, rest) = stat.rsplit_once(')')?;

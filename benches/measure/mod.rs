@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// What one run of a command took.
+/// The time and memory that one run of a command took.
 pub struct Measured {
     pub seconds: f64,
     pub peak_kib: i64,

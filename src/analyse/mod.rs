@@ -2,11 +2,11 @@
 //!
 //! Refused are ops without a definition, all at once, and ops that are not what their definition expects.
 
-mod random;
+mod depends;
 
 use std::collections::BTreeMap;
 
-pub(crate) use random::random_outputs;
+pub(crate) use depends::{opaque_outputs, random_outputs};
 
 use crate::error::{Error, Result};
 use crate::operator::{ParsedOp, Registry};
@@ -43,14 +43,16 @@ impl<'p> Analysis<'p> {
 /// When ops have no definition: all of them are listed, with counts. Else the first op that is
 /// not what its definition expects.
 pub(crate) fn resolve(program: &Program, registry: &Registry) -> Result<Vec<ParsedOp>> {
-    refuse_unknown(program)?;
+    refuse_unknown(program, registry)?;
     program.ops().iter().map(|op| registry.parse(op)).collect()
 }
 
-fn refuse_unknown(program: &Program) -> Result<()> {
+fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
     let mut unknown: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for op in program.all_ops() {
-        if let OpKind::Unknown(name) = &op.kind {
+        if let OpKind::Unknown(name) = &op.kind
+            && !registry.knows(&op.kind)
+        {
             unknown.entry(name).or_insert((0, op.source.index)).0 += 1;
         }
     }

@@ -10,9 +10,12 @@ use paddle2onnx::Model;
 use paddle2onnx::bench::{BenchOptions, BenchReport, Latency, Measurement};
 use paddle2onnx::runtime::OnnxRuntime;
 
+use super::comparing::Random;
+use super::interrupt;
 use super::model_and_onnx::ModelAndOnnx;
+use super::outcome::{Outcome, Result};
 use super::progress::Line;
-use super::{Outcome, Result, interrupt, print, print_json};
+use super::stdout::{print, print_json};
 
 /// Measures how long the converted model takes in ONNX Runtime.
 ///
@@ -22,12 +25,12 @@ use super::{Outcome, Result, interrupt, print, print_json};
     after_long_help = EXAMPLES,
     mut_arg("batch", |batch| batch.help("The batch sizes of the random inputs [default: 1,4,8]")),
 )]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     sides: ModelAndOnnx,
 
     #[command(flatten)]
-    random: super::comparing::Random,
+    random: Random,
 
     /// How often each side runs at each batch size [default: 20]
     #[arg(long, value_name = "N")]
@@ -71,10 +74,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Measures the given ONNX model, or one that is converted for the purpose.
-pub fn run(args: &Args) -> Result<Outcome> {
+pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let model = args.sides.open()?;
-    // Before the work, not after it.
+    // Loaded here so that a missing library is reported before the work.
     OnnxRuntime::load(args.ort_lib.as_deref())?;
     let report = args
         .sides
@@ -148,7 +151,7 @@ fn row(measurement: &Measurement, latency: &Latency, first: bool) -> [String; 6]
     ]
 }
 
-/// Three digits or so of a time: `1.23 s`, `45.6 ms`, `0.012 ms`.
+/// A time with about three digits, as in `1.23 s`, `45.6 ms` or `0.012 ms`.
 fn duration(seconds: f64) -> String {
     let milliseconds = seconds * 1e3;
     match milliseconds {

@@ -5,10 +5,11 @@ use std::fmt::Write;
 use paddle2onnx::{Model, Obstacle};
 use serde::Serialize;
 
-use super::render::{BAD, GOOD};
-use super::{Outcome, Result, print, print_json};
+use super::outcome::{Outcome, Result};
+use super::stdout::{print, print_json};
+use super::style::{BAD, GOOD};
 
-/// As many places of one obstacle are shown as text.
+/// How many places of one obstacle the text shows.
 const PLACES: usize = 3;
 
 /// What `--json` prints.
@@ -27,8 +28,8 @@ struct Listed<'a> {
     places: &'a [String],
 }
 
-/// Lists the obstacles, and writes no model.
-pub fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
+/// Lists the obstacles of a conversion to `opset`, and writes no model.
+pub(super) fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
     let obstacles = model.obstacles(opset)?;
     if json {
         print_json(&Checked {

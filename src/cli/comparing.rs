@@ -11,14 +11,14 @@ use paddle2onnx::verify::{
     Tolerance, VerifyOptions,
 };
 
-use super::Result;
+use super::outcome::Result;
 
 /// What to compare, and how closely.
 ///
-/// Every argument is in one of the parts: where there are such, clap takes no others into the group
-/// that `convert` ties to --verify.
+/// Every argument belongs to one of the parts, whose groups `convert` ties to --verify. One that stood
+/// here directly would be in no group: clap leaves the group of a struct with flattened parts empty.
 #[derive(clap::Args)]
-pub struct Comparing {
+pub(super) struct Comparing {
     #[command(flatten)]
     random: Random,
 
@@ -29,12 +29,12 @@ pub struct Comparing {
     judging: Judging,
 }
 
-/// The arguments that mean nothing for inputs which are given.
+/// The arguments of [`Random`], which mean nothing for inputs that are given.
 const RANDOM: [&str; 5] = ["batch", "shape", "seed", "distribution", "range"];
 
 /// Which inputs to draw at random.
 #[derive(clap::Args)]
-pub struct Random {
+pub(super) struct Random {
     /// The batch sizes of runs on random inputs [default: 1,3]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     batch: Vec<NonZeroUsize>,
@@ -57,7 +57,7 @@ pub struct Random {
     range: Vec<Named<Range>>,
 }
 
-/// Which inputs to take instead.
+/// Which inputs to take instead of random ones.
 #[derive(clap::Args)]
 struct Given {
     /// Inputs instead of random ones: one .npz per run, with one array per input; or a .npy, for a
@@ -94,7 +94,7 @@ struct Given {
     labels: Option<PathBuf>,
 }
 
-/// What to hold the outputs against, and how closely.
+/// What to compare the outputs with, and how closely.
 #[derive(clap::Args)]
 struct Judging {
     /// Recorded outputs to compare with: one .npz per run, with one array per output
@@ -152,7 +152,7 @@ impl From<RandomKind> for Distribution {
     }
 }
 
-/// Something for one input: `NAME=VALUE`.
+/// A value for one input, written as `NAME=VALUE`.
 #[derive(Clone)]
 struct Named<T> {
     name: String,
@@ -163,7 +163,7 @@ impl<T: FromStr<Err = String>> FromStr for Named<T> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // Names of inputs may hold an equals sign, values don't.
+        // An input's name may hold an equals sign; values don't.
         match text.rsplit_once('=') {
             Some((name, value)) if !name.is_empty() => Ok(Self {
                 name: name.to_owned(),
@@ -174,7 +174,7 @@ impl<T: FromStr<Err = String>> FromStr for Named<T> {
     }
 }
 
-/// Extents, as in `1x3x224x224`.
+/// The extents of a shape, as in `1x3x224x224`.
 #[derive(Clone)]
 struct Shape(Vec<usize>);
 
@@ -221,7 +221,7 @@ impl Comparing {
         Ok(OnnxRuntime::load(self.judging.ort_lib.as_deref())?)
     }
 
-    /// What the library is to do.
+    /// The arguments as the library's options.
     pub fn options(&self) -> VerifyOptions {
         let judging = &self.judging;
         let python = judging.python.clone().unwrap_or_else(|| "python3".into());
@@ -238,7 +238,7 @@ impl Comparing {
 }
 
 impl Judging {
-    /// None if neither part is given.
+    /// The tolerance that was asked for; None if neither of its parts is given.
     fn tolerance(&self) -> Option<Tolerance> {
         let default = Tolerance::default();
         (self.atol.is_some() || self.rtol.is_some()).then(|| Tolerance {
@@ -249,7 +249,7 @@ impl Judging {
 }
 
 impl Random {
-    /// What to draw, at these batch sizes if none are given.
+    /// The random inputs to draw, at `default_batches` if no batch sizes are given.
     pub fn inputs(&self, default_batches: &[usize]) -> RandomInputs {
         let shapes = self.shape.iter();
         let ranges = self.range.iter();
@@ -271,7 +271,7 @@ impl Random {
 }
 
 impl Given {
-    /// None if the inputs are to be drawn.
+    /// The inputs that were given; None if they are to be drawn at random.
     fn inputs(&self) -> Option<Inputs> {
         if !self.inputs.is_empty() {
             return Some(Inputs::Files(self.inputs.clone()));

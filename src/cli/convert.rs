@@ -1,17 +1,20 @@
-//! `convert`: writes a model as ONNX, and on request proves it.
+//! `convert`: writes a model as ONNX, and on request verifies the result.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
 use paddle2onnx::verify::Report;
-use paddle2onnx::{Conversion, ConvertOptions, Model, Weights};
+use paddle2onnx::{Conversion, Model, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
-use super::model_and_onnx::Opset;
-use super::progress::Line;
-use super::{Outcome, Result, check, complain, interrupt, open, print, print_json, render, verify};
+use super::open::open;
+use super::opset::Opset;
+use super::outcome::{Outcome, Result};
+use super::stderr::complain;
+use super::stdout::{print, print_json};
+use super::{check, conversion, counts, fields, interrupt, verification, verify};
 
 /// Converts a Paddle model to ONNX.
 ///
@@ -25,7 +28,7 @@ use super::{Outcome, Result, check, complain, interrupt, open, print, print_json
     mut_group("Random", |group| group.requires("verify")),
     mut_group("Given", |group| group.requires("verify")),
 )]
-pub struct Args {
+pub(super) struct Args {
     /// The program, or the folder with it
     model: PathBuf,
 
@@ -105,20 +108,22 @@ impl From<Placement> for Weights {
 #[derive(Serialize)]
 struct Converted<'a> {
     output: &'a Path,
-    /// The second file, if there is one.
+    /// The file with the weights, if they are in one of their own.
     data: Option<&'a Path>,
-    /// The bytes of both.
+    /// The size of both files together.
     bytes: u64,
     nodes: usize,
     opset: u32,
+    /// `inline`, `external` or `link`.
     weights: &'static str,
+    /// How long it took to open and convert the model.
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'a Report>,
 }
 
 /// Converts, and verifies if that was asked for.
-pub fn run(args: &Args) -> Result<Outcome> {
+pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
     let model = open(&args.model, args.params.as_deref())?;
@@ -130,11 +135,11 @@ pub fn run(args: &Args) -> Result<Outcome> {
         .clone()
         .unwrap_or_else(|| default_output(&model));
     if args.verify {
-        // Before the work, not after it.
+        // Loaded here so that a missing library is reported before the work.
         args.comparing.require_runtime()?;
     }
     let weights = args.weights.map_or(Weights::Auto, Weights::from);
-    let conversion = write(&model, &output, args.opset.number(), weights)?;
+    let conversion = conversion::write(&model, &output, args.opset.number(), weights)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = if args.verify {
         Some(prove(&model, &output, args)?)
@@ -170,19 +175,6 @@ pub fn run(args: &Args) -> Result<Outcome> {
     }
 }
 
-/// Writes the ONNX model, with progress, until a signal comes.
-pub fn write(model: &Model, output: &Path, opset: u32, weights: Weights) -> Result<Conversion> {
-    let line = Line::bytes();
-    let options = ConvertOptions {
-        opset,
-        weights,
-        progress: &line,
-    };
-    Ok(interrupt::while_writing(|| {
-        model.convert(output, &options)
-    })?)
-}
-
 fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
     let report = verify::compare(model, output, &args.comparing, false);
     report.map_err(|e| {
@@ -193,7 +185,8 @@ fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
     })
 }
 
-/// Beside the program, under its name. `__model__` says nothing, so that is `model`.
+/// The ONNX file beside the program that is called like it, except that `__model__`, a name which
+/// says nothing, gives `model.onnx`.
 fn default_output(model: &Model) -> PathBuf {
     let program = &model.files().program;
     if program.file_name().is_some_and(|name| name == "__model__") {
@@ -202,6 +195,7 @@ fn default_output(model: &Model) -> PathBuf {
     program.with_extension("onnx")
 }
 
+/// Where the weights are, in a word: [`Weights::Auto`] leaves that to the writer.
 fn placement(conversion: &Conversion, asked: Weights) -> &'static str {
     match (asked, &conversion.written.data) {
         (_, Some(_)) => "external",
@@ -216,17 +210,17 @@ fn text(converted: &Converted<'_>) -> String {
         ("link", None) => "in Paddle's own file, which must stay where it is".into(),
         _ => "in the same file".into(),
     };
-    let mut text = render::fields(&[
+    let mut text = fields::text(&[
         ("Output", converted.output.display().to_string()),
         ("Weights", weights),
-        ("Size", render::bytes(converted.bytes)),
+        ("Size", counts::bytes(converted.bytes)),
         ("Nodes", converted.nodes.to_string()),
         ("Opset", converted.opset.to_string()),
         ("Time", format!("{:.2} s", converted.seconds)),
     ]);
     if let Some(report) = converted.verification {
         text.push('\n');
-        text.push_str(&render::report(report));
+        text.push_str(&verification::text(report));
     }
     text
 }

@@ -6,7 +6,11 @@ use paddle2onnx::tensor::{Dim, display_shape};
 use paddle2onnx::{Format, MacCount, Model, Port, Summary, WeightFiles};
 use serde::{Serialize, Serializer};
 
-use super::{Outcome, Result, open, print, print_json, render};
+use super::open::open;
+use super::outcome::{Outcome, Result};
+use super::stdout::{print, print_json};
+use super::style::BAD;
+use super::{counts, fields};
 
 /// Shows what a Paddle model consists of: files, inputs, outputs, ops and size.
 ///
@@ -15,7 +19,7 @@ use super::{Outcome, Result, open, print, print_json, render};
 /// Likewise they count the parameters of layers, without embeddings that are merely added.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// The program (inference.json, inference.pdmodel, __model__), or the folder with it
     model: PathBuf,
 
@@ -48,7 +52,7 @@ struct Inspected<'a> {
     inputs: Vec<JsonPort<'a>>,
     outputs: Vec<JsonPort<'a>>,
     ops: Vec<OpCount<'a>>,
-    /// Why the model can't be converted, if its ops are all supported.
+    /// What keeps the model from being converted although its ops are all supported.
     problem: Option<&'a str>,
     parameters: u64,
     layer_parameters: Option<u64>,
@@ -70,7 +74,7 @@ struct JsonPort<'a> {
     shape: Vec<Extent<'a>>,
 }
 
-/// A number, the name of a dynamic extent, or null where nothing is known.
+/// An extent: a number, the name of a dynamic extent, or null where it is computed or not known.
 struct Extent<'a>(&'a Dim);
 
 impl Serialize for Extent<'_> {
@@ -96,8 +100,8 @@ struct Macs {
     with_attention_products: u64,
 }
 
-/// Inspects the model.
-pub fn run(args: &Args) -> Result<Outcome> {
+/// Prints what the model consists of.
+pub(super) fn run(args: &Args) -> Result<Outcome> {
     let model = open(&args.model, args.params.as_deref())?;
     let summary = model.summary();
     if args.json {
@@ -145,7 +149,7 @@ fn json_port(port: &Port) -> JsonPort<'_> {
     }
 }
 
-/// The ops, the most frequent first.
+/// How often each op occurs, the most frequent op first.
 fn op_counts(summary: &Summary) -> Vec<OpCount<'_>> {
     let counts = summary.ops.iter().map(|(name, count)| OpCount {
         name,
@@ -153,7 +157,7 @@ fn op_counts(summary: &Summary) -> Vec<OpCount<'_>> {
         supported: !summary.unsupported.contains(name),
     });
     let mut counts: Vec<OpCount<'_>> = counts.collect();
-    // Stable: those of equal count stay sorted by name.
+    // The sort is stable: ops of equal count stay sorted by name.
     counts.sort_by_key(|op| std::cmp::Reverse(op.count));
     counts
 }
@@ -174,13 +178,13 @@ fn text(model: &Model, summary: &Summary) -> String {
     fields.extend(ports("Output", &summary.outputs));
     let macs = |count: fn(&MacCount) -> u64| {
         let macs = summary.macs.as_ref().map(count);
-        macs.map_or_else(|| "-".to_owned(), render::giga)
+        macs.map_or_else(|| "-".to_owned(), counts::giga)
     };
     let layers = summary.layer_parameters;
-    let layers = layers.map_or_else(|| "-".to_owned(), render::mega);
+    let layers = layers.map_or_else(|| "-".to_owned(), counts::mega);
     fields.extend([
         ("Parameters", format!("{layers} in layers")),
-        ("", format!("{} in all", render::mega(summary.parameters))),
+        ("", format!("{} in all", counts::mega(summary.parameters))),
         ("MACs", format!("{} in layers", macs(|macs| macs.layers))),
         (
             "",
@@ -193,7 +197,7 @@ fn text(model: &Model, summary: &Summary) -> String {
     let ops = op_counts(summary);
     let total: usize = ops.iter().map(|op| op.count).sum();
     fields.push(("Ops", format!("{total} of {} kinds", ops.len())));
-    let mut text = render::fields(&fields);
+    let mut text = fields::text(&fields);
     for op in &ops {
         text.push_str(&op_line(op));
     }
@@ -203,9 +207,8 @@ fn text(model: &Model, summary: &Summary) -> String {
         (None, 0) => return text,
         (None, kinds) => format!("{kinds} of its kinds of ops are not supported"),
     };
-    let style = render::BAD;
     text.push_str(&format!(
-        "\n{style}This model can't be converted:{style:#} {reason}\n"
+        "\n{BAD}This model can't be converted:{BAD:#} {reason}\n"
     ));
     text
 }
@@ -218,11 +221,10 @@ fn ports<'a>(label: &'a str, ports: &'a [Port]) -> impl Iterator<Item = (&'a str
 }
 
 fn op_line(op: &OpCount<'_>) -> String {
-    let style = render::BAD;
     let OpCount { name, count, .. } = op;
     if op.supported {
         format!("{count:>8}  {name}\n")
     } else {
-        format!("{count:>8}  {style}{name}{style:#} (not supported)\n")
+        format!("{count:>8}  {BAD}{name}{BAD:#} (not supported)\n")
     }
 }

@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM, without leaving half a file behind.
 //!
-//! While an output is written, a signal only sets a flag: the writing notices, and removes its
-//! temporary files. At any other time the process ends at once, after its scratch folder is gone.
+//! While an output is written, a signal only sets a flag: the writer looks at it, stops, and removes
+//! its temporary files. At any other time, the process removes its scratch folder and ends at once.
 
 use std::ffi::c_int;
 use std::ops::ControlFlow;
@@ -10,13 +10,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 
-use super::{Failure, Result, progress};
+use super::bar;
+use super::outcome::{Failure, Result};
+use super::stderr::complain;
 
-/// What shells give for a process that Ctrl-C ended.
-pub const EXIT_CODE: u8 = 130;
+/// The exit code that shells report for a process that was ended by Ctrl-C.
+pub(super) const EXIT_CODE: u8 = 130;
 
 struct State {
+    /// Whether a signal has come.
     requested: bool,
+    /// Whether an output is being written.
     writing: bool,
     scratch: Option<TempDir>,
 }
@@ -32,13 +36,13 @@ fn state() -> MutexGuard<'static, State> {
 }
 
 /// Begins to handle signals.
-pub fn install() -> Result<()> {
+pub(super) fn install() -> Result<()> {
     ctrlc::set_handler(on_signal)
         .map_err(|e| Failure::new(format!("could not install the handler of Ctrl-C: {e}")))
 }
 
-/// Runs on a thread of its own. The lock is kept until the end, so that nothing begins to write
-/// after the look at the state.
+/// Handles a signal, on a thread of its own. It keeps the lock until the process ends, so that no
+/// writing can begin after it has looked at the state.
 fn on_signal() {
     let mut state = state();
     state.requested = true;
@@ -46,8 +50,8 @@ fn on_signal() {
         return;
     }
     state.scratch = None;
-    progress::clear();
-    super::complain("interrupted");
+    bar::clear();
+    complain("interrupted");
     exit(EXIT_CODE)
 }
 
@@ -62,16 +66,16 @@ fn exit(code: u8) -> ! {
     unsafe { _exit(code.into()) }
 }
 
-/// Ends what was asked to end while something was written.
-pub fn check() -> Result<()> {
+/// Fails if a signal came while an output was written.
+pub(super) fn check() -> Result<()> {
     if state().requested {
         return Err(Failure::interrupted());
     }
     Ok(())
 }
 
-/// Whether to go on with the writing.
-pub fn flow() -> ControlFlow<()> {
+/// Whether to go on writing.
+pub(super) fn flow() -> ControlFlow<()> {
     if state().requested {
         ControlFlow::Break(())
     } else {
@@ -79,21 +83,23 @@ pub fn flow() -> ControlFlow<()> {
     }
 }
 
-/// Does `work`, which writes an output and looks at [`flow`] while it does.
-pub fn while_writing<T>(work: impl FnOnce() -> T) -> T {
+/// Runs `work`, which writes an output and looks at [`flow`] meanwhile.
+pub(super) fn while_writing<T>(work: impl FnOnce() -> T) -> T {
     state().writing = true;
     let result = work();
     state().writing = false;
     result
 }
 
-/// Does `work` with a folder that is removed at its end, however that comes.
-pub fn with_scratch<T>(work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+/// Runs `work` with a temporary folder, which is removed when it has succeeded or failed, or a signal
+/// ends it.
+pub(super) fn with_scratch<T>(work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     with_scratch_in(None, work)
 }
 
-/// The same in a folder that is not the system's for temporary files.
-pub fn with_scratch_in<T>(
+/// Like [`with_scratch`], but makes the folder in `parent` where that is given, instead of in the
+/// system's folder for temporary files.
+pub(super) fn with_scratch_in<T>(
     parent: Option<&Path>,
     work: impl FnOnce(&Path) -> Result<T>,
 ) -> Result<T> {

@@ -1,31 +1,41 @@
 //! Arguments → the library's work → text or JSON.
 //!
-//! One file per subcommand. Data goes to stdout, messages and progress to stderr. The exit code
-//! answers: 0 done or yes, 1 no parity, not as expected or not convertible, 2 could not be done, 130 interrupted.
+//! There is one file per subcommand, and one for each thing that several of them need. Data goes to
+//! stdout, messages and progress to stderr. The exit code is 0 for done or yes, 1 for no parity, not
+//! as expected or not convertible, 2 for what could not be done, and 130 for an interruption.
 
+mod bar;
 mod bench;
 mod check;
 mod comparing;
+mod conversion;
 mod convert;
+mod counts;
+mod fields;
 mod inspect;
 mod interrupt;
 mod model_and_onnx;
+mod open;
 mod ops;
+mod opset;
+mod outcome;
 mod output;
 mod per_op;
 mod progress;
-mod render;
+mod stderr;
+mod stdout;
+mod style;
 mod top5;
+mod verification;
 mod verify;
 mod zoo;
 
-use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use paddle2onnx::{Error, ErrorKind, Model};
-use serde::Serialize;
+
+use outcome::Outcome;
+use stderr::complain;
 
 /// Converts PaddlePaddle inference models to ONNX, and proves the result.
 ///
@@ -65,56 +75,8 @@ enum Command {
     Zoo(zoo::Args),
 }
 
-/// What a subcommand that did its work has found.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Success,
-    NoParity,
-    NotAsExpected,
-    NotConvertible,
-}
-
-/// Why a subcommand could not do its work, as a sentence.
-struct Failure {
-    message: String,
-    interrupted: bool,
-}
-
-impl Failure {
-    fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            interrupted: false,
-        }
-    }
-
-    fn interrupted() -> Self {
-        Self {
-            message: "interrupted".into(),
-            interrupted: true,
-        }
-    }
-
-    /// Puts what was done, or being done, before the message.
-    fn after(mut self, what: &str) -> Self {
-        self.message = format!("{what}: {}", self.message);
-        self
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            interrupted: error.kind() == ErrorKind::Interrupted,
-            message: error.to_string(),
-        }
-    }
-}
-
-type Result<T, E = Failure> = std::result::Result<T, E>;
-
 /// Runs the subcommand that the arguments name.
-pub fn main() -> ExitCode {
+pub(super) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
@@ -136,58 +98,5 @@ pub fn main() -> ExitCode {
                 2
             })
         }
-    }
-}
-
-/// Opens the model that the arguments name, and says what is uncertain about that.
-fn open(model: &Path, params: Option<&Path>) -> Result<Model> {
-    let model = Model::open(model, params)?;
-    if let Some(warning) = model.format().warning() {
-        let style = render::WARNING.bold();
-        let program = model.files().program.display();
-        // Nobody is left to be told when stderr is closed.
-        let _ = writeln!(
-            anstream::stderr(),
-            "{style}warning:{style:#} {program}: {warning}"
-        );
-    }
-    Ok(model)
-}
-
-/// Tells the person at the terminal what went wrong.
-fn complain(message: &str) {
-    let style = render::BAD.bold();
-    // Nobody is left to be told when stderr is closed.
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {message}");
-}
-
-/// Writes text to stdout, without its colours if that is no terminal.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = anstream::stdout();
-    finish_output(
-        stdout
-            .write_all(text.as_bytes())
-            .and_then(|()| stdout.flush()),
-    )
-}
-
-/// Writes a value to stdout as JSON.
-fn print_json(value: &impl Serialize) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    let result = serde_json::to_writer_pretty(&mut stdout, value).map_err(io::Error::from);
-    finish_output(
-        result
-            .and_then(|()| writeln!(stdout))
-            .and_then(|()| stdout.flush()),
-    )
-}
-
-/// Who closes the pipe, as `head` does, has seen enough: that is no failure.
-fn finish_output(result: io::Result<()>) -> Result<()> {
-    match result {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(format!("could not write to stdout: {e}")))
-        }
-        _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! `ops`: what can be converted.
+//! `ops`: the list of the ops that can be converted.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -8,7 +8,8 @@ use paddle2onnx::tensor::DType;
 use paddle2onnx::{Registry, SupportedOp};
 use serde::Serialize;
 
-use super::{Outcome, Result, print, print_json};
+use super::outcome::{Outcome, Result};
+use super::stdout::{print, print_json};
 
 /// Lists every op that can be converted.
 ///
@@ -17,7 +18,7 @@ use super::{Outcome, Result, print, print_json};
 /// lowest: converting says so then.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// Print a JSON array instead of text
     #[arg(long)]
     json: bool,
@@ -46,7 +47,7 @@ struct Listed {
 }
 
 /// Lists the ops, sorted by name.
-pub fn run(args: &Args) -> Result<Outcome> {
+pub(super) fn run(args: &Args) -> Result<Outcome> {
     let mut ops = Registry::standard().supported_ops();
     ops.sort_by_key(|op| op.name);
     if args.json {
@@ -75,6 +76,7 @@ fn text(ops: &[SupportedOp]) -> String {
     text
 }
 
+/// The list as a page in Markdown, which is kept as `docs/ops.md`.
 fn page(ops: &[SupportedOp]) -> String {
     let table = table(ops, presets::ASCII_MARKDOWN);
     format!(
@@ -102,7 +104,7 @@ fn table(ops: &[SupportedOp], style: TableStyle) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Element types, the usual sets by one word.
+/// The names of the element types, with one word for each of the usual sets.
 fn types(dtypes: &[DType]) -> String {
     let missing: Vec<DType> = DType::ALL
         .into_iter()

@@ -1,4 +1,4 @@
-//! Reports that go into files: whole, or not at all.
+//! Reports in files, which are written whole or not at all.
 
 use std::fs;
 use std::io::Write;
@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{Failure, Result};
+use super::outcome::{Failure, Result};
 
-/// A file that is opened before the work, so that a wrong path is known at once, and gets its
-/// name when it is complete.
-pub struct Pending {
+/// The file of a report. It is opened before the work, so that a wrong path is known at once, and gets
+/// its name when it is complete.
+pub(super) struct Pending {
+    /// None for a device or a pipe, which can't be replaced, only written to.
     file: Option<NamedTempFile>,
     path: PathBuf,
 }
 
 impl Pending {
-    /// Opens a file that will be at `path`.
+    /// Opens a temporary file that will become the file at `path`.
     pub fn create(path: &Path) -> Result<Self> {
         let metadata = fs::metadata(path);
         if metadata.as_ref().is_ok_and(fs::Metadata::is_dir) {
@@ -25,7 +26,6 @@ impl Pending {
                 path.display()
             )));
         }
-        // A device or a pipe can't be replaced, only written to.
         let is_special = metadata.is_ok_and(|metadata| !metadata.is_file());
         let file = if is_special {
             None
@@ -38,7 +38,7 @@ impl Pending {
         })
     }
 
-    /// Writes the text, after which the file is there.
+    /// Writes the text, and gives the file its name.
     pub fn finish(self, text: &str) -> Result<()> {
         let result = match self.file {
             Some(mut file) => file
@@ -57,7 +57,7 @@ fn temporary(path: &Path) -> Result<NamedTempFile> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // What the user's umask leaves of it, as with any other file.
+        // The user's umask restricts this, as it does for any other file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder

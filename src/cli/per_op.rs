@@ -5,13 +5,14 @@ use std::fmt::Write;
 use paddle2onnx::tensor::display_shape;
 use paddle2onnx::verify::{Culprit, OpReport, OwnError, PerOp, Statistics};
 
-use super::render::{self, BAD, HEADING};
+use super::fields;
+use super::style::{BAD, HEADING};
 
-/// What is left for the layer in 80 columns.
+/// The width of the column of layers. A line stays within 80 columns.
 const PLACE: usize = 31;
 
-/// A table of all ops if there is one, and the op to blame.
-pub fn text(found: &PerOp) -> String {
+/// A table of all ops, if they were compared and not only the culprit looked for, and the op to blame.
+pub(super) fn text(found: &PerOp) -> String {
     let mut text = String::new();
     if !found.ops.is_empty() {
         table(&mut text, found);
@@ -67,7 +68,8 @@ fn table(text: &mut String, found: &PerOp) {
     );
 }
 
-/// The error of an op, in multiples of its noise where it has one.
+/// The error that an op makes itself: in multiples of its rounding noise where it has one, else the
+/// largest absolute error.
 fn own(own: &OwnError) -> String {
     match (&own.metrics, own.noise) {
         (None, _) => "fails".to_owned(),
@@ -79,7 +81,8 @@ fn own(own: &OwnError) -> String {
     }
 }
 
-/// The end of a text, which tells layers apart.
+/// A text with its start cut off if it exceeds `width`: layers are told apart by the ends of their
+/// names.
 fn shortened(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {
@@ -89,6 +92,7 @@ fn shortened(text: &str, width: usize) -> String {
     format!("…{end}")
 }
 
+/// The op to blame, with its error, attributes, operands and results.
 fn accuse(text: &mut String, culprit: &Culprit) {
     let Culprit { report, .. } = culprit;
     let OpReport {
@@ -130,7 +134,7 @@ fn accuse(text: &mut String, culprit: &Culprit) {
             fields.push((label, statistics(&nameless)));
         }
     }
-    text.push_str(&render::fields(&fields));
+    text.push_str(&fields::text(&fields));
 }
 
 fn error(own: &OwnError) -> String {
@@ -169,8 +173,8 @@ fn statistics(of: &Statistics) -> String {
         let _ = write!(text, ", {not_finite} not finite");
     }
     if !name.is_empty() {
-        // Below, since names of layers are long.
-        let _ = write!(text, "\n{:width$} {name}", "", width = render::LABEL);
+        // The name has a line of its own, since names of layers are long.
+        let _ = write!(text, "\n{:width$} {name}", "", width = fields::LABEL);
     }
     text
 }

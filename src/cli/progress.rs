@@ -4,44 +4,32 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use paddle2onnx::Progress;
 
-use super::interrupt;
+use super::{bar, interrupt};
 
-/// Quicker work shows nothing: a bar that flashes up tells nobody anything.
+/// Work that is quicker than this shows no progress: a bar that flashes up tells nobody anything.
 const MOMENT: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 
-/// The bar that is, or may come to be, on the terminal.
-static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// Takes the line off the terminal, for a process that ends without unwinding.
-pub fn clear() {
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(bar) = shown {
-        bar.finish_and_clear();
-    }
-}
-
-/// A line on stderr that appears after a [`MOMENT`] and vanishes at the end. Never shown where
+/// A line on stderr that appears after a [`MOMENT`] and vanishes at the end. It is never shown where
 /// stderr is no terminal.
-pub struct Line {
+pub(super) struct Line {
     bar: ProgressBar,
     appearing: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Line {
-    /// A bar of bytes done, of all.
+    /// A bar with the bytes that are done, their total, and an estimate of the time left.
     pub fn bytes() -> Self {
         Self::new("{bar:30} {decimal_bytes} of {decimal_total_bytes}, {eta} left")
     }
 
-    /// The name of what is being done.
+    /// A spinner with the name of what is being done and the time since the line was made.
     pub fn stages() -> Self {
         Self::new("{spinner} {msg} ({elapsed})")
     }
@@ -53,7 +41,7 @@ impl Line {
         let appearing = io::stderr()
             .is_terminal()
             .then(|| appear_later(bar.clone()));
-        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        bar::set(bar.clone());
         Self { bar, appearing }
     }
 
@@ -86,9 +74,9 @@ impl Drop for Line {
     fn drop(&mut self) {
         if let Some((done, thread)) = self.appearing.take() {
             drop(done);
-            // It can only have panicked, and then there is no bar to clear.
+            // An error says that the thread has panicked; the line is cleared all the same.
             let _ = thread.join();
         }
-        clear();
+        bar::clear();
     }
 }

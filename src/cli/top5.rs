@@ -4,19 +4,19 @@ use std::fmt::Write;
 
 use paddle2onnx::verify::{Class, SideTop, Top};
 
-use super::render::HEADING;
+use super::style::HEADING;
 
-/// What a terminal is as a rule.
+/// The usual width of a terminal, in characters.
 const WIDTH: usize = 80;
 
-/// The rank of a class, before those of the sides.
+/// The width of the column of ranks, which stands before those of the sides.
 const RANK: usize = 3;
 
-/// Between the columns of two sides.
+/// The space between the columns of two sides.
 const GAP: usize = 2;
 
 /// A table per output, with a column per side.
-pub fn tables(text: &mut String, tops: &[Top]) {
+pub(super) fn tables(text: &mut String, tops: &[Top]) {
     for top in tops {
         let _ = writeln!(text, "{HEADING}top classes: {}{HEADING:#}", top.output);
         table(text, &top.sides);
@@ -42,7 +42,7 @@ fn table(text: &mut String, sides: &[SideTop]) {
     }
 }
 
-/// The side's name, and its classes.
+/// The lines of a side's column: its name, then its classes.
 fn column(side: &SideTop, width: usize) -> Vec<String> {
     let indices = side.classes.iter().map(|class| class.index.to_string());
     let index_width = indices.map(|index| index.len()).max().unwrap_or(0);
@@ -65,7 +65,7 @@ fn described(class: &Class) -> String {
     }
 }
 
-/// The text in at most `width` characters.
+/// A text with its end cut off if it exceeds `width` characters.
 fn shortened(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();

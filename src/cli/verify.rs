@@ -8,9 +8,11 @@ use paddle2onnx::verify::{About, Report, html};
 
 use super::comparing::Comparing;
 use super::model_and_onnx::ModelAndOnnx;
+use super::outcome::{Outcome, Result};
 use super::output::Pending;
 use super::progress::Line;
-use super::{Outcome, Result, interrupt, print, print_json, render};
+use super::stdout::{print, print_json};
+use super::{interrupt, verification};
 
 /// Runs a Paddle model and its ONNX model on the same inputs, and compares every output.
 ///
@@ -20,7 +22,7 @@ use super::{Outcome, Result, interrupt, print, print_json, render};
 /// compared.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     sides: ModelAndOnnx,
 
@@ -59,7 +61,7 @@ Examples:
       paddle2onnx-rs verify model --reference paddle --python venv/bin/python";
 
 /// Verifies the given ONNX model, or one that is converted for the purpose.
-pub fn run(args: &Args) -> Result<Outcome> {
+pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let page = args.html.as_deref().map(Pending::create).transpose()?;
     let model = args.sides.open()?;
@@ -83,7 +85,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     if args.json {
         print_json(&args.sides.titled(&report))?;
     } else {
-        print(&render::report(&report))?;
+        print(&verification::text(&report))?;
     }
     Ok(if report.parity {
         Outcome::Success
@@ -92,8 +94,14 @@ pub fn run(args: &Args) -> Result<Outcome> {
     })
 }
 
-/// Runs and compares both models, with progress; op by op if that is asked for here or there.
-pub fn compare(model: &Model, onnx: &Path, comparing: &Comparing, per_op: bool) -> Result<Report> {
+/// Runs and compares both models, and shows progress. Every op is compared as well if `per_op` or the
+/// arguments ask for it.
+pub(super) fn compare(
+    model: &Model,
+    onnx: &Path,
+    comparing: &Comparing,
+    per_op: bool,
+) -> Result<Report> {
     interrupt::check()?;
     let line = Line::stages();
     let say = |stage: &str| line.say(stage.to_owned());

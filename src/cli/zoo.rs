@@ -12,13 +12,15 @@ use std::time::{Duration, SystemTime};
 use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::zoo::{self, Expectation, Manifest, Options, Progress, Report};
 
+use super::interrupt;
+use super::outcome::{Failure, Outcome, Result};
 use super::output::Pending;
 use super::progress::Line;
-use super::{Failure, Outcome, Result, interrupt, print, print_json};
+use super::stdout::{print, print_json};
 
 /// Converts and verifies many models, as a manifest lists them.
 #[derive(clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -109,7 +111,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// Runs the subcommand of `zoo`.
-pub fn run(args: &Args) -> Result<Outcome> {
+pub(super) fn run(args: &Args) -> Result<Outcome> {
     match &args.command {
         Command::Run(args) => run_models(args),
     }
@@ -127,7 +129,7 @@ fn run_models(args: &Run) -> Result<Outcome> {
     }
     let report = interrupt::with_scratch_in(args.keep.as_deref(), |scratch| {
         interrupt::while_writing(|| {
-            // Before the work, so that a wrong path is known at once.
+            // Opened before the work, so that a wrong path is known at once.
             let junit = args.junit.as_deref().map(Pending::create).transpose()?;
             let html = args.html.as_deref().map(Pending::create).transpose()?;
             let mut report = work(args, &manifest, ort_lib.as_deref(), scratch)?;
@@ -186,8 +188,9 @@ fn work(args: &Run, manifest: &Manifest, ort_lib: Option<&Path>, scratch: &Path)
     })
 }
 
-/// The reference and ONNX Runtime use all cores, but reading and writing leave them idle. Without
-/// knowing the memory, one at a time is safe.
+/// How many models to work on at once, by default. The reference interpreter and ONNX Runtime use all
+/// cores, but leave them idle while files are read and written: so there are half as many models as
+/// cores. Where the available memory is not known, one at a time is safe.
 fn default_jobs(memory: Option<u64>) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     if memory.is_some() {
@@ -197,7 +200,8 @@ fn default_jobs(memory: Option<u64>) -> usize {
     }
 }
 
-/// ONNX Runtime's library, if anything is to be verified: better missed now than by every model.
+/// ONNX Runtime's library, if anything is to be verified. That it is missing is then said once, not by
+/// every model.
 fn library(manifest: &Manifest, given: Option<&Path>) -> Result<Option<PathBuf>> {
     let mut tasks = manifest.tasks.iter();
     if !tasks.any(|task| matches!(task.expectation, Expectation::Parity { .. })) {

@@ -1,5 +1,6 @@
 //! What ops use to emit nodes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Deref;
 
@@ -9,16 +10,23 @@ use crate::program::{Facts, Op, Origin, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
 /// Emits the nodes of one op after the other. Dereferences to what is known of the values.
-pub(crate) struct Lowering<'p> {
+pub struct Lowering<'p> {
     pub(super) facts: &'p Facts<'p>,
     pub(super) opset: u32,
     pub(super) graph: Graph,
-    /// The tensor that holds each value.
-    pub(super) tensors: HashMap<ValueId, TensorId>,
-    /// The vectors that hold open extents, by what they hold.
-    pub(super) extents: HashMap<Vec<Dim>, TensorId>,
+    /// What is visible at this place: in the graph, and in each body that is under construction, the innermost last.
+    pub(super) scopes: Vec<Scope>,
     /// What the names of nodes begin with: the layer, or else the variable that the op writes.
     label: String,
+}
+
+/// The tensors that are there in the graph, or in one body inside of it.
+#[derive(Default)]
+pub(super) struct Scope {
+    /// The tensor that holds each value.
+    pub tensors: HashMap<ValueId, TensorId>,
+    /// The vectors that hold open extents, by what they hold.
+    pub extents: HashMap<Vec<Dim>, TensorId>,
 }
 
 impl<'p> Deref for Lowering<'p> {
@@ -35,13 +43,12 @@ impl<'p> Lowering<'p> {
             facts,
             opset,
             graph: Graph::default(),
-            tensors: HashMap::new(),
-            extents: HashMap::new(),
+            scopes: vec![Scope::default()],
             label: String::new(),
         };
         for id in facts.program().inputs() {
             let tensor = lowering.graph.tensor(Kind::Input(*id));
-            lowering.tensors.insert(*id, tensor);
+            lowering.bind(*id, tensor);
         }
         lowering
     }
@@ -63,7 +70,7 @@ impl<'p> Lowering<'p> {
         });
         let results = results.map_err(|e| e.at_op(&op.source))?;
         for (value, tensor) in op.results.iter().zip(results) {
-            self.tensors.insert(*value, tensor);
+            self.bind(*value, tensor);
         }
         Ok(())
     }
@@ -73,8 +80,24 @@ impl<'p> Lowering<'p> {
     pub(crate) fn skip(&mut self, op: &Op) {
         for value in &op.results {
             let tensor = self.graph.tensor(Kind::Node);
-            self.tensors.insert(*value, tensor);
+            self.bind(*value, tensor);
         }
+    }
+
+    /// The innermost scope.
+    pub(super) fn scope(&mut self) -> &mut Scope {
+        self.scopes.last_mut().expect("the graph is a scope")
+    }
+
+    /// Makes a tensor hold a value.
+    pub(super) fn bind(&mut self, id: ValueId, tensor: TensorId) {
+        self.scope().tensors.insert(id, tensor);
+    }
+
+    /// The tensor that holds a value, if there is one by now.
+    pub(super) fn bound(&self, id: ValueId) -> Option<TensorId> {
+        let mut scopes = self.scopes.iter().rev();
+        scopes.find_map(|scope| scope.tensors.get(&id).copied())
     }
 
     /// Starts on an op.
@@ -88,8 +111,8 @@ impl<'p> Lowering<'p> {
 
     /// The tensor that holds a value.
     pub fn value(&mut self, id: ValueId) -> Result<TensorId> {
-        if let Some(tensor) = self.tensors.get(&id) {
-            return Ok(*tensor);
+        if let Some(tensor) = self.bound(id) {
+            return Ok(tensor);
         }
         let tensor = match &self.program()[id].origin {
             Origin::Parameter(_) => self.graph.tensor(Kind::Parameter(id)),
@@ -98,7 +121,8 @@ impl<'p> Lowering<'p> {
                 return Err(Error::internal("a value is used before it is lowered"));
             }
         };
-        self.tensors.insert(id, tensor);
+        // Weights and constants are the graph's, whichever body reads them first.
+        self.scopes[0].tensors.insert(id, tensor);
         Ok(tensor)
     }
 
@@ -121,14 +145,46 @@ impl<'p> Lowering<'p> {
         attrs: impl IntoIterator<Item = (&'static str, NodeAttr)>,
         outputs: usize,
     ) -> Vec<TensorId> {
+        let attrs = attrs.into_iter();
+        let attrs = attrs.map(|(name, attr)| (Cow::Borrowed(name), attr));
+        self.push(
+            ("".into(), op_type.into()),
+            inputs,
+            attrs.collect(),
+            outputs,
+        )
+    }
+
+    /// Emits a node of another domain than ONNX's own, of which the model then imports version 1.
+    pub fn custom_node(
+        &mut self,
+        (domain, op_type): (&str, &str),
+        inputs: Vec<Option<TensorId>>,
+        attrs: impl IntoIterator<Item = (String, NodeAttr)>,
+        outputs: usize,
+    ) -> Vec<TensorId> {
+        let attrs = attrs.into_iter();
+        let attrs = attrs.map(|(name, attr)| (Cow::Owned(name), attr));
+        let operator = (domain.to_owned().into(), op_type.to_owned().into());
+        self.push(operator, inputs, attrs.collect(), outputs)
+    }
+
+    fn push(
+        &mut self,
+        (domain, op_type): (Cow<'static, str>, Cow<'static, str>),
+        inputs: Vec<Option<TensorId>>,
+        attrs: Vec<(Cow<'static, str>, NodeAttr)>,
+        outputs: usize,
+    ) -> Vec<TensorId> {
         let outputs: Vec<TensorId> = (0..outputs)
             .map(|_| self.graph.tensor(Kind::Node))
             .collect();
         self.graph.nodes.push(Node {
+            domain,
             op_type,
             inputs,
             outputs: outputs.clone(),
-            attrs: attrs.into_iter().collect(),
+            attrs,
             label: self.label.clone(),
         });
         outputs

@@ -1,56 +1,16 @@
 //! The end of a lowering: drops what nothing needs, and names what is left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use super::context::Lowering;
-use super::nodes::{Graph, Kind, Node, NodeAttr, TensorId};
+use super::encode::{Names, value_info};
+use super::model::{Initializer, InitializerData, OnnxModel};
+use super::nodes::{Graph, Kind, Node, TensorId};
+use super::opset::required_outputs;
 use crate::error::{Error, Result};
 use crate::program::{Facts, Origin, UniqueNames, ValueId};
-use crate::proto::onnx::attribute_proto::AttributeType;
-use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
-use crate::proto::onnx::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TypeProto, ValueInfoProto, type_proto,
-};
-use crate::read::ByteRange;
-use crate::tensor::{DType, Dim};
-
-/// A finished ONNX model, with its weights still in Paddle's files.
-#[derive(Debug, Clone)]
-pub struct OnnxModel {
-    /// Everything but the initializers.
-    pub(crate) proto: ModelProto,
-    pub(crate) initializers: Vec<Initializer>,
-    /// The names of the tensors that hold the program's values, as far as nodes or inputs give
-    /// them.
-    pub(crate) tensors: HashMap<ValueId, String>,
-}
-
-/// A constant of the graph.
-#[derive(Debug, Clone)]
-pub(crate) struct Initializer {
-    pub name: String,
-    pub dtype: DType,
-    pub dims: Vec<i64>,
-    pub data: InitializerData,
-}
-
-/// Where an initializer's little-endian elements are.
-#[derive(Debug, Clone)]
-pub(crate) enum InitializerData {
-    Bytes(Vec<u8>),
-    File(ByteRange),
-}
-
-impl OnnxModel {
-    /// The number of nodes.
-    pub fn node_count(&self) -> usize {
-        self.proto
-            .graph
-            .as_ref()
-            .map_or(0, |graph| graph.node.len())
-    }
-}
+use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto};
+use crate::tensor::Dim;
 
 /// Drops what nothing needs of a graph that is complete, and names the rest.
 pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
@@ -59,27 +19,35 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         facts,
         opset,
         mut graph,
-        tensors,
+        scopes,
         ..
     } = lowering;
-    drop_unneeded(&mut graph, &outputs);
-    let mut names = Names::new(facts, &graph, &outputs);
-    let mut values: Vec<(ValueId, TensorId)> = tensors.into_iter().collect();
+    let kept = outputs.iter().map(|(_, tensor, _)| *tensor);
+    drop_unneeded(&mut graph, kept.collect());
+    let called = outputs
+        .iter()
+        .map(|(name, tensor, _)| (name.as_str(), *tensor));
+    let mut names = Names::new(facts, &graph, called);
+    let mut values: Vec<(ValueId, TensorId)> =
+        scopes.into_iter().flat_map(|scope| scope.tensors).collect();
     values.sort_unstable();
     for (value, tensor) in &values {
         names.prefer(*tensor, &facts.program()[*value].name);
     }
     let nodes = graph.nodes.iter().map(|node| names.node(node)).collect();
+    let imports = imports(&graph, opset);
+    let functions = graph.functions.iter();
+    let functions = functions
+        .map(|function| names.function(function, &imports))
+        .collect();
     let program = facts.program();
     let inputs = program.inputs().iter();
     let proto = ModelProto {
-        ir_version: Some(ir_version(opset)),
+        ir_version: Some(ir_version(opset, &graph)),
         producer_name: Some(env!("CARGO_PKG_NAME").into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
-        opset_import: vec![OperatorSetIdProto {
-            domain: Some(String::new()),
-            version: Some(opset.into()),
-        }],
+        opset_import: imports,
+        functions,
         graph: Some(GraphProto {
             node: nodes,
             name: Some("main".into()),
@@ -106,15 +74,38 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     })
 }
 
-/// The oldest IR version that knows `opset`.
-fn ir_version(opset: u32) -> i64 {
+/// The oldest IR version that knows `opset`, and model functions if there are any.
+fn ir_version(opset: u32, graph: &Graph) -> i64 {
     match opset {
+        ..=14 if !graph.functions.is_empty() => 8,
         ..=11 => 6,
         12..=14 => 7,
         15..=18 => 8,
         19..=20 => 9,
         _ => 10,
     }
+}
+
+/// The operator sets that the nodes are of: ONNX's own, and version 1 of all others.
+fn imports(graph: &Graph, opset: u32) -> Vec<OperatorSetIdProto> {
+    let mut domains = BTreeSet::new();
+    let functions = graph
+        .functions
+        .iter()
+        .flat_map(|function| &function.body.nodes);
+    for node in graph.nodes.iter().chain(functions) {
+        node.visit(&mut |node| {
+            domains.insert(node.domain.as_ref());
+        });
+    }
+    domains.remove("");
+    let others = domains.into_iter().map(|domain| (domain, 1));
+    let all = std::iter::once(("", i64::from(opset))).chain(others);
+    all.map(|(domain, version)| OperatorSetIdProto {
+        domain: Some(domain.to_owned()),
+        version: Some(version),
+    })
+    .collect()
 }
 
 /// Gives each output a node of its own: an input, a constant or a tensor that already is an
@@ -137,144 +128,59 @@ fn bind_outputs(lowering: &mut Lowering<'_>) -> Result<Vec<(String, TensorId, Va
     Ok(outputs)
 }
 
-fn drop_unneeded(graph: &mut Graph, outputs: &[(String, TensorId, ValueId)]) {
-    let mut needed: HashSet<TensorId> = outputs.iter().map(|(_, tensor, _)| *tensor).collect();
-    let nodes = std::mem::take(&mut graph.nodes);
-    for mut node in nodes.into_iter().rev() {
-        // Its positions are computed only if somebody asks for them.
-        if node.op_type == "MaxPool" && node.outputs.iter().skip(1).all(|o| !needed.contains(o)) {
-            node.outputs.truncate(1);
+/// Drops the nodes, the model functions and the optional outputs that nothing needs.
+fn drop_unneeded(graph: &mut Graph, mut needed: HashSet<TensorId>) {
+    drop_nodes(&mut graph.nodes, &mut needed);
+    for function in &mut graph.functions {
+        let mut needed = function.body.outputs.iter().copied().collect();
+        drop_nodes(&mut function.body.nodes, &mut needed);
+    }
+    // A function is called by nodes, or by functions that were defined after it.
+    for position in (0..graph.functions.len()).rev() {
+        let callers = graph.functions[position + 1..].iter();
+        let callers = callers.flat_map(|function| &function.body.nodes);
+        let (callee, mut is_called) = (&graph.functions[position], false);
+        for node in graph.nodes.iter().chain(callers) {
+            node.visit(&mut |node| {
+                is_called |= node.op_type == callee.name && node.domain == callee.domain;
+            });
+        }
+        if !is_called {
+            graph.functions.remove(position);
+        }
+    }
+}
+
+/// Drops the nodes of which nothing is `needed`, and adds to that what the others read.
+fn drop_nodes(nodes: &mut Vec<Node>, needed: &mut HashSet<TensorId>) {
+    let all = std::mem::take(nodes);
+    for mut node in all.into_iter().rev() {
+        let required = required_outputs(&node);
+        let rest = node.outputs.iter().skip(required);
+        if rest.clone().all(|output| !needed.contains(output)) {
+            node.outputs.truncate(required);
         }
         if node.outputs.iter().any(|output| needed.contains(output)) {
             needed.extend(node.inputs.iter().flatten());
-            graph.nodes.push(node);
-        }
-    }
-    graph.nodes.reverse();
-}
-
-/// Hands out unique names. Inputs and outputs come first, since callers rely on theirs.
-struct Names {
-    used: UniqueNames,
-    tensors: Vec<Option<String>>,
-    node_names: UniqueNames,
-}
-
-impl Names {
-    fn new(facts: &Facts<'_>, graph: &Graph, outputs: &[(String, TensorId, ValueId)]) -> Self {
-        let mut names = Self {
-            used: UniqueNames::default(),
-            tensors: vec![None; graph.tensors.len()],
-            node_names: UniqueNames::default(),
-        };
-        for (position, kind) in graph.tensors.iter().enumerate() {
-            if let Kind::Input(value) = kind {
-                let name = &facts.program()[*value].name;
-                names.used.claim(name);
-                names.tensors[position] = Some(name.clone());
+            for body in node.bodies_mut() {
+                needed.extend(&body.outputs);
+                drop_nodes(&mut body.nodes, needed);
             }
-        }
-        for (name, tensor, _) in outputs {
-            names.used.claim(name);
-            names.tensors[tensor.index()] = Some(name.clone());
-        }
-        names
-    }
-
-    /// Names a tensor that has no name yet.
-    fn prefer(&mut self, tensor: TensorId, name: &str) {
-        let slot = &mut self.tensors[tensor.index()];
-        if slot.is_none() && !name.is_empty() {
-            *slot = Some(self.used.claim(name));
+            nodes.push(node);
         }
     }
-
-    fn tensor(&mut self, tensor: TensorId, fallback: &str) -> String {
-        let slot = &mut self.tensors[tensor.index()];
-        slot.get_or_insert_with(|| self.used.claim(fallback))
-            .clone()
-    }
-
-    fn node(&mut self, node: &Node) -> NodeProto {
-        let label = format!("{}/{}", node.label, node.op_type);
-        let name = self.node_names.claim(&label);
-        let mut input: Vec<String> = node
-            .inputs
-            .iter()
-            .map(|input| input.map_or_else(String::new, |id| self.tensor(id, "constant")))
-            .collect();
-        while input.last().is_some_and(String::is_empty) {
-            input.pop();
-        }
-        let outputs = node.outputs.iter();
-        NodeProto {
-            input,
-            output: outputs.map(|output| self.tensor(*output, &label)).collect(),
-            name: Some(name),
-            op_type: Some(node.op_type.into()),
-            attribute: node.attrs.iter().map(attribute).collect(),
-            domain: None,
-        }
-    }
-}
-
-fn attribute((name, value): &(&'static str, NodeAttr)) -> AttributeProto {
-    let mut proto = AttributeProto {
-        name: Some((*name).into()),
-        ..AttributeProto::default()
-    };
-    match value {
-        NodeAttr::Int(value) => {
-            proto.i = Some(*value);
-            proto.set_type(AttributeType::Int);
-        }
-        NodeAttr::Float(value) => {
-            proto.f = Some(*value);
-            proto.set_type(AttributeType::Float);
-        }
-        NodeAttr::Ints(values) => {
-            proto.ints.clone_from(values);
-            proto.set_type(AttributeType::Ints);
-        }
-        NodeAttr::String(value) => {
-            proto.s = Some(value.as_bytes().to_vec());
-            proto.set_type(AttributeType::String);
-        }
-        NodeAttr::Text(value) => {
-            proto.s = Some(value.as_bytes().to_vec());
-            proto.set_type(AttributeType::String);
-        }
-    }
-    proto
-}
-
-fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
-    let fact = facts.get(id);
-    let dims = fact.shape.iter().map(|dim| Dimension {
-        value: match dim {
-            Dim::Known(extent) => Some(dimension::Value::DimValue(*extent)),
-            Dim::Symbol(symbol) => Some(dimension::Value::DimParam(symbol.to_string())),
-            Dim::Computed { .. } | Dim::Unknown => None,
-        },
-    });
-    ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto {
-            tensor_type: Some(type_proto::Tensor {
-                elem_type: Some(fact.dtype.onnx_code()),
-                shape: Some(TensorShapeProto {
-                    dim: dims.collect(),
-                }),
-            }),
-        }),
-    }
+    nodes.reverse();
 }
 
 /// The constants that nodes read, in the order of their first use.
 fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<Vec<Initializer>> {
     let mut seen = HashSet::new();
     let mut initializers = Vec::new();
-    for id in graph.nodes.iter().flat_map(|node| &node.inputs).flatten() {
+    let mut read: Vec<&TensorId> = Vec::new();
+    for node in &graph.nodes {
+        node.visit(&mut |node| read.extend(node.inputs.iter().flatten()));
+    }
+    for id in read {
         if !seen.insert(*id) {
             continue;
         }

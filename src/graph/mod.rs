@@ -5,14 +5,17 @@
 //! needs are dropped and everything gets its name (`finish`): an [`OnnxModel`], whose weights are still in Paddle's
 //! files.
 
+mod bodies;
 mod context;
+mod encode;
 mod finish;
+mod model;
 mod nodes;
 mod opset;
 mod shapes;
 
-pub(crate) use context::Lowering;
-pub use finish::OnnxModel;
-pub(crate) use finish::{Initializer, InitializerData, finish};
-pub(crate) use nodes::{NodeAttr, TensorId};
+pub use context::Lowering;
+pub(crate) use finish::finish;
+pub(crate) use model::{Initializer, InitializerData, OnnxModel};
+pub use nodes::{Body, NodeAttr, TensorId};
 pub use opset::{DEFAULT_OPSET, OPSETS};

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::context::Lowering;
-use super::nodes::{NodeAttr, TensorId};
+use super::nodes::{Node, NodeAttr, TensorId};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -41,6 +41,16 @@ const NEWER_ATTRS: &[(&str, &str, u32)] = &[
     ("ScatterND", "reduction", 16),
 ];
 
+/// Operators whose last outputs may be left out, each with the number of those that may not.
+const OPTIONAL_OUTPUTS: &[(&str, usize)] = &[("MaxPool", 1)];
+
+/// How many outputs a node must have, whether they are needed or not.
+pub(super) fn required_outputs(node: &Node) -> usize {
+    let mut operators = OPTIONAL_OUTPUTS.iter();
+    let known = operators.find(|(op_type, _)| node.domain.is_empty() && node.op_type == *op_type);
+    known.map_or(node.outputs.len(), |(_, required)| *required)
+}
+
 impl Lowering<'_> {
     /// The version of the operator set that is written.
     pub fn opset(&self) -> u32 {
@@ -58,7 +68,11 @@ impl Lowering<'_> {
 
     /// Refuses nodes from position `start` on that the opset does not have.
     pub(super) fn refuse_newer_nodes(&self, start: usize) -> Result<()> {
+        let mut nodes = Vec::new();
         for node in &self.graph.nodes[start..] {
+            node.visit(&mut |node| nodes.push(node));
+        }
+        for node in nodes.into_iter().filter(|node| node.domain.is_empty()) {
             let newer = NEWER.iter().find(|(name, _)| *name == node.op_type);
             if let Some((name, since)) = newer {
                 self.require_opset(*since, &format!("ONNX's {name}"))?;

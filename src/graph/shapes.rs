@@ -35,8 +35,8 @@ impl Lowering<'_> {
 
     /// Extents as an int64 vector, if each is known or an extent of a tensor.
     pub fn dims(&mut self, dims: &[Dim]) -> Option<TensorId> {
-        if let Some(tensor) = self.extents.get(dims) {
-            return Some(*tensor);
+        if let Some(tensor) = self.known_extents(dims) {
+            return Some(tensor);
         }
         let mut parts = Vec::new();
         let mut known = Vec::new();
@@ -55,14 +55,20 @@ impl Lowering<'_> {
             parts.push(self.vector(&known));
         }
         let tensor = self.concat(&parts, 0);
-        self.extents.insert(dims.to_vec(), tensor);
+        self.scope().extents.insert(dims.to_vec(), tensor);
         Some(tensor)
+    }
+
+    /// The vector that holds these extents, if one was built.
+    fn known_extents(&self, dims: &[Dim]) -> Option<TensorId> {
+        let mut scopes = self.scopes.iter().rev();
+        scopes.find_map(|scope| scope.extents.get(dims).copied())
     }
 
     /// An extent of an input, or of a result that is there by now, as a vector of one element.
     fn open_extent(&mut self, dim: &Dim) -> Option<TensorId> {
-        if let Some(extent) = self.extents.get(std::slice::from_ref(dim)) {
-            return Some(*extent);
+        if let Some(extent) = self.known_extents(std::slice::from_ref(dim)) {
+            return Some(extent);
         }
         let program = self.program();
         let (value, axis) = match ValueId::of_extent(dim) {
@@ -72,9 +78,9 @@ impl Lowering<'_> {
                 Some((*id, axis as i64))
             })?,
         };
-        let tensor = *self.tensors.get(&value)?;
+        let tensor = self.bound(value)?;
         let extent = self.shape_slice(tensor, axis, axis + 1);
-        self.extents.insert(vec![dim.clone()], extent);
+        self.scope().extents.insert(vec![dim.clone()], extent);
         Some(extent)
     }
 

@@ -1,5 +1,7 @@
-//! Convolution and its transpose, over one to three axes: windows become columns, and a matrix product
-//! does the rest.
+//! Convolution and transposed convolution over one to three spatial axes, by im2col and a matrix product
+//! (GEMM). [`unfold`] and [`fold`] are im2col and col2im alone.
+//!
+//! A window has one tap for each element of the filter along the spatial axes.
 
 use ndarray::ArrayD;
 use rayon::prelude::*;
@@ -10,16 +12,16 @@ use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, refuse_too_large};
 
-/// How a window moves along one axis of an image.
+/// How a window moves along one spatial axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WindowAxis {
-    /// The filter's extent, in taps.
+    /// The kernel size: the number of taps.
     pub kernel: usize,
-    /// Pixels between windows.
+    /// The distance between neighbouring windows, in elements.
     pub stride: usize,
-    /// Pixels between the taps of a window.
+    /// The distance between neighbouring taps of a window, in elements.
     pub dilation: usize,
-    /// Zeros before and after the image.
+    /// The padding: the number of zeros before and after the elements.
     pub pads: [usize; 2],
 }
 
@@ -32,16 +34,16 @@ impl WindowAxis {
         pads: [0; 2],
     };
 
-    /// The pixels from a window's first tap to its last.
+    /// The dilated kernel size: the number of elements from a window's first tap to its last.
     pub fn reach(&self) -> usize {
         let taps = self.kernel.saturating_sub(1);
         self.dilation.saturating_mul(taps).saturating_add(1)
     }
 
-    /// How many windows there are.
+    /// The number of windows on an axis of extent `image`.
     ///
     /// # Errors
-    /// When the image is smaller than a window.
+    /// When the padded axis is shorter than a window, or the stride is 0.
     pub fn count(&self, image: usize) -> Result<usize> {
         let [before, after] = self.pads;
         let padded = image.saturating_add(before).saturating_add(after);
@@ -55,7 +57,8 @@ impl WindowAxis {
             })
     }
 
-    /// The pixel that a tap of a window is on, if it is in an image of this extent.
+    /// The position, on an axis of extent `image`, of tap number `tap` of window number `window`. None if
+    /// the tap is in the padding.
     pub fn pixel(&self, window: usize, tap: usize, image: usize) -> Option<usize> {
         let padded = window * self.stride + tap * self.dilation;
         padded
@@ -64,7 +67,7 @@ impl WindowAxis {
     }
 }
 
-/// `values` for three axes: those that are missing come first.
+/// The values of up to three axes, filled up to three with `missing` in front.
 pub(super) fn on_three_axes<T: Copy>(values: &[T], missing: T) -> Result<[T; 3]> {
     let mut axes = [missing; 3];
     let place = 3_usize.checked_sub(values.len());
@@ -73,10 +76,12 @@ pub(super) fn on_three_axes<T: Copy>(values: &[T], missing: T) -> Result<[T; 3]>
     Ok(axes)
 }
 
-/// Windows, an image and the filter's position on each window, along three axes.
+/// How windows lie on the spatial axes of a tensor, which are filled up to three with axes of extent 1 in front.
 struct Geometry {
     window: [WindowAxis; 3],
+    /// The extents of the axes.
     image: [usize; 3],
+    /// The number of windows along each axis.
     positions: [usize; 3],
 }
 
@@ -101,8 +106,8 @@ impl Geometry {
         self.positions.iter().product()
     }
 
-    /// Calls `f` with the position of each window, in order, and of the pixel that its tap number
-    /// `tap` is on, where it is on one.
+    /// Calls `f` for each window, in row-major order, with the window's number and the position of the
+    /// element that its tap number `tap` is on. Windows whose tap is in the padding are left out.
     fn for_each_pixel(&self, tap: usize, mut f: impl FnMut(usize, usize)) {
         let [depth, height, width] = self.window;
         let taps = [
@@ -131,10 +136,11 @@ fn not_contiguous() -> Error {
     Error::internal("an array is not contiguous")
 }
 
-/// `x` (`[n, c, …]`) convolved with `filter` (`[o, c / groups, …]`).
+/// `x` (`[n, c, …]`) convolved with `filter` (`[o, c / groups, …]`), as `[n, o, …]`.
 ///
 /// # Errors
-/// When the channels do not match, or the image is smaller than a window.
+/// When the channels do not match, the padded spatial axes of `x` are shorter than a window, or there is
+/// not enough memory.
 pub(crate) fn conv<T: Real>(
     x: &Array<T>,
     filter: &Array<T>,
@@ -184,7 +190,8 @@ fn mismatch<T>(channels: usize, filter: &Array<T>, groups: usize) -> Error {
     ))
 }
 
-/// One row per channel and tap, one column per window.
+/// The im2col matrix of one batch element, or of one group of its channels: a row per channel and tap, a
+/// column per window, row-major, with zeros for the padding.
 fn columns<T: Real>(image: &[T], geometry: &Geometry) -> Vec<T> {
     let (taps, pixels, windows) = (geometry.taps(), geometry.pixels(), geometry.windows());
     let mut columns = vec![T::zero(); image.len() / pixels * taps * windows];
@@ -198,10 +205,10 @@ fn columns<T: Real>(image: &[T], geometry: &Geometry) -> Vec<T> {
     columns
 }
 
-/// The windows of `x` (`[n, c, …]`) as columns, `[n, c · taps, windows]`.
+/// The windows of `x` (`[n, c, …]`) as columns (im2col), `[n, c · taps, windows]`.
 ///
 /// # Errors
-/// When the image is smaller than a window.
+/// When the padded spatial axes of `x` are shorter than a window, or there is not enough memory.
 pub(crate) fn unfold<T: Real>(x: &Array<T>, window: &[WindowAxis]) -> Result<ArrayD<T>> {
     let &[n, c, ref image @ ..] = x.shape() else {
         return Err(Error::internal("images without axes"));
@@ -223,11 +230,12 @@ pub(crate) fn unfold<T: Real>(x: &Array<T>, window: &[WindowAxis]) -> Result<Arr
         .map_err(|_| Error::internal("windows lost elements"))
 }
 
-/// The sum of windows, which are the columns of `x` (`[n, c · taps, windows]`), as images of these
-/// extents.
+/// The columns of `x` (`[n, c · taps, windows]`), added up at the elements that [`unfold`] would take them
+/// from (col2im). The result is `[n, c, …]`, with the spatial extents `image`.
 ///
 /// # Errors
-/// When there are not as many windows, or elements in each.
+/// When `x` does not have as many columns as there are windows, its columns do not hold a whole number of
+/// channels, or there is not enough memory.
 pub(crate) fn fold<T: Real>(
     x: &Array<T>,
     window: &[WindowAxis],
@@ -263,10 +271,11 @@ pub(crate) fn fold<T: Real>(
 }
 
 /// The transpose of a convolution: each element of `x` (`[n, c, …]`) adds its multiple of `filter`
-/// (`[c, o / groups, …]`) to the pixels of its window in the result, an image of extents `output`.
+/// (`[c, o / groups, …]`) to the elements of its window in the result. The result is `[n, o, …]`, with the
+/// spatial extents `output`.
 ///
 /// # Errors
-/// When the channels do not match.
+/// When the channels do not match, or there is not enough memory.
 pub(crate) fn conv_transpose<T: Real>(
     x: &Array<T>,
     filter: &Array<T>,
@@ -317,13 +326,13 @@ pub(crate) fn conv_transpose<T: Real>(
     Ok(result)
 }
 
-/// A matrix of rows of this length, with rows as columns.
+/// The transpose of a row-major matrix with this number of columns.
 fn transposed<T: Real>(matrix: &[T], columns: usize) -> Vec<T> {
     let column = |column: usize| matrix[column..].iter().step_by(columns);
     (0..columns).flat_map(column).copied().collect()
 }
 
-/// Adds columns to the pixels that [`columns`] would take them from.
+/// Adds columns to the elements that [`columns`] would take them from (col2im).
 fn add_columns<T: Real>(image: &mut [T], columns: &[T], geometry: &Geometry) {
     let (taps, pixels, windows) = (geometry.taps(), geometry.pixels(), geometry.windows());
     let channels = image.par_chunks_mut(pixels).enumerate();

@@ -1,4 +1,4 @@
-//! Elements of images and volumes at positions between them.
+//! Sampling at positions between elements: weighted sums over the spatial axes of a tensor.
 
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
@@ -9,10 +9,11 @@ use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large};
 
-/// For each point the elements of a plane (or volume) that it is made of.
+/// For each sampled point, the elements of a channel that it is the weighted sum of, by their positions in
+/// the flattened spatial axes.
 pub(crate) type Points = Vec<Vec<Tap>>;
 
-/// The two elements around a position, with their shares.
+/// The two elements around a position on an axis, with their weights in linear interpolation.
 pub(crate) fn blend(position: f64) -> Vec<(i64, f64)> {
     let floor = position.floor();
     let share = position - floor;
@@ -20,8 +21,8 @@ pub(crate) fn blend(position: f64) -> Vec<(i64, f64)> {
     vec![(first, 1.0 - share), (first.saturating_add(1), share)]
 }
 
-/// What a point is made of, by the elements along each axis of an image of these extents. There are
-/// zeros beyond.
+/// The weighted elements that a point is the sum of, from those along each spatial axis: weights are
+/// multiplied. Elements outside of `extents` are left out, which amounts to padding with zeros.
 pub(crate) fn point(along: &[Vec<(i64, f64)>], extents: &[usize]) -> Vec<Tap> {
     let mut taps = vec![Tap {
         index: 0,
@@ -44,8 +45,8 @@ pub(crate) fn point(along: &[Vec<(i64, f64)>], extents: &[usize]) -> Vec<Tap> {
     taps
 }
 
-/// The points of each image from all of its channels: `[n, c, …]` and as many points as `shape` has
-/// places give `[n, c, shape]`.
+/// Samples `x` (`[n, c, …]`) at the points of each of its `n` batch elements, which are the same for all
+/// channels. The result is `[n, c, shape…]`, where `shape` holds as many elements as there are points.
 pub(crate) fn sample<T: Real>(
     x: &Array<T>,
     points: &[Points],

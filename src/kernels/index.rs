@@ -1,12 +1,12 @@
-//! Kernels that pick elements by their positions, or write them there. Negative positions count
-//! from the end.
+//! Gather and scatter: kernels that pick elements by their positions, or write elements to positions.
+//! Negative positions count from the end. A position out of range is an error.
 
 use ndarray::{ArrayD, Axis, IxDyn};
 
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large};
 
-/// The place that `index` names among `extent` elements.
+/// The position, counted from the start, that `index` names on an axis of this extent.
 pub(crate) fn position(index: i64, extent: usize) -> Result<usize> {
     let fail = || Error::malformed(format!("the index {index} of {extent} elements"));
     let from_start = if index < 0 {
@@ -20,7 +20,7 @@ pub(crate) fn position(index: i64, extent: usize) -> Result<usize> {
     found.filter(|index| *index < extent).ok_or_else(fail)
 }
 
-/// The slices of `x` at `positions` along an axis.
+/// The slices of `x` at `positions` along an axis (ONNX's Gather).
 pub(crate) fn select<T: Element>(
     x: &Array<T>,
     axis: usize,
@@ -34,8 +34,8 @@ pub(crate) fn select<T: Element>(
     Ok(x.select(Axis(axis), &positions.collect::<Result<Vec<_>>>()?))
 }
 
-/// For each place of `index`, the element of `x` there, but for the position along `axis`, which
-/// is the one that stands in `index`.
+/// NumPy's `take_along_axis`: for each place in `index`, the element of `x` at the same place, but for the
+/// position along `axis`, which is the element of `index`.
 pub(crate) fn take_along<T: Element>(
     x: &Array<T>,
     index: &Array<i64>,
@@ -54,8 +54,8 @@ pub(crate) fn take_along<T: Element>(
         .map_err(|_| Error::internal("an index lost elements"))
 }
 
-/// The number of elements in which each slice `x[i, j, …]` starts, for the index vectors in the
-/// rows of `index`, and the number of elements of a slice.
+/// Where each slice `x[i, j, …]` starts, and how long a slice is, for an `x` of this shape and the index
+/// vectors along the last axis of `index`. Both are numbers of elements in row-major order.
 pub(crate) fn slice_starts(shape: &[usize], index: &Array<i64>) -> Result<(Vec<usize>, usize)> {
     let depth = index.shape().last().copied().unwrap_or(0);
     if depth == 0 || depth > shape.len() {
@@ -76,7 +76,7 @@ pub(crate) fn slice_starts(shape: &[usize], index: &Array<i64>) -> Result<(Vec<u
     Ok((starts.collect::<Result<_>>()?, length))
 }
 
-/// The slices `x[i, j, …]` for the index vectors along the last axis of `index`.
+/// The slices `x[i, j, …]` for the index vectors along the last axis of `index` (ONNX's GatherND).
 pub(crate) fn take_slices<T: Element>(x: &Array<T>, index: &Array<i64>) -> Result<ArrayD<T>> {
     let (starts, length) = slice_starts(x.shape(), index)?;
     let depth = index.shape().last().copied().unwrap_or(0);
@@ -92,7 +92,7 @@ pub(crate) fn take_slices<T: Element>(x: &Array<T>, index: &Array<i64>) -> Resul
         .map_err(|_| Error::internal("an index lost elements"))
 }
 
-/// What becomes of an element when another is written to its place.
+/// How a written element is combined with the one that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Combine {
     Assign,
@@ -125,8 +125,8 @@ impl Combine {
     }
 }
 
-/// `x` with slices of `updates` written, one after the other, to where the index vectors along
-/// the last axis of `index` say.
+/// `x` with the slices of `updates` written, one after the other, to the slices `x[i, j, …]` for the index
+/// vectors along the last axis of `index` (ONNX's ScatterND).
 pub(crate) fn put_slices<T: Element>(
     x: &Array<T>,
     index: &Array<i64>,
@@ -152,9 +152,10 @@ pub(crate) fn put_slices<T: Element>(
         .map_err(|_| Error::internal("an update lost elements"))
 }
 
-/// `x` with the elements of `updates` written, one after the other, to their own places, but for
-/// the position along `axis`, which is the one that stands in `index`. Without `includes_self`,
-/// the first that is written to a place replaces what was there.
+/// `x` with the elements of `updates` written, one after the other, to the places that they have in
+/// `updates`, but for the position along `axis`, which is the element of `index` (ONNX's ScatterElements).
+/// `updates` broadcasts to the shape of `index`. Without `includes_self`, the first element that is written
+/// to a place replaces the one of `x`.
 pub(crate) fn put_along<T: Element>(
     x: &Array<T>,
     index: &Array<i64>,

@@ -1,4 +1,4 @@
-//! Resampling along one axis: elements picked, or weighted sums of some.
+//! Resampling along one axis, by picking elements or by weighted sums of elements.
 
 use ndarray::{ArrayD, Axis};
 
@@ -6,7 +6,7 @@ use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
-/// An element of an axis, and its share in a result.
+/// The position of an element, and its weight in a sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tap {
     pub index: usize,
@@ -25,7 +25,7 @@ pub(crate) fn select<T: Element>(
     Ok(x.select(Axis(axis), indices))
 }
 
-/// One weighted sum of elements along an axis for each list of taps.
+/// The weighted sums of elements along an axis, one for each list of taps.
 pub(crate) fn resample<T: Real>(
     x: &Array<T>,
     axis: usize,

@@ -1,4 +1,4 @@
-//! Matrix products, batched and broadcast as NumPy's `matmul`.
+//! Matrix products, with batch axes that broadcast as in NumPy's `matmul`.
 
 use gemm::Parallelism;
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip};
@@ -9,7 +9,7 @@ use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
-/// A matrix in memory: extents and strides in elements.
+/// A matrix in memory: its first element, and its strides in elements.
 #[derive(Clone, Copy)]
 struct Matrix<T> {
     data: *const T,
@@ -26,7 +26,7 @@ unsafe impl<T: Sync> Sync for Matrix<T> {}
 /// axes broadcast.
 ///
 /// # Errors
-/// When the inner extents differ or the others do not broadcast.
+/// When the inner extents differ or the batch axes do not broadcast.
 pub(crate) fn matmul<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
     let [m, k, n] = extents(x, y)?;
     if let Some(rows) = stacked_rows(x, y)? {
@@ -40,10 +40,10 @@ pub(crate) fn matmul<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
     batched(x.view(), y.view(), [m, k, n])
 }
 
-/// The same for integers, which wrap.
+/// [`matmul`] for integers. Products and sums wrap on overflow.
 ///
 /// # Errors
-/// As above.
+/// When the inner extents differ or the batch axes do not broadcast.
 pub(crate) fn integers<T: Element>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<T>> {
     let [m, k, n] = extents(x, y)?;
     let batch = broadcast_shape(&x.shape()[..x.ndim() - 2], &y.shape()[..y.ndim() - 2])?;
@@ -79,7 +79,8 @@ fn extents<T: Element>(x: &Array<T>, y: &Array<T>) -> Result<[usize; 3]> {
     Ok([m, k, n])
 }
 
-/// A batch of `x` times one matrix is one product with all rows of `x`.
+/// All rows of `x` as one matrix, if `x` is a batch of matrices and `y` a single one: then one product gives
+/// the rows of the whole batch.
 fn stacked_rows<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<Option<Array<T>>> {
     if y.ndim() != 2 || x.ndim() < 3 {
         return Ok(None);
@@ -89,6 +90,7 @@ fn stacked_rows<T: Real>(x: &Array<T>, y: &Array<T>) -> Result<Option<Array<T>>>
     super::map::reshape(x, &[rows, k]).map(Some)
 }
 
+/// The products of the matrices in the last two axes, with the other axes broadcast.
 fn batched<T: Real>(
     x: ArrayViewD<'_, T>,
     y: ArrayViewD<'_, T>,
@@ -119,7 +121,7 @@ fn batched<T: Real>(
     Ok(product)
 }
 
-/// The matrices in the last two axes, one per element of the broadcast batch.
+/// The matrices in the last two axes of `x`, one for each position on the broadcast batch axes.
 fn matrices<T: Real>(
     x: &ArrayViewD<'_, T>,
     batch: &[usize],
@@ -144,7 +146,7 @@ fn matrices<T: Real>(
         .collect())
 }
 
-/// `dst = lhs · rhs`, row-major.
+/// `dst = lhs · rhs`, for row-major matrices of `[m, n]`, `[m, k]` and `[k, n]`.
 pub(super) fn product<T: Real>(dst: &mut [T], lhs: &[T], rhs: &[T], [m, k, n]: [usize; 3]) {
     assert!(dst.len() == m * n && lhs.len() == m * k && rhs.len() == k * n);
     let matrix = |data: &[T], columns: usize| Matrix {

@@ -1,7 +1,8 @@
 //! The numerics: kernels on plain arrays, which know nothing of ops or programs.
 //!
-//! They compute what Paddle's kernels do, in f32 or, to know how far rounding takes those results from the truth, in
-//! f64. Each is proved by the ops that use it, against outputs recorded from real Paddle.
+//! They compute what Paddle's kernels do: floating-point numbers in f32 or, to know how far rounding takes the f32
+//! results from the truth, in f64. Each kernel is proved by the ops that use it, against outputs recorded from real
+//! Paddle.
 
 pub(crate) mod conv;
 pub(crate) mod grid;

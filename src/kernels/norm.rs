@@ -1,4 +1,4 @@
-//! Kernels that normalise: softmax, layer and batch normalisation.
+//! Kernels that normalise: softmax, batch, layer, RMS, group and local response normalisation.
 
 use ndarray::{ArrayD, Axis, IxDyn, RemoveAxis};
 use rayon::prelude::*;
@@ -8,17 +8,17 @@ use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
-/// `exp(x - max) / Σ exp(x - max)` along `axis`.
+/// `exp(x - max) / Σ exp(x - max)` along `axis`, where `max` is the largest element along it.
 pub(crate) fn softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
     for_each_lane(x, axis, softmax_row)
 }
 
-/// `x - max - ln Σ exp(x - max)` along `axis`.
+/// `x - max - ln Σ exp(x - max)` along `axis`, where `max` is the largest element along it.
 pub(crate) fn log_softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
     for_each_lane(x, axis, log_softmax_row)
 }
 
-/// `x` with `f` done to all that lies along `axis`, for each position on the other axes.
+/// `x` with `f` applied to the elements along `axis`, for each position on the other axes.
 fn for_each_lane<T: Real>(x: &Array<T>, axis: usize, f: fn(&mut [T])) -> Result<ArrayD<T>> {
     let last = x.ndim() - 1;
     let mut view = x.view();
@@ -52,13 +52,13 @@ fn softmax_row<T: Real>(row: &mut [T]) {
     }
 }
 
-/// What batch normalisation knows of each channel.
+/// The parameters of [`batch_norm`], each with one element per channel.
 pub(crate) struct Statistics<T> {
     pub mean: Vec<T>,
     pub variance: Vec<T>,
-    /// 1 for all if absent.
+    /// 1 for all channels if absent.
     pub scale: Option<Vec<T>>,
-    /// 0 for all if absent.
+    /// 0 for all channels if absent.
     pub bias: Option<Vec<T>>,
     pub epsilon: f64,
 }
@@ -94,8 +94,8 @@ pub(crate) fn batch_norm<T: Real>(
     Ok(result)
 }
 
-/// `(x - mean) / √(variance + epsilon) · scale + bias` over all axes from `axis` on; `scale` and
-/// `bias` have as many elements as those axes.
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, with the mean and variance over all axes from
+/// `axis` on. `scale` and `bias` have as many elements as those axes together.
 pub(crate) fn layer_norm<T: Real>(
     x: &Array<T>,
     scale: Option<&Array<T>>,
@@ -108,7 +108,8 @@ pub(crate) fn layer_norm<T: Real>(
     })
 }
 
-/// `x / √(mean(x²) + epsilon) · scale + bias` over all axes from `axis` on, with parameters as above.
+/// `x / √(mean(x²) + epsilon) · scale + bias`, with the mean over all axes from `axis` on. `parameters` are
+/// scale and bias, as those of [`layer_norm`].
 pub(crate) fn rms_norm<T: Real>(
     x: &Array<T>,
     parameters: [Option<&Array<T>>; 2],
@@ -125,8 +126,8 @@ pub(crate) fn rms_norm<T: Real>(
     })
 }
 
-/// A copy of `x` in which `kernel` has normalised each part over all axes from `axis` on, with the
-/// scale and the bias of its elements.
+/// A copy of `x` with `kernel` applied, for each position on the axes before `axis`, to the elements of all
+/// axes from `axis` on. `kernel` is given those elements, and the scale and the bias of each of them.
 fn each_part_normalised<T: Real>(
     x: &Array<T>,
     [scale, bias]: [Option<&Array<T>>; 2],
@@ -141,7 +142,8 @@ fn each_part_normalised<T: Real>(
     Ok(result)
 }
 
-/// As many elements of a parameter as are normalised together.
+/// The elements of a scale or bias, or as many times `neutral` if it is absent. There must be `extent`
+/// of them, as many as are normalised together.
 fn parameter<T: Real>(given: Option<&Array<T>>, extent: usize, neutral: T) -> Result<Vec<T>> {
     let elements = given.map_or_else(|| vec![neutral; extent], |a| a.iter().copied().collect());
     if elements.len() == extent {
@@ -153,8 +155,8 @@ fn parameter<T: Real>(given: Option<&Array<T>>, extent: usize, neutral: T) -> Re
     )))
 }
 
-/// `(x - mean) / √(variance + epsilon) · scale + bias` over each of `groups` groups of the channels of
-/// `x` (`[n, c, …]`). `scale` and `bias` have an element for each channel.
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, with the mean and variance over each of `groups`
+/// groups of the channels of `x` (`[n, c, …]`). `scale` and `bias` have an element for each channel.
 pub(crate) fn group_norm<T: Real>(
     x: &Array<T>,
     groups: usize,
@@ -187,17 +189,17 @@ pub(crate) fn group_norm<T: Real>(
 /// The parameters of [`local_response`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Response {
-    /// How many channels a sum is taken over.
+    /// The number of channels that a sum is taken over.
     pub channels: usize,
     pub k: f64,
     pub alpha: f64,
     pub beta: f64,
 }
 
-/// `x / (k + alpha · Σ x²)^beta`, with the sum over the channels around each of `x` (`[n, c, …]`).
+/// `x / (k + alpha · Σ x²)^beta`, with the sum over the channels around each channel of `x` (`[n, c, …]`).
 ///
-/// Each sum is the one before it with a channel more and a channel less, as in Paddle and ONNX
-/// Runtime: behind a large element, small ones lose their digits.
+/// Each sum is the sum of the channel before, plus the channel that is new in it and minus the one that
+/// is left out. So small elements after a large one lose their digits, as in Paddle and ONNX Runtime.
 pub(crate) fn local_response<T: Real>(x: &Array<T>, of: &Response) -> ArrayD<T> {
     let channels = x.shape()[1];
     let [k, alpha, exponent] = [of.k, of.alpha, -of.beta].map(T::from_f64);
@@ -237,6 +239,7 @@ fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
     }
 }
 
+/// Applies `kernel` to each `extent` consecutive elements of a contiguous array.
 fn for_each_row<T: Real>(
     x: &mut ArrayD<T>,
     extent: usize,

@@ -1,4 +1,4 @@
-//! Elements along an axis by their order.
+//! Sorting, and the positions of the largest and smallest elements.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -9,13 +9,14 @@ use super::reduce::reduce;
 use crate::error::Result;
 use crate::tensor::{Array, Element};
 
-/// How two elements are ordered: what has no order, NaN, counts as equal.
+/// The order of two elements, where NaN counts as equal to every element.
 fn compare<T: PartialOrd>(a: &T, b: &T) -> Ordering {
     a.partial_cmp(b).unwrap_or(Ordering::Equal)
 }
 
-/// The position along some axes of the first element that no other is `due` before. The result has
-/// the other axes.
+/// The position, along some axes, of the largest element if `due` is `Greater`, or of the smallest if it is
+/// `Less`; of the first one if there are several. The result has the other axes. With several `axes`,
+/// positions count in row-major order.
 pub(crate) fn position<T: Element + PartialOrd>(
     x: &Array<T>,
     axes: &[usize],
@@ -33,21 +34,22 @@ pub(crate) fn position<T: Element + PartialOrd>(
     Ok(positions.into())
 }
 
-/// Sorts positions by what is there; those of equal things stay in their order. It is compiled once for
-/// all that are compared.
+/// Sorts positions by a comparison of what is there. Positions of equal things stay in their order. As it takes a
+/// `dyn Fn`, it is compiled once for all element types.
 pub(crate) fn sort_positions(positions: &mut [usize], compare: &dyn Fn(usize, usize) -> Ordering) {
     positions.sort_by(|a, b| compare(*a, *b));
 }
 
-/// How two elements are sorted: NaN comes behind all others.
+/// The order of two elements in a sort, where NaN is greater than all others.
 fn rank<T: PartialOrd>(a: &T, b: &T) -> Ordering {
     let is_nan = |x: &T| x.partial_cmp(x).is_none();
     a.partial_cmp(b)
         .unwrap_or_else(|| is_nan(a).cmp(&is_nan(b)))
 }
 
-/// A range of the elements along an axis, sorted so that those come first that are `due` before the
-/// others, and their positions. Equal elements keep their order, and NaN is greater than all others.
+/// The elements along an axis, sorted, of which only those in `range` are returned, with their positions in `x`.
+/// The order is descending if `due` is `Greater`, else ascending. Equal elements keep their order, and NaN is
+/// greater than all others.
 pub(crate) fn select<T: Element + PartialOrd>(
     x: &Array<T>,
     axis: usize,

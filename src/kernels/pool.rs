@@ -1,4 +1,4 @@
-//! Pooling over one to three axes: one number for each window.
+//! Pooling over one to three spatial axes: one number for each window.
 
 use std::ops::Range;
 
@@ -14,22 +14,23 @@ use crate::tensor::{Array, Element, refuse_too_large};
 /// A window along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// The elements in it.
+    /// The positions in it that are not padding.
     pub inside: Range<usize>,
-    /// How many an average is taken over, which may count padding.
+    /// The number of elements that an average is taken over, which may count padding.
     pub counted: usize,
 }
 
-/// What of an image is in a window.
+/// A window on the spatial axes of one channel.
 pub(crate) struct Window<'w, T> {
+    /// All elements of the channel.
     pixels: &'w [T],
-    /// The extents of the last two axes.
+    /// The extents of the channel's last two axes.
     lines: [usize; 2],
     spans: [&'w Span; 3],
 }
 
 impl<T: Real> Window<'_, T> {
-    /// The elements, each with its position in the image.
+    /// The elements in the window, each with its position in the channel, in row-major order.
     pub fn elements(&self) -> impl Iterator<Item = (usize, T)> {
         let [depth, rows, columns] = self.spans.map(|span| span.inside.clone());
         let [height, width] = self.lines;
@@ -38,7 +39,7 @@ impl<T: Real> Window<'_, T> {
         positions.map(|position| (position, self.pixels[position]))
     }
 
-    /// How many elements an average is taken over.
+    /// The number of elements that an average is taken over, which may count padding.
     fn counted(&self) -> usize {
         self.spans.iter().map(|span| span.counted).product()
     }
@@ -48,7 +49,7 @@ impl<T: Real> Window<'_, T> {
         elements.fold(T::neg_infinity(), T::max)
     }
 
-    /// The position of the largest element, the first if there are several.
+    /// The position of the largest element in the channel, the first if there are several; -1 if there is none.
     pub fn position_of_max(&self) -> i32 {
         let best = self
             .elements()
@@ -62,7 +63,7 @@ impl<T: Real> Window<'_, T> {
         T::from_f64(sum / self.counted() as f64)
     }
 
-    /// `(Σ xᵖ)^(1 / p)`, of the numbers themselves rather than their magnitudes.
+    /// `(Σ xᵖ)^(1 / p)`, of the elements themselves rather than their magnitudes.
     pub fn norm(&self, p: f64) -> T {
         let power = T::from_f64(p);
         let powers = self.elements().map(|(_, x)| Element::to_f64(x.powf(power)));
@@ -70,7 +71,11 @@ impl<T: Real> Window<'_, T> {
     }
 }
 
-/// `f` of each window of `x` (`[n, c, …]`), given those along each axis.
+/// The results of `f` on each window of `x` (`[n, c, …]`), from the windows along each spatial axis. The result
+/// has the shape `[n, c, …]`, with as many positions on each spatial axis as there are windows along it.
+///
+/// # Errors
+/// When `x` has no channel axis, or there is not enough memory.
 pub(crate) fn pool<T: Real, R: Element>(
     x: &Array<T>,
     windows: &[Vec<Span>],

@@ -4,7 +4,7 @@ use num_traits::Float;
 
 use crate::tensor::Element;
 
-/// f32, in which Paddle computes, or f64, to know the rounding of the former.
+/// f32, in which Paddle computes, or f64, to know how far rounding takes the f32 results from the truth.
 pub(crate) trait Real: Element + Float + std::iter::Sum + std::ops::AddAssign {
     /// The error function, `2/√π ∫₀ˣ exp(-t²) dt`.
     fn erf(self) -> Self;
@@ -33,7 +33,7 @@ impl Real for f64 {
     }
 }
 
-/// Runs a generic kernel on a tensor of f32 or f64. The kernel returns an array of the same type.
+/// Runs a generic kernel on a tensor of f32 or f64. The array that the kernel returns becomes a tensor.
 macro_rules! with_real {
     ($tensor:expr, $array:ident => $kernel:expr) => {
         match $tensor {
@@ -52,8 +52,8 @@ macro_rules! with_real {
 }
 pub(crate) use with_real;
 
-/// Runs a generic kernel on two tensors, both of f32 or both of f64. The kernel returns an array
-/// of the same type.
+/// Runs a generic kernel on two tensors, both of f32 or both of f64. The array that the kernel returns
+/// becomes a tensor.
 macro_rules! with_reals {
     ($x:expr, $y:expr, ($a:ident, $b:ident) => $kernel:expr) => {
         match ($x, $y) {

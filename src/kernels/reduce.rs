@@ -7,7 +7,11 @@ use super::map::elements;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
-/// `f` of the elements along `axes`, for each position on the other axes, which stay in their order.
+/// The results of `f` on the elements along `axes`, for each position on the other axes, which stay in their
+/// order.
+///
+/// # Errors
+/// When there are no elements along `axes`.
 pub(crate) fn reduce<T: Element, U: Send>(
     x: &Array<T>,
     axes: &[usize],
@@ -16,7 +20,7 @@ pub(crate) fn reduce<T: Element, U: Send>(
     reduce_by(x, axes, &f)
 }
 
-/// The same without the type of `f`, for which all of this would be compiled anew.
+/// [`reduce`] with a `dyn Fn`, so that it is not compiled anew for each `f`.
 fn reduce_by<T: Element, U: Send>(
     x: &Array<T>,
     axes: &[usize],
@@ -36,23 +40,23 @@ fn reduce_by<T: Element, U: Send>(
         .map_err(|_| Error::internal("a reduction lost elements"))
 }
 
-/// The sum. It is taken in f64: the reference should add no noise of its own.
+/// The sum, taken in f64: the reference should add no noise of its own.
 pub(crate) fn sum_real<T: Element>(lane: &[T]) -> T {
     T::from_f64(lane.iter().map(|x| x.to_f64()).sum())
 }
 
-/// The mean, by a sum in f64 as well.
+/// The mean, from a sum in f64.
 pub(crate) fn mean<T: Element>(lane: &[T]) -> T {
     T::from_f64(lane.iter().map(|x| x.to_f64()).sum::<f64>() / lane.len() as f64)
 }
 
-/// The sum, which wraps.
+/// The sum of integers, which wraps on overflow.
 pub(crate) fn sum_integer<T: Element>(lane: &[T]) -> T {
     let sum = lane.iter().map(|x| x.to_i64());
     T::from_i64(sum.fold(0, i64::wrapping_add))
 }
 
-/// The sum, as the element type has it.
+/// The sum: [`sum_real`] of floating-point numbers, [`sum_integer`] of all other types.
 pub(crate) fn sum<T: Element>(lane: &[T]) -> T {
     if T::DTYPE.is_float() {
         sum_real(lane)
@@ -61,7 +65,7 @@ pub(crate) fn sum<T: Element>(lane: &[T]) -> T {
     }
 }
 
-/// The product, taken in f64 or with wrapping.
+/// The product: taken in f64 for floating-point numbers; for other types, it wraps on overflow.
 pub(crate) fn product<T: Element>(lane: &[T]) -> T {
     if T::DTYPE.is_float() {
         return T::from_f64(lane.iter().map(|x| x.to_f64()).product());
@@ -70,12 +74,12 @@ pub(crate) fn product<T: Element>(lane: &[T]) -> T {
     T::from_i64(factors.fold(1, i64::wrapping_mul))
 }
 
-/// `Σ x²`
+/// `Σ x²`, taken in f64.
 pub(crate) fn sum_of_squares<T: Element>(lane: &[T]) -> f64 {
     lane.iter().map(|x| x.to_f64() * x.to_f64()).sum()
 }
 
-/// `ln Σ exp(x)`, by exponentials of differences to the largest, which can't overflow.
+/// `ln Σ exp(x)`, from exponentials of the differences to the largest element, which can't overflow.
 pub(crate) fn log_sum_exp<T: Element>(lane: &[T]) -> T {
     let largest = lane.iter().map(|x| x.to_f64());
     let largest = largest.fold(f64::NEG_INFINITY, f64::max);
@@ -86,7 +90,7 @@ pub(crate) fn log_sum_exp<T: Element>(lane: &[T]) -> T {
     T::from_f64(largest + sum.ln())
 }
 
-/// The element that `goes_before` all others; the first of those that are tied.
+/// A reduction to the element that goes before all others, or the first of several that are tied.
 pub(crate) fn extreme<T: Element>(goes_before: impl Fn(&T, &T) -> bool) -> impl Fn(&[T]) -> T {
     move |lane| {
         let best = lane.iter().copied();

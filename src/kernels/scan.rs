@@ -1,19 +1,20 @@
-//! Reductions of all elements up to each position of an axis.
+//! Cumulative reductions (scans): reductions of all elements up to each position of an axis.
 
 use ndarray::{Axis, IxDyn};
 
 use crate::tensor::{Array, Element};
 
-/// Which elements count at each position of an axis.
+/// Which elements along the axis are reduced at each position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
-    /// Those behind it, not those before.
+    /// Take the elements from the position to the end, rather than from the start to the position.
     pub reverse: bool,
-    /// Not the one at the position itself.
+    /// Leave out the element at the position itself.
     pub exclusive: bool,
 }
 
-/// At each position, what `finish` makes of a state that took in one element after the other.
+/// For each position along `axis`, `finish` of a state that begins as `start`, and into which `step` has taken
+/// one after the other of the elements in `span`.
 pub(crate) fn scan<T: Element, A: Copy>(
     x: &Array<T>,
     axis: usize,
@@ -40,7 +41,7 @@ pub(crate) fn scan<T: Element, A: Copy>(
     result
 }
 
-/// The sums, taken in f64 or with wrapping.
+/// The cumulative sums: taken in f64 for floating-point numbers; for other types, they wrap on overflow.
 pub(crate) fn sums<T: Element>(x: &Array<T>, axis: usize, span: Span) -> Array<T> {
     if T::DTYPE.is_float() {
         scan(x, axis, span, 0.0, |sum, x| sum + x.to_f64(), T::from_f64)
@@ -50,7 +51,7 @@ pub(crate) fn sums<T: Element>(x: &Array<T>, axis: usize, span: Span) -> Array<T
     }
 }
 
-/// The products, taken in f64 or with wrapping.
+/// The cumulative products: taken in f64 for floating-point numbers; for other types, they wrap on overflow.
 pub(crate) fn products<T: Element>(x: &Array<T>, axis: usize, span: Span) -> Array<T> {
     if T::DTYPE.is_float() {
         let multiply = |product, x: T| product * x.to_f64();
@@ -61,7 +62,7 @@ pub(crate) fn products<T: Element>(x: &Array<T>, axis: usize, span: Span) -> Arr
     }
 }
 
-/// `ln Σ exp(x)`, by exponentials of differences to the largest so far.
+/// The cumulative `ln Σ exp(x)`, from exponentials of the differences to the largest element so far.
 pub(crate) fn log_sum_exps<T: Element>(x: &Array<T>, axis: usize, span: Span) -> Array<T> {
     let step = |(largest, sum): (f64, f64), x: T| {
         let x = x.to_f64();
@@ -83,7 +84,8 @@ pub(crate) fn log_sum_exps<T: Element>(x: &Array<T>, axis: usize, span: Span) ->
     scan(x, axis, span, (f64::NEG_INFINITY, 0.0), step, finish)
 }
 
-/// The elements that go before all others up to each position, and where the last of them is.
+/// For each position along `axis`, the element that goes before all others up to there, and its position; of
+/// those that are tied, the position of the last.
 pub(crate) fn extremes<T: Element>(
     x: &Array<T>,
     axis: usize,
@@ -99,7 +101,7 @@ pub(crate) fn extremes<T: Element>(
             if goes_before_or_ties(&found[position], &found[best]) {
                 best = position;
             }
-            // The best stays where it was found, since nothing up to it goes before.
+            // `found[best]` is still the element of `x`: at position `best`, it was replaced by itself.
             found[position] = found[best];
             positions[position] = best as i64;
         }

@@ -1,52 +1,69 @@
-//! The vocabulary in which ops are defined.
+//! The definition of an op.
 
 use super::form::{Form, Rewrite};
 use super::interface::Parse;
 use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
 
 /// Every floating-point type.
-pub(crate) const FLOATS: &[DType] = &[F16, BF16, F32, F64];
+pub const FLOATS: &[DType] = &[F16, BF16, F32, F64];
 /// Every type but bool.
-pub(crate) const NUMBERS: &[DType] = &[U8, I8, I16, I32, I64, F16, BF16, F32, F64];
-/// Every number but the narrow integers.
-pub(crate) const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
+pub const NUMBERS: &[DType] = &[U8, I8, I16, I32, I64, F16, BF16, F32, F64];
+/// Every type but bool and the integers of 8 and 16 bits.
+pub const WIDE: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 /// Every type.
-pub(crate) const ANY: &[DType] = &[Bool, U8, I8, I16, I32, I64, F16, BF16, F32, F64];
+pub const ANY: &[DType] = &[Bool, U8, I8, I16, I32, I64, F16, BF16, F32, F64];
 
-/// The definition of one op: everything that the crate knows of it.
-pub(crate) struct OpDef {
-    /// The PHI name. Programs of Paddle 3 spell the op so, with a `_` behind it where the result
-    /// overwrites the first operand.
+/// The definition of one op: everything that is known of it.
+///
+/// [`OpDef::new`] makes the usual one, and the methods behind it say what is special:
+///
+/// ```
+/// use paddle2onnx::operator::{Accuracy, Arg, Binding, FLOATS, Form, OpDef, Parse};
+///
+/// # const parse: Parse = |_| unimplemented!();
+/// const LAYER_NORM: OpDef = OpDef::new(
+///     "layer_norm",
+///     &[Arg::Tensor("x"), Arg::Optional("scale"), Arg::Optional("bias")],
+///     &[Form::legacy(
+///         &["layer_norm"],
+///         &[Binding::Slot("X"), Binding::Optional("Scale"), Binding::Optional("Bias")],
+///         &["Y"],
+///     )],
+///     parse,
+/// )
+/// .with_dtypes(FLOATS)
+/// .with_accuracy(Accuracy::Accumulated);
+/// ```
+pub struct OpDef {
+    /// The PHI name. Programs of Paddle 3 spell the op so, with a `_` at the end where the result overwrites the first
+    /// operand. A custom op has its dialect in front, as in `custom_op.my_relu`.
     pub name: &'static str,
-    /// The tensors (and shapes, axes and scalars that may be tensors) of the PHI signature, in its
-    /// order.
+    /// The arguments of the PHI signature that are tensors or may be (shapes, axes, scalars), in the signature's order.
     pub operands: &'static [Arg],
-    /// The PHI names of the results, in PHI's order. Those that only training reads stand behind
-    /// them and are not computed.
+    /// The PHI names of the results that are computed, in PHI's order. Results that training alone reads are not.
     pub results: &'static [&'static str],
-    /// Where PIR has the results, if those that only training reads stand before them.
+    /// The positions of these results in PIR, where results that are not computed stand before them.
     pub result_positions: Option<&'static [usize]>,
-    /// How programs before Paddle 3 spell it.
+    /// The spellings in programs of the older format, `ProgramDesc`.
     pub legacy: &'static [Form],
-    /// How else programs of Paddle 3 spell it.
+    /// The spellings in programs of Paddle 3 that differ from `name` and `operands`.
     pub pir: &'static [Form],
-    /// Attributes that say nothing about the result of an inference, in whatever form.
+    /// The attributes, in any spelling, that do not change the result of an inference.
     pub ignored: &'static [&'static str],
-    /// For ops that are others in a row: takes one apart, in whatever form.
+    /// For an op that is a sequence of others: emits those in its place, whatever the spelling.
     pub apart: Option<Rewrite>,
-    /// The element types that the first operand may have, or the result where there is none.
+    /// The element types that the first operand may have, or the first result where there is no operand.
     pub dtypes: &'static [DType],
-    /// The lowest opset in which ONNX expresses the op, if not with all of its attributes.
+    /// The lowest opset in which ONNX expresses the op. Some of its attributes may need a higher one.
     pub opset: u32,
     /// How closely two right implementations agree.
     pub accuracy: Accuracy,
-    /// Reads operands and attributes, once and typed.
+    /// Reads the operands and attributes of one occurrence, once and typed.
     pub parse: Parse,
 }
 
-/// A definition, and what sets it apart from the usual.
 impl OpDef {
-    /// An op with one result, on tensors of any type, exact at every opset.
+    /// An op with one result, `out`, on tensors of any type, exact at every opset.
     pub const fn new(
         name: &'static str,
         operands: &'static [Arg],
@@ -69,36 +86,43 @@ impl OpDef {
         }
     }
 
+    /// Sets [`OpDef::results`].
     pub const fn with_results(mut self, results: &'static [&'static str]) -> Self {
         self.results = results;
         self
     }
 
+    /// Sets [`OpDef::result_positions`].
     pub const fn with_result_positions(mut self, positions: &'static [usize]) -> Self {
         self.result_positions = Some(positions);
         self
     }
 
+    /// Sets [`OpDef::pir`].
     pub const fn with_pir(mut self, pir: &'static [Form]) -> Self {
         self.pir = pir;
         self
     }
 
+    /// Sets [`OpDef::ignored`].
     pub const fn ignoring(mut self, ignored: &'static [&'static str]) -> Self {
         self.ignored = ignored;
         self
     }
 
+    /// Sets [`OpDef::dtypes`].
     pub const fn with_dtypes(mut self, dtypes: &'static [DType]) -> Self {
         self.dtypes = dtypes;
         self
     }
 
+    /// Sets [`OpDef::opset`].
     pub const fn with_opset(mut self, opset: u32) -> Self {
         self.opset = opset;
         self
     }
 
+    /// Sets [`OpDef::accuracy`].
     pub const fn with_accuracy(mut self, accuracy: Accuracy) -> Self {
         self.accuracy = accuracy;
         self
@@ -107,7 +131,7 @@ impl OpDef {
 
 /// An argument of a PHI signature that is an operand, by its name there.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Arg {
+pub enum Arg {
     /// One tensor.
     Tensor(&'static str),
     /// One tensor, which may be absent.
@@ -121,6 +145,7 @@ pub(crate) enum Arg {
 }
 
 impl Arg {
+    /// The argument's name in the signature.
     pub const fn name(self) -> &'static str {
         match self {
             Arg::Tensor(name)
@@ -135,12 +160,12 @@ impl Arg {
 /// How closely two right implementations of an op agree, in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accuracy {
-    /// To the bit: data is moved or converted.
+    /// To the bit: elements are moved or converted.
     Exact,
     /// Up to the rounding of a few operations per element.
     Rounded,
     /// Up to the rounding of a long sum, or of a transcendental function.
     Accumulated,
-    /// Not at all: its values are drawn.
+    /// Not at all: the elements are random numbers.
     Random,
 }

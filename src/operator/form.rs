@@ -1,64 +1,72 @@
-//! How files spell an op: the forms that a definition has in either format.
+//! How files spell an op.
 
 use crate::error::Result;
 use crate::program::{Builder, Draft, ValueId};
 
-/// One form that an op has in files. Attributes keep their names unless renamed.
-pub(crate) struct Form {
-    /// Op types in `ProgramDesc`, or op names in PIR.
+/// One spelling that an op has in files, and how it differs from the op's definition. Attributes keep their names
+/// unless they are renamed.
+pub struct Form {
+    /// The op's types in `ProgramDesc`, or its names in PIR.
     pub names: &'static [&'static str],
-    /// Where each PHI operand comes from.
+    /// Where each operand of the definition comes from, in the definition's order.
     pub operands: &'static [Binding],
-    /// Names for the operands of a PIR op, which have positions alone.
+    /// For PIR, where operands have positions alone: a name for each position, which `operands` refers to.
     pub positions: &'static [&'static str],
-    /// The operand that a PIR op overwrites with its result.
+    /// For PIR: the operand that the result overwrites.
     pub overwritten: Option<&'static str>,
-    /// The results of a PIR op that hold what an operand does, which training alone changes, with
-    /// the operand: both by position.
+    /// For PIR: results that only training changes, so that they hold what an operand holds. Pairs of the positions of
+    /// the result and the operand.
     pub kept: &'static [(usize, usize)],
-    /// The slots of the results, in PHI's order. Other slots are not computed.
+    /// For `ProgramDesc`: the output slots that hold the results of the definition, in its order. Other output slots
+    /// are not computed.
     pub results: &'static [&'static str],
-    /// Attributes whose PHI name differs, as (this form's, PHI's).
+    /// Attributes that have another name in the definition, as pairs of the name in this form and the PHI name.
     pub renamed: &'static [(&'static str, &'static str)],
-    /// Attributes of this form that say nothing about the result of an inference.
+    /// Attributes of this form that do not change the result of an inference.
     pub ignored: &'static [&'static str],
-    /// An attribute that programs from before Paddle 3 get, whose kernels did something else.
+    /// An attribute that is set to true in programs written before Paddle 3, whose kernels computed something else.
     pub former: Option<&'static str>,
-    /// For forms that differ by more than names: takes what the table gives, emits the op, and
-    /// returns the results.
+    /// For a form that differs by more than names: takes what the other fields give, emits the op, and returns its
+    /// results.
     pub rewrite: Option<Rewrite>,
 }
 
-/// See [`Form::rewrite`].
-pub(crate) type Rewrite = fn(&mut Builder, Draft) -> Result<Vec<ValueId>>;
+/// Emits other ops for one that was read, and returns the values that stand for its results.
+///
+/// # Errors
+/// When an operand or attribute is not what the op expects.
+pub type Rewrite = fn(&mut Builder, Draft) -> Result<Vec<ValueId>>;
 
-/// Where a PHI operand comes from.
+/// Where an operand comes from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Binding {
-    /// The one tensor of this slot.
+pub enum Binding {
+    /// The one tensor in this slot.
     Slot(&'static str),
-    /// The same, where the slot may be empty.
+    /// The one tensor in this slot, which may be empty.
     Optional(&'static str),
-    /// All tensors of this slot.
+    /// All tensors in this slot.
     List(&'static str),
-    /// A list of integers: the first of `slots` that is not empty wins (one tensor of rank 1, or
-    /// a list of tensors with one element each), else the attribute, which may name such tensors
-    /// too.
+    /// A list of integers. The first of `slots` that is not empty is taken: one tensor of rank 1, or several of one
+    /// element each. If all are empty, the attribute is, which may name such tensors, too.
     IntArray {
+        /// The attribute's name.
         attr: &'static str,
+        /// The slots, the preferred one first.
         slots: &'static [&'static str],
     },
-    /// A single number: the first of `slots` that is not empty, else the attribute.
+    /// A single number: the tensor in the first of `slots` that is not empty, else the attribute.
     Scalar {
+        /// The attribute's name.
         attr: &'static str,
+        /// The slots, the preferred one first.
         slots: &'static [&'static str],
     },
-    /// Given by [`Form::rewrite`].
+    /// Nowhere: [`Form::rewrite`] gives it.
     Rewrite,
 }
 
 impl Form {
-    /// A form in `ProgramDesc` that differs from PHI by its names alone.
+    /// A form in `ProgramDesc` that differs from the definition by names alone.
     pub const fn legacy(
         names: &'static [&'static str],
         operands: &'static [Binding],
@@ -78,7 +86,7 @@ impl Form {
         }
     }
 
-    /// A form in PIR, with names for its operands, from which those of the definition come.
+    /// A form in PIR. `positions` names the operands, and `operands` says which of them the definition's are.
     pub const fn pir(
         names: &'static [&'static str],
         positions: &'static [&'static str],
@@ -89,31 +97,37 @@ impl Form {
         form
     }
 
+    /// Sets [`Form::overwritten`].
     pub const fn overwriting(mut self, operand: &'static str) -> Self {
         self.overwritten = Some(operand);
         self
     }
 
+    /// Sets [`Form::kept`].
     pub const fn keeping(mut self, kept: &'static [(usize, usize)]) -> Self {
         self.kept = kept;
         self
     }
 
+    /// Sets [`Form::renamed`].
     pub const fn renaming(mut self, renamed: &'static [(&'static str, &'static str)]) -> Self {
         self.renamed = renamed;
         self
     }
 
+    /// Sets [`Form::ignored`].
     pub const fn ignoring(mut self, ignored: &'static [&'static str]) -> Self {
         self.ignored = ignored;
         self
     }
 
+    /// Sets [`Form::former`].
     pub const fn formerly(mut self, attr: &'static str) -> Self {
         self.former = Some(attr);
         self
     }
 
+    /// Sets [`Form::rewrite`].
     pub const fn rewriting(mut self, rewrite: Rewrite) -> Self {
         self.rewrite = Some(rewrite);
         self

@@ -9,44 +9,75 @@ use crate::graph::{Lowering, TensorId};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Dim, Tensor};
 
-/// What an op's definition makes of it, ready to be used.
-pub(crate) type Parsed = Result<Box<dyn Operator>>;
+/// What a definition makes of one occurrence of its op.
+pub type Parsed = Result<Box<dyn Operator>>;
 
-/// Reads the operands and attributes of an op.
-pub(crate) type Parse = fn(&mut OpReader<'_>) -> Parsed;
+/// Reads the operands and attributes of one occurrence of an op.
+///
+/// # Errors
+/// When one is missing or is not what the op expects.
+pub type Parse = fn(&mut OpReader<'_>) -> Parsed;
 
-/// An op with its operands and attributes read.
-pub(crate) trait Operator: Send + Sync {
-    /// What is known of the results before a run.
+/// One occurrence of an op in a program, with its operands and attributes read.
+///
+/// Ops with exactly one result implement [`Function`] instead, which makes them operators.
+pub trait Operator: Send + Sync {
+    /// What is known of each result before a run: its element type, its shape, and the elements of small integer
+    /// tensors.
+    ///
+    /// # Errors
+    /// When the operands don't fit the op, or each other.
     fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>>;
 
-    /// Emits ONNX nodes and returns the tensors that hold the results.
+    /// Emits ONNX nodes, and returns the tensors that hold the results.
+    ///
+    /// # Errors
+    /// When ONNX can't express what Paddle computes, or not in the opset that is written.
     fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>>;
 
-    /// Computes the results by Paddle's definition.
+    /// Computes the results as Paddle does. This must not look at what [`Operator::lower`] emits: what differs
+    /// between the two is what `verify` finds.
+    ///
+    /// # Errors
+    /// When Paddle's kernel would refuse the operands.
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>>;
 
-    /// Multiply-accumulates of one run, where they are the op's cost.
+    /// The multiply-accumulates of one run, for ops whose cost they are.
     fn macs(&self, facts: &Facts<'_>) -> Macs;
 
-    /// The operand that holds positions in something, and how many of them there are.
+    /// The operand that holds indices, and the number of positions that they index, so that random inputs can be drawn
+    /// within bounds.
     fn indexes(&self, _facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
         None
     }
 }
 
-/// An [`Operator`] with exactly one result, as most are.
-pub(crate) trait Function: Send + Sync {
+/// An [`Operator`] with exactly one result, as most are. Its methods are those of [`Operator`].
+pub trait Function: Send + Sync {
+    /// What is known of the result before a run.
+    ///
+    /// # Errors
+    /// When the operands don't fit the op, or each other.
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact>;
 
+    /// Emits ONNX nodes, and returns the tensor that holds the result.
+    ///
+    /// # Errors
+    /// When ONNX can't express what Paddle computes, or not in the opset that is written.
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId>;
 
+    /// Computes the result as Paddle does.
+    ///
+    /// # Errors
+    /// When Paddle's kernel would refuse the operands.
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor>;
 
+    /// The multiply-accumulates of one run, for ops whose cost they are.
     fn macs(&self, _facts: &Facts<'_>) -> Macs {
         Macs::None
     }
 
+    /// The operand that holds indices, and the number of positions that they index.
     fn indexes(&self, _facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
         None
     }
@@ -76,19 +107,19 @@ impl<F: Function> Operator for F {
 
 /// The multiply-accumulates of an op, by what it multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Macs {
-    /// Not an op that is counted.
+pub enum Macs {
+    /// The op is none whose multiply-accumulates are counted.
     None,
-    /// An activation with a trained weight: what published figures count.
+    /// Products of activations with a trained weight, which is what published figures count.
     Weighted(u64),
-    /// Two activations, as in attention.
+    /// Products of two activations, as in attention.
     Activations(u64),
-    /// Not known before a run.
+    /// Their number is not known before a run.
     Unknown,
 }
 
 impl Macs {
-    /// The product of extents, if all are known and it is no absurd number.
+    /// The product of extents. None if one is not known, or the product exceeds 64 bits.
     pub fn product(extents: impl IntoIterator<Item = impl Borrow<Dim>>) -> Option<u64> {
         let mut extents = extents.into_iter();
         extents.try_fold(1_u64, |count, dim| {

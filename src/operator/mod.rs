@@ -5,6 +5,7 @@
 //! before a run, which ONNX nodes compute them, and what Paddle computes. A [`Registry`] holds definitions, and finds
 //! them by the names that they have in files.
 
+mod custom;
 mod definition;
 mod form;
 mod interface;
@@ -12,12 +13,12 @@ mod reader;
 mod registry;
 mod values;
 
-pub use definition::Accuracy;
-pub(crate) use definition::{ANY, Arg, FLOATS, NUMBERS, OpDef, WIDE};
-pub(crate) use form::{Binding, Form, Rewrite};
-pub(crate) use interface::{Function, Macs, Operator, Parse, Parsed};
-pub(crate) use reader::OpReader;
+pub use custom::CustomOp;
+pub use definition::{ANY, Accuracy, Arg, FLOATS, NUMBERS, OpDef, WIDE};
+pub use form::{Binding, Form, Rewrite};
+pub use interface::{Function, Macs, Operator, Parse, Parsed};
+pub use reader::OpReader;
 pub(crate) use registry::{ParsedOp, PirSpelling};
 pub use registry::{Registry, SupportedOp};
-pub use values::Precision;
-pub(crate) use values::{Values, evaluate, evaluate_constant};
+pub use values::{Precision, Values};
+pub(crate) use values::{evaluate, evaluate_constant};

@@ -1,4 +1,4 @@
-//! Typed reading of an op's operands and attributes, which notices what nobody read.
+//! Typed reading of an op's operands and attributes. An attribute that nobody reads is an error.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +6,15 @@ use super::definition::OpDef;
 use crate::error::{Error, Result};
 use crate::program::{FromAttr, Op, Operand, ValueId};
 
-/// Hands out the operands and attributes of one op.
-pub(crate) struct OpReader<'a> {
+/// Hands out the operands and attributes of one occurrence of an op, by their names in the definition.
+pub struct OpReader<'a> {
     op: &'a Op,
     def: &'static OpDef,
     unread: BTreeSet<&'a str>,
 }
 
 impl<'a> OpReader<'a> {
-    pub fn new(op: &'a Op, def: &'static OpDef) -> Self {
+    pub(super) fn new(op: &'a Op, def: &'static OpDef) -> Self {
         let unread = op.attrs.keys().map(String::as_str).collect();
         Self { op, def, unread }
     }
@@ -30,13 +30,19 @@ impl<'a> OpReader<'a> {
             .ok_or_else(|| Error::internal(format!("`{}` has no operand `{name}`", self.def.name)))
     }
 
-    /// A tensor that must be given.
+    /// The tensor of an operand that must be given.
+    ///
+    /// # Errors
+    /// When it is absent, or a list.
     pub fn operand(&self, name: &str) -> Result<ValueId> {
         self.optional(name)?
             .ok_or_else(|| Error::malformed(format!("the operand `{name}` is missing")))
     }
 
-    /// A tensor that may be absent.
+    /// The tensor of an operand that may be absent.
+    ///
+    /// # Errors
+    /// When it is a list.
     pub fn optional(&self, name: &str) -> Result<Option<ValueId>> {
         match self.find(name)? {
             Operand::Absent => Ok(None),
@@ -47,7 +53,10 @@ impl<'a> OpReader<'a> {
         }
     }
 
-    /// A list of at least one tensor.
+    /// The tensors of an operand that is a list.
+    ///
+    /// # Errors
+    /// When it is empty.
     pub fn list(&self, name: &str) -> Result<Vec<ValueId>> {
         match self.find(name)?.values() {
             [] => Err(Error::malformed(format!(
@@ -57,23 +66,32 @@ impl<'a> OpReader<'a> {
         }
     }
 
-    /// The number of results that the op has, where some may be absent.
+    /// The number of results that this occurrence has, for ops that may leave some out.
     pub fn result_count(&self) -> usize {
         self.op.results.len()
     }
 
     /// An attribute that must be given.
+    ///
+    /// # Errors
+    /// When it is absent, or of another type.
     pub fn attr<T: FromAttr>(&mut self, name: &str) -> Result<T> {
         self.optional_attr(name)?
             .ok_or_else(|| Error::malformed(format!("the attribute `{name}` is missing")))
     }
 
-    /// An attribute with the default that Paddle's own signature gives it.
+    /// An attribute, or the default that Paddle's own signature gives it.
+    ///
+    /// # Errors
+    /// When it is of another type.
     pub fn attr_or<T: FromAttr>(&mut self, name: &str, default: T) -> Result<T> {
         Ok(self.optional_attr(name)?.unwrap_or(default))
     }
 
-    /// An attribute that may be absent, where that differs from any value.
+    /// An attribute that may be absent, where absence means something else than any value.
+    ///
+    /// # Errors
+    /// When it is of another type.
     pub fn optional_attr<T: FromAttr>(&mut self, name: &str) -> Result<Option<T>> {
         self.unread.remove(name);
         let Some(attr) = self.op.attrs.get(name) else {
@@ -88,14 +106,14 @@ impl<'a> OpReader<'a> {
         })
     }
 
-    /// Marks an attribute as read that has no bearing on the result; say why at the call.
+    /// Marks an attribute as read that does not change the result. Say why at the call.
     pub fn ignore(&mut self, name: &str) {
         self.unread.remove(name);
     }
 
     /// # Errors
     /// When an attribute was not read: it may change the result in a way that is not known here.
-    pub fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         if self.unread.is_empty() {
             return Ok(());
         }

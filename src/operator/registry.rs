@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::custom::{CustomOp, PassThrough};
 use super::definition::{Accuracy, OpDef};
 use super::form::Form;
 use super::interface::Operator;
 use super::reader::OpReader;
 use crate::error::{Error, Result};
-use crate::program::{Facts, Op, Operand};
+use crate::program::{Facts, Op, OpKind, Operand};
 use crate::tensor::{DType, display_shape};
 
 /// The ops that are known, by all of their names. A clone shares them.
@@ -25,6 +26,8 @@ struct Definitions {
     by_name: HashMap<&'static str, &'static OpDef>,
     legacy: HashMap<&'static str, Spelling>,
     pir: HashMap<&'static str, Spelling>,
+    /// Ops without a definition that are passed through, by their names without a dialect.
+    custom: HashMap<String, CustomOp>,
 }
 
 /// A way to spell an op: its definition, and the form.
@@ -68,10 +71,51 @@ impl Registry {
     ///
     /// # Errors
     /// When a name or a spelling is known already.
-    pub(crate) fn with(mut self, ops: &'static [OpDef]) -> Result<Self> {
+    pub fn with(mut self, ops: &'static [OpDef]) -> Result<Self> {
         let definitions = Arc::make_mut(&mut self.definitions);
         ops.iter().try_for_each(|def| definitions.add(def))?;
         Ok(self)
+    }
+
+    /// The same registry, in which an op without a definition is passed through.
+    ///
+    /// # Errors
+    /// When the op has a definition, or is passed through already.
+    pub fn with_custom_op(mut self, custom: CustomOp) -> Result<Self> {
+        let definitions = Arc::make_mut(&mut self.definitions);
+        let name = CustomOp::plain(&custom.name).to_owned();
+        for name in [name.as_str(), custom.name.as_str()] {
+            if let Some(def) = definitions.known(name) {
+                return Err(Error::invalid(format!(
+                    "`{name}` can't be a custom op: it has a definition here, which is called `{}`",
+                    def.name
+                )));
+            }
+        }
+        if definitions.custom.insert(name.clone(), custom).is_some() {
+            return Err(Error::invalid(format!(
+                "the custom op `{name}` is given twice"
+            )));
+        }
+        Ok(self)
+    }
+
+    /// What an op without a definition is passed through to, by its name in the file.
+    pub(crate) fn custom_op(&self, name: &str) -> Option<&CustomOp> {
+        self.definitions.custom.get(CustomOp::plain(name))
+    }
+
+    /// Whether an op can be read: it has a definition, or is passed through.
+    pub(crate) fn knows(&self, kind: &OpKind) -> bool {
+        match kind {
+            OpKind::Known(name) => self.find(name).is_some(),
+            OpKind::Unknown(name) => self.custom_op(name).is_some(),
+        }
+    }
+
+    /// Whether only another runtime can compute an op: it is passed through.
+    pub(crate) fn is_opaque(&self, op: &Op) -> bool {
+        matches!(&op.kind, OpKind::Unknown(name) if self.custom_op(name).is_some())
     }
 
     /// Every op that has a definition, in the order in which they were added.
@@ -89,7 +133,7 @@ impl Registry {
     }
 
     /// The definition of a PHI op.
-    pub(crate) fn find(&self, name: &str) -> Option<&'static OpDef> {
+    pub fn find(&self, name: &str) -> Option<&'static OpDef> {
         self.definitions.by_name.get(name).copied()
     }
 
@@ -118,18 +162,37 @@ impl Registry {
     /// When it has no definition, or is not what its definition expects.
     pub(crate) fn parse(&self, op: &Op) -> Result<ParsedOp> {
         let parse = || {
+            if let OpKind::Unknown(name) = &op.kind
+                && let Some(custom) = self.custom_op(name)
+            {
+                let operator: Box<dyn Operator> = Box::new(PassThrough::parse(op, custom)?);
+                return Ok(ParsedOp {
+                    def: None,
+                    operator,
+                });
+            }
             let def = self.find(op.kind.name());
             let def = def.ok_or_else(|| Error::unsupported("not supported"))?;
             let mut reader = OpReader::new(op, def);
             let operator = (def.parse)(&mut reader)?;
             reader.finish()?;
-            Ok(ParsedOp { def, operator })
+            Ok(ParsedOp {
+                def: Some(def),
+                operator,
+            })
         };
         parse().map_err(|e: Error| e.at_op(&op.source))
     }
 }
 
 impl Definitions {
+    /// The definition that an op has, by any of its names.
+    fn known(&self, name: &str) -> Option<&'static OpDef> {
+        let spelled = self.legacy.get(name).or_else(|| self.pir.get(name));
+        let named = || self.by_name.get(name).copied();
+        spelled.map(|(def, _)| *def).or_else(named)
+    }
+
     fn add(&mut self, def: &'static OpDef) -> Result<()> {
         let twice = |name: &str| Error::invalid(format!("two definitions of the op `{name}`"));
         if self.by_name.insert(def.name, def).is_some() {
@@ -151,7 +214,8 @@ impl Definitions {
 
 /// An op whose operands and attributes are read.
 pub(crate) struct ParsedOp {
-    def: &'static OpDef,
+    /// None if it is passed through.
+    def: Option<&'static OpDef>,
     operator: Box<dyn Operator>,
 }
 
@@ -192,14 +256,14 @@ impl ParsedOp {
     /// Refuses operands that the op's definition does not list.
     fn refuse_type(&self, op: &Op, facts: &Facts<'_>) -> Result<()> {
         let mut operands = op.operands.iter().flat_map(Operand::values);
-        let Some(value) = operands.next().or(op.results.first()) else {
+        let (Some(def), Some(value)) = (self.def, operands.next().or(op.results.first())) else {
             return Ok(());
         };
         let dtype = facts.dtype(*value);
-        if self.def.dtypes.contains(&dtype) {
+        if def.dtypes.contains(&dtype) {
             return Ok(());
         }
-        let taken: Vec<&str> = self.def.dtypes.iter().map(|dtype| dtype.name()).collect();
+        let taken: Vec<&str> = def.dtypes.iter().map(|dtype| dtype.name()).collect();
         let message = format!("it takes {}, not {dtype}", taken.join(", "));
         Err(Error::unsupported(message))
     }

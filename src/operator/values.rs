@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 use crate::program::{Op, Operand, ValueId};
 use crate::tensor::{DType, Tensor};
 
-/// In which type a run computes what Paddle computes in float32.
+/// The type in which a run computes what Paddle computes in float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
-    /// As Paddle does.
+    /// Float32, as Paddle does.
     Single,
-    /// In float64, to know how far rounding takes the float32 results from the truth.
+    /// Float64, to know how far rounding takes the float32 results from the truth.
     Double,
 }
 
@@ -32,14 +32,17 @@ impl Precision {
     }
 }
 
-/// The values that are alive at one point of a run.
-pub(crate) struct Values<'r> {
+/// The tensors that the values of a program hold at one point of a run.
+pub struct Values<'r> {
     pub(crate) tensors: &'r [Option<Tensor>],
     pub(crate) precision: Precision,
 }
 
 impl Values<'_> {
     /// The tensor of a value.
+    ///
+    /// # Errors
+    /// When it is not computed yet, which is a defect of the caller.
     pub fn get(&self, id: ValueId) -> Result<&Tensor> {
         self.tensors
             .get(id.index())
@@ -47,13 +50,16 @@ impl Values<'_> {
             .ok_or_else(|| Error::internal("a value is used before it is computed"))
     }
 
-    /// The elements of an integer tensor.
+    /// The elements of an integer tensor, in row-major order.
+    ///
+    /// # Errors
+    /// Those of [`Values::get`].
     pub fn integers(&self, id: ValueId) -> Result<Vec<i64>> {
         Ok(self.get(id)?.to_i64_vec())
     }
 
-    /// The type in which kernels compute what the program declares as `dtype`. Half precision is
-    /// computed in float32 and rounded after each op, as Paddle's kernels do.
+    /// The type in which kernels compute what the program declares as `dtype`. Half precision is computed in float32
+    /// and rounded after each op, as Paddle's kernels do; operands come in that type already.
     pub fn dtype(&self, dtype: DType) -> DType {
         self.precision.computing(dtype)
     }

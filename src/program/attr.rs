@@ -53,12 +53,13 @@ impl fmt::Display for Attr {
     }
 }
 
-/// A Rust type that an attribute can be read as. Paddle changed the numeric types of attributes
-/// between versions, so that a number is read whichever type it has.
-pub(crate) trait FromAttr: Sized {
+/// A Rust type that an attribute can be read as. Paddle changed the numeric types of attributes between versions, so a
+/// number is read from any type that holds it exactly.
+pub trait FromAttr: Sized {
     /// What is expected, for errors.
     const EXPECTED: &'static str;
 
+    /// The value. None if the attribute is of another type.
     fn from_attr(attr: &Attr) -> Option<Self>;
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Attr, Block, Op, OpKind, Operand, Origin, Program, Source, Value, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// A program in the making.
-pub(crate) struct Builder {
+/// A program while it is built.
+pub struct Builder {
     pub(crate) program: Program,
     /// The op of the file that is being read.
     pub(crate) source: Source,
@@ -15,18 +15,25 @@ pub(crate) struct Builder {
 }
 
 /// An op that is about to be emitted.
-pub(crate) struct Draft {
+pub struct Draft {
+    /// What it does.
     pub kind: OpKind,
+    /// Its operands, in the order of its definition.
     pub operands: Vec<Operand>,
+    /// What the file says of its results.
     pub results: Vec<Declared>,
+    /// Its attributes, by PHI name.
     pub attrs: BTreeMap<String, Attr>,
 }
 
 /// What the file says of a tensor.
 #[derive(Debug, Clone)]
-pub(crate) struct Declared {
+pub struct Declared {
+    /// The variable's name.
     pub name: String,
+    /// The element type.
     pub dtype: DType,
+    /// The shape.
     pub shape: Vec<Dim>,
 }
 
@@ -73,14 +80,17 @@ impl Builder {
         self.program.inputs.clone()
     }
 
+    /// The element type that the file declares.
     pub fn dtype(&self, id: ValueId) -> DType {
         self.program[id].dtype
     }
 
+    /// The number of axes that the file declares.
     pub fn rank(&self, id: ValueId) -> usize {
         self.program[id].shape.len()
     }
 
+    /// The shape that the file declares.
     pub fn shape(&self, id: ValueId) -> &[Dim] {
         &self.program[id].shape
     }

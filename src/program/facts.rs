@@ -60,7 +60,7 @@ impl Fact {
 }
 
 /// What is known of every value of a program.
-pub(crate) struct Facts<'p> {
+pub struct Facts<'p> {
     program: &'p Program,
     facts: Vec<Fact>,
     /// The constants behind the values that are one.
@@ -72,7 +72,7 @@ impl<'p> Facts<'p> {
     ///
     /// A variable has one declaration, so where several ops write it nobody knows whose result
     /// that describes.
-    pub fn declared(program: &'p Program) -> Self {
+    pub(crate) fn declared(program: &'p Program) -> Self {
         let mut writes: HashMap<&str, usize> = HashMap::new();
         for (_, value) in program.values() {
             *writes.entry(&value.name).or_default() += 1;
@@ -96,7 +96,7 @@ impl<'p> Facts<'p> {
     }
 
     /// Makes a constant of a result that is known before a run.
-    pub fn fix(&mut self, id: ValueId, tensor: &'p Tensor) {
+    pub(crate) fn fix(&mut self, id: ValueId, tensor: &'p Tensor) {
         self.facts[id.index()] = Fact::of_constant(tensor);
         self.constants[id.index()] = Some(tensor);
     }
@@ -104,7 +104,7 @@ impl<'p> Facts<'p> {
     /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps,
     /// and nothing more: what Paddle declares is at times what it was before, or wrong. An extent
     /// that is then still open is a new one, by which others can be known to be equal to it.
-    pub fn refine(&mut self, id: ValueId, mut inferred: Fact) {
+    pub(crate) fn refine(&mut self, id: ValueId, mut inferred: Fact) {
         let declared = &self.facts[id.index()];
         if declared.shape.len() == inferred.shape.len() {
             for (dim, declared) in inferred.shape.iter_mut().zip(&declared.shape) {
@@ -122,26 +122,32 @@ impl<'p> Facts<'p> {
         self.facts[id.index()] = inferred;
     }
 
+    /// The program.
     pub fn program(&self) -> &'p Program {
         self.program
     }
 
+    /// All that is known of a value.
     pub fn get(&self, id: ValueId) -> &Fact {
         &self.facts[id.index()]
     }
 
+    /// The shape of a value.
     pub fn shape(&self, id: ValueId) -> &[Dim] {
         &self.get(id).shape
     }
 
+    /// The number of axes of a value.
     pub fn rank(&self, id: ValueId) -> usize {
         self.shape(id).len()
     }
 
+    /// The element type of a value.
     pub fn dtype(&self, id: ValueId) -> DType {
         self.get(id).dtype
     }
 
+    /// The elements of a small integer tensor in row-major order, known or extents, if anything is known of them.
     pub fn content(&self, id: ValueId) -> Option<&[Dim]> {
         self.get(id).content.as_deref()
     }
@@ -163,7 +169,10 @@ impl<'p> Facts<'p> {
         })
     }
 
-    /// As [`Facts::constant_integers`], with one element.
+    /// The only element of an integer operand that ONNX takes only as a constant.
+    ///
+    /// # Errors
+    /// When it depends on the inputs, or there are several.
     pub fn constant_integer(&self, id: ValueId, operand: &str) -> Result<i64> {
         single(&self.constant_integers(id, operand)?, operand)
     }

@@ -16,9 +16,11 @@ use std::ops::Index;
 use std::sync::Arc;
 
 pub use attr::Attr;
-pub(crate) use attr::FromAttr;
-pub(crate) use builder::{Builder, Declared, Draft, declared_dim};
-pub(crate) use facts::{Fact, Facts, single};
+pub use attr::FromAttr;
+pub(crate) use builder::declared_dim;
+pub use builder::{Builder, Declared, Draft};
+pub(crate) use facts::single;
+pub use facts::{Fact, Facts};
 pub(crate) use names::UniqueNames;
 
 use crate::read::ByteRange;
@@ -88,6 +90,18 @@ pub struct Op {
     pub blocks: Vec<Block>,
     /// Where it stands in the file.
     pub source: Source,
+}
+
+impl Op {
+    /// Visits every value that the op reads: its operands, and what its blocks read and hand out.
+    pub(crate) fn each_read(&self, visit: &mut dyn FnMut(ValueId)) {
+        let operands = self.operands.iter().flat_map(Operand::values);
+        operands.for_each(|id| visit(*id));
+        for block in &self.blocks {
+            block.ops.iter().for_each(|op| op.each_read(visit));
+            block.results.iter().for_each(|id| visit(*id));
+        }
+    }
 }
 
 /// A body of control flow: `if` has two, `while` one.
@@ -248,13 +262,9 @@ impl Program {
     /// For every value, how many operands and outputs read it.
     pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.values.len()];
-        let operands = self.all_ops().flat_map(|op| &op.operands);
-        let blocks = self.all_ops().flat_map(|op| &op.blocks);
-        let uses = operands.flat_map(Operand::values);
-        let uses = uses.chain(blocks.flat_map(|block| &block.results));
-        for id in uses.chain(self.outputs.iter().map(|output| &output.value)) {
-            counts[id.index()] += 1;
-        }
+        let mut count = |id: ValueId| counts[id.index()] += 1;
+        self.ops.iter().for_each(|op| op.each_read(&mut count));
+        self.outputs.iter().for_each(|output| count(output.value));
         counts
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of a program, whichever its format.
+//! The bytes of a program in either format, and what distinguishes the formats.
 
 use std::fmt;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::pir;
 use crate::error::{Error, Result};
 
-/// No program without its weights comes near this; what does is not one.
+/// The most bytes that are read as a program. Without its weights, no program comes near this size.
 const LARGEST_PROGRAM: u64 = 256 << 20;
 
 /// The format of a program.
@@ -25,7 +25,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What is uncertain about reading this format, for the person who asked for it.
+    /// A warning to the user, if it is uncertain that a program of this format is read correctly.
     pub fn warning(self) -> Option<String> {
         match self {
             Format::Pir { version } if version > pir::NEWEST_VERSION => Some(format!(
@@ -47,7 +47,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Reads a program's file.
+/// Reads the file of a program into memory.
 ///
 /// # Errors
 /// When it can't be read, or is too large for a program.

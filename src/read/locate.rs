@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use super::pir;
 use crate::error::{Error, Result};
 
-/// The extensions of a program in either format, and of the weights beside it.
+/// The extension of a `ProgramDesc`.
 const PROGRAM_EXTENSION: &str = "pdmodel";
+/// The extension of a PIR program.
 const PIR_EXTENSION: &str = "json";
+/// The extension of the weights beside a program of either format.
 const WEIGHTS_EXTENSION: &str = "pdiparams";
-/// What Paddle 1.x called the program, and the combined weights beside it.
+/// The file name of a program of Paddle 1.x.
 const OLD_PROGRAM: &str = "__model__";
+/// The usual file names of combined weights beside a program of Paddle 1.x.
 const OLD_WEIGHTS: [&str; 2] = ["__params__", "params"];
 
 /// The files that make up one model.
@@ -20,7 +23,7 @@ const OLD_WEIGHTS: [&str; 2] = ["__params__", "params"];
 pub struct ModelFiles {
     /// The program.
     pub program: PathBuf,
-    /// Where its weights are.
+    /// Where the weights are.
     pub weights: WeightFiles,
 }
 
@@ -31,12 +34,13 @@ pub enum WeightFiles {
     Combined(PathBuf),
     /// One file per variable, named after it, in this folder.
     Separate(PathBuf),
-    /// The conventional file, which does not exist: right for a model without parameters.
+    /// The conventional path, at which there is no file. That is right for a model without parameters.
     Missing(PathBuf),
 }
 
-/// Finds the files of the model at `path`: a program, or a folder with one program in it.
-/// `weights` names the weights where they are not at their conventional place.
+/// Finds the files of the model at `path`, which is a program or a folder with one program in it.
+/// `weights` says where the weights are (a file, or a folder with one file per variable) if they are
+/// not at their conventional place.
 ///
 /// # Errors
 /// When there is no model, a folder holds several, or `weights` does not exist.
@@ -86,7 +90,7 @@ fn program_in_folder(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Whether a file of a folder is a program. JSON may be anything, so its start is looked at.
+/// Whether a file is a program. A JSON file may hold anything, so its first bytes are looked at.
 fn is_program(path: &Path) -> bool {
     let has_extension = |wanted| {
         path.extension()
@@ -98,7 +102,7 @@ fn is_program(path: &Path) -> bool {
     is_candidate && path.is_file()
 }
 
-/// The first bytes of a file; none if it can't be read.
+/// The first 4096 bytes of a file, or all of a shorter one; none if it can't be read.
 fn start(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(4096).read_to_end(&mut bytes));
@@ -108,6 +112,7 @@ fn start(path: &Path) -> Vec<u8> {
     bytes
 }
 
+/// Refuses files that are something else than a program by their extension, and says what to do.
 fn refuse_other_files(path: &Path) -> Result<()> {
     let extension = path.extension().and_then(|e| e.to_str());
     match extension {
@@ -144,6 +149,8 @@ fn chosen_weights(weights: &Path) -> Result<WeightFiles> {
     })
 }
 
+/// The weights beside a program: `NAME.pdiparams`; for a `__model__`, one of [`OLD_WEIGHTS`], or else one
+/// file per variable.
 fn conventional_weights(program: &Path) -> WeightFiles {
     let folder = program.parent().unwrap_or(Path::new(""));
     if program.file_name().is_some_and(|name| name == OLD_PROGRAM) {

@@ -1,8 +1,9 @@
-//! Files → what they say: bounds-checked, with no knowledge of what any op means.
+//! Files → what they say: bounds-checked, and without knowledge of what any op means.
 //!
-//! In comes a path, out come the files of a model ([`locate`]), a decoded program
-//! ([`program_desc`] or [`pir`]) and the place of every weight ([`params`]). What is truncated, oversized
-//! or of another format is refused here, with the file and the byte.
+//! In goes a path, out come the files of a model ([`locate`]), a decoded program
+//! ([`program_desc`] or [`pir`]) and the place of every weight ([`params`]). Files that are truncated,
+//! oversized or of another format are refused here; the error names the file and, where there is one, the
+//! offset.
 
 #![cfg_attr(
     not(test),

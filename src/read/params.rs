@@ -1,7 +1,7 @@
-//! `.pdiparams`: where each weight lies, without loading any.
+//! `.pdiparams`: where the bytes of each weight are, found without loading them.
 //!
-//! The file is a plain sequence of tensors in the order of their sorted names, each behind a
-//! small header (see [`read_header`]). [`index`] walks the headers and skips the data.
+//! The file is a plain sequence of tensors, sorted by name. Each follows a small header (see
+//! [`read_header`]), which does not hold the name. [`index`] reads the headers and skips the data.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::proto::framework::TensorDesc;
 use crate::tensor::{DType, display_shape};
 
-/// A tensor description takes some 20 bytes; more than this is not one.
+/// The most bytes that are read as a tensor description. It usually takes some 20.
 const LARGEST_DESCRIPTION: i32 = 4096;
 
 /// A part of a file: the little-endian elements of one tensor, at any alignment.
@@ -29,7 +29,7 @@ pub struct ByteRange {
     pub len: u64,
 }
 
-/// What the program says of a weight.
+/// A weight as the program declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub name: String,
@@ -40,7 +40,8 @@ pub(crate) struct Expected {
 /// The place of every weight in a file that holds exactly `expected`, in this order.
 ///
 /// # Errors
-/// When the file is not such a file: another count, type or shape, cut short, or longer.
+/// When the file can't be read, holds another number of weights or other element types or shapes, or is
+/// truncated or too long.
 pub(crate) fn index(path: &Path, expected: &[Expected]) -> Result<Vec<ByteRange>> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the weights", e))?;
     let size = file
@@ -81,6 +82,7 @@ fn locate_weight(error: Error, weight: &Expected, number: usize, count: usize) -
     ))
 }
 
+/// The file of weights, the position in it and its size, both in bytes.
 struct Stream {
     reader: BufReader<File>,
     position: u64,
@@ -88,6 +90,7 @@ struct Stream {
 }
 
 impl Stream {
+    /// Reads the header of the next tensor, and skips its data.
     fn tensor(&mut self, expected: &Expected, path: &Arc<Path>) -> Result<ByteRange> {
         let start = self.position;
         if start >= self.size {
@@ -158,8 +161,9 @@ impl From<io::Error> for HeaderError {
     }
 }
 
-/// Reads what stands before a tensor's data: `u32` version, `u64` LoD levels, each a `u64` size
-/// and that many bytes, `u32` tensor version, `i32` size and bytes of a `TensorDesc`.
+/// Reads the header of a tensor: a `u32` version; the `u64` number of LoD levels, and for each of them a
+/// `u64` size and that many bytes; a `u32` tensor version; and the `i32` size and the bytes of a
+/// `TensorDesc`. All numbers are little-endian.
 fn read_header(stream: &mut Stream) -> Result<TensorDesc, HeaderError> {
     let malformed = |what: String| Err(HeaderError::Malformed(what));
     let version = stream.read_u32::<LittleEndian>()?;
@@ -190,7 +194,7 @@ fn read_header(stream: &mut Stream) -> Result<TensorDesc, HeaderError> {
         .map_err(|e| HeaderError::Malformed(format!("the tensor description is damaged: {e}")))
 }
 
-/// Compares a header with what the program says. Returns the size of the data in bytes.
+/// Checks a header against what the program declares. Returns the size of the data in bytes.
 fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
     let code = i64::from(found.data_type);
     let Some(dtype) = DType::from_paddle_code(code) else {

@@ -10,7 +10,7 @@ use crate::proto::framework::ProgramDesc;
 /// Decodes a program.
 ///
 /// # Errors
-/// When the bytes are not those of a `ProgramDesc` with at least one op.
+/// When the bytes are not those of a `ProgramDesc` whose first block has at least one op.
 pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
     if let Some(error) = other_format(bytes) {
         return Err(error.in_file(path));
@@ -28,7 +28,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
     Ok(program)
 }
 
-/// Recognises what people pass by mistake, to say what it is.
+/// An error that says what a file is, for formats that people pass by mistake.
 fn other_format(bytes: &[u8]) -> Option<Error> {
     if bytes.is_empty() {
         Some(Error::malformed("the file is empty"))

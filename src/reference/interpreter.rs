@@ -1,4 +1,4 @@
-//! Running a program.
+//! The interpreter: runs a program, op by op.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use memmap2::Mmap;
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{Operator, ParsedOp, Precision, Registry, Values, evaluate};
-use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
+use crate::program::{Op, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
@@ -19,9 +19,9 @@ use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 pub struct Reference<'p> {
     program: &'p Program,
     ops: Vec<ParsedOp>,
-    /// Weights and constants, by value.
+    /// The weights and constants that are used, by the number of their value.
     fixed: Vec<Option<Tensor>>,
-    /// After each op, the values that nothing reads any more.
+    /// For each op, the values that nothing reads after it.
     dead_after: Vec<Vec<ValueId>>,
     precision: Precision,
 }
@@ -41,7 +41,7 @@ impl<'p> Reference<'p> {
         })
     }
 
-    /// Computes the outputs, in the program's order, from the inputs by name.
+    /// Computes the outputs, in the program's order, from named inputs.
     ///
     /// # Errors
     /// When an input is missing or of another type or shape, or an op can't be computed.
@@ -50,7 +50,7 @@ impl<'p> Reference<'p> {
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
-    /// The same, with a look at each op when its results are there. None if `visit` ends it early.
+    /// Runs as [`Reference::run`] does, and calls `visit` after each op. None if `visit` ends the run early.
     pub(crate) fn run_by_op(
         &self,
         inputs: &[(String, Tensor)],
@@ -99,8 +99,9 @@ impl<'p> Reference<'p> {
         outputs.collect::<Result<_>>().map(Some)
     }
 
-    /// The types of all values. Finds contradictions between shapes, and results that memory does
-    /// not hold, before a kernel runs into them. `tensors` holds the inputs.
+    /// The element types of all values, by inference from the shapes of the inputs, which are in `tensors`.
+    /// Shapes that contradict each other, and results for which there is not enough memory, are found here,
+    /// before a kernel meets them.
     fn result_types(&self, tensors: &[Option<Tensor>]) -> Result<Vec<DType>> {
         let program = self.program.with_input_shapes(|id, declared| {
             tensors[id.index()].as_ref().map_or_else(
@@ -127,17 +128,17 @@ pub(crate) struct Step<'s> {
     pub op: &'s Op,
     operator: &'s dyn Operator,
     tensors: &'s [Option<Tensor>],
-    /// The values that nothing reads any more.
+    /// The values that nothing reads after this op. They are dropped after the visit.
     pub dead: &'s [ValueId],
 }
 
 impl Step<'_> {
-    /// The tensor of an operand or a result.
+    /// The tensor of a value that is alive, such as an operand or result of the op.
     pub fn tensor(&self, id: ValueId) -> Option<&Tensor> {
         self.tensors.get(id.index())?.as_ref()
     }
 
-    /// The results of the op in float64, from the operands as they are.
+    /// The results of the op, computed in float64 from its operands as the run has them.
     pub fn exact_results(&self) -> Result<Vec<Tensor>> {
         evaluate(self.operator, self.op, self.tensors, Precision::Double)
     }
@@ -169,6 +170,7 @@ fn input<'t>(value: &Value, inputs: &'t [(String, Tensor)]) -> Result<&'t Tensor
     )))
 }
 
+/// The weights and constants that are used, in the type that `precision` keeps; None for all other values.
 fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tensor>>> {
     let uses = program.use_counts();
     let mut maps: HashMap<Arc<Path>, Mmap> = HashMap::new();
@@ -185,6 +187,7 @@ fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tens
     Ok(fixed)
 }
 
+/// Copies a weight out of its file, which is mapped once for all weights.
 fn load(value: &Value, range: &ByteRange, maps: &mut HashMap<Arc<Path>, Mmap>) -> Result<Tensor> {
     let fail = |e| Error::io(&range.path, "map the weights", e);
     if !maps.contains_key(&range.path) {
@@ -209,18 +212,14 @@ fn load(value: &Value, range: &ByteRange, maps: &mut HashMap<Arc<Path>, Mmap>) -
     Tensor::from_le_bytes(value.dtype, &shape, bytes)
 }
 
-/// For each op, the results and inputs whose last reader it is.
+/// For each op, the values that nothing reads after it: its operands whose last reader it is, and its results
+/// without a reader. Outputs of the program are never among them.
 fn dead_after(program: &Program) -> Vec<Vec<ValueId>> {
     let mut last_use: Vec<Option<usize>> = vec![None; program.values().count()];
     for (position, op) in program.ops().iter().enumerate() {
-        for id in op
-            .operands
-            .iter()
-            .flat_map(Operand::values)
-            .chain(&op.results)
-        {
-            last_use[id.index()] = Some(position);
-        }
+        let mut uses = |id: ValueId| last_use[id.index()] = Some(position);
+        op.each_read(&mut uses);
+        op.results.iter().for_each(|id| uses(*id));
     }
     for output in program.outputs() {
         last_use[output.value.index()] = None;

@@ -1,7 +1,7 @@
-//! The original numerics: runs the program itself, by Paddle's definitions.
+//! The reference: runs the program itself, by Paddle's definitions of its ops.
 //!
-//! In go a program and its inputs, out come the outputs. Nothing here looks at what an op is lowered to, so that a
-//! defect of a lowering can't hide. Every op is proved against outputs recorded from real Paddle.
+//! In go a program and its inputs, out come its outputs. Nothing here depends on what an op is lowered to, so that
+//! a defect of a lowering can't hide. Every op is proved against outputs recorded from real Paddle.
 
 mod interpreter;
 

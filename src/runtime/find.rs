@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 
-/// Where systems keep libraries.
+/// The folders in which systems keep libraries.
 const SYSTEM_FOLDERS: [&str; 6] = [
     "/usr/local/lib",
     "/usr/lib",
@@ -20,7 +20,8 @@ const SYSTEM_FOLDERS: [&str; 6] = [
 const FIND_PACKAGE: &str = "import importlib.util as u; s = u.find_spec('onnxruntime'); \
                             print(s.submodule_search_locations[0] if s else '')";
 
-/// The library to load.
+/// The file of the library to load: `given`, if it is a path, or else the first that is found in the
+/// order that the module `runtime` describes.
 pub(super) fn library(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         return chosen(path, "--ort-lib");
@@ -45,6 +46,8 @@ pub(super) fn library(given: Option<&Path>) -> Result<PathBuf> {
         })
 }
 
+/// The library at a path that the user chose, which is a file or a folder. `origin` is the option or variable
+/// that names it.
 fn chosen(path: &Path, origin: &str) -> Result<PathBuf> {
     let found = if path.is_dir() {
         in_folder(path)
@@ -59,7 +62,7 @@ fn chosen(path: &Path, origin: &str) -> Result<PathBuf> {
     })
 }
 
-/// The library in a folder; the last by name, where there are several versions.
+/// The library in a folder; of several versions, the last by name.
 fn in_folder(folder: &Path) -> Option<PathBuf> {
     let entries = folder.read_dir().ok()?.flatten();
     let names = entries.filter(|entry| is_library(&entry.file_name().to_string_lossy()));
@@ -72,6 +75,7 @@ fn is_library(name: &str) -> bool {
         || (name.starts_with("libonnxruntime.") && name.ends_with(".dylib"))
 }
 
+/// The library in the `onnxruntime` package of the Python on the path.
 fn in_python() -> Option<PathBuf> {
     ["python3", "python"].into_iter().find_map(|python| {
         let output = Command::new(python)

@@ -1,8 +1,8 @@
 //! ONNX Runtime, found and loaded when it is needed.
 //!
-//! Conversion needs none. It is looked for in this order: the path that the caller gives,
-//! `ORT_DYLIB_PATH`, the folder of the executable, the system's library folders, and the
-//! `onnxruntime` package of the Python on the path.
+//! Conversion does not need it. Its library is looked for in this order: the path that the caller gives,
+//! the environment variable `ORT_DYLIB_PATH`, the folder of the executable, the system's library folders,
+//! and the `onnxruntime` package of the Python on the path.
 
 mod find;
 mod session;
@@ -15,7 +15,7 @@ use ort::environment::Environment;
 use crate::error::{Error, Result};
 pub use session::{Prepared, Session};
 
-/// ONNX Runtime allows one environment in a process, and can't be unloaded.
+/// The ONNX Runtime of this process: it allows one environment in a process, and can't be unloaded.
 static LOADED: Mutex<Option<OnnxRuntime>> = Mutex::new(None);
 
 /// A loaded ONNX Runtime.
@@ -27,7 +27,8 @@ pub struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// Finds and loads ONNX Runtime, or returns the one that this process has loaded already.
+    /// Finds and loads ONNX Runtime, or returns the one that this process has loaded already, whatever
+    /// `library` says. `library` is its file or the folder of that, if it is not to be looked for.
     ///
     /// # Errors
     /// When there is none, or it can't be loaded. The message says how to get one.
@@ -65,7 +66,7 @@ impl OnnxRuntime {
         &self.library
     }
 
-    /// Its version, as in `1.32.0`, or what it says of its build.
+    /// The version, such as `1.32.0`, or the library's description of its build if that names none.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -78,14 +79,14 @@ impl OnnxRuntime {
         Session::open(&self.environment, model)
     }
 
-    /// Opens a model that is in memory, weights and all.
+    /// Opens a model whose bytes, with those of its weights, are in memory.
     pub(crate) fn open_bytes(&self, model: &[u8]) -> Result<Session> {
         Session::open_bytes(&self.environment, model)
     }
 }
 
-/// The version in a library's name such as `libonnxruntime.so.1.32.0`, or in a build description
-/// such as `ORT Build Info: git-branch=rel-1.19.0, …`; the description if there is none in either.
+/// The version in a library's file name such as `libonnxruntime.so.1.32.0`, or in a build description
+/// such as `ORT Build Info: git-branch=rel-1.19.0, …`. If neither names one, the description.
 fn version(library: &Path, info: &str) -> String {
     let name = library
         .file_name()

@@ -1,4 +1,4 @@
-//! One model in ONNX Runtime.
+//! Running one model in ONNX Runtime.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, Tensor, with_array};
 
-/// A model that is ready to run.
+/// A model that ONNX Runtime has opened and can run.
 pub struct Session {
     session: ort::session::Session,
 }
@@ -24,7 +24,7 @@ impl Session {
         Ok(Self { session })
     }
 
-    /// Opens a model that is in memory, with its weights.
+    /// Opens a model whose bytes, with those of its weights, are in memory.
     pub(super) fn open_bytes(environment: &Environment, model: &[u8]) -> Result<Self> {
         let session = ort::session::Session::builder(environment)
             .and_then(|mut builder| builder.commit_from_memory(model))
@@ -32,7 +32,7 @@ impl Session {
         Ok(Self { session })
     }
 
-    /// Computes all outputs, in the model's order, from the inputs by name.
+    /// Computes all outputs, in the model's order, from named inputs. Inputs that the model does not have are ignored.
     ///
     /// # Errors
     /// When ONNX Runtime does not accept the inputs or fails, or an output is of a type that
@@ -46,10 +46,10 @@ impl Session {
             .collect()
     }
 
-    /// Hands over those inputs that the model takes, for [`Session::run_prepared`].
+    /// Converts the inputs for [`Session::run_prepared`], without those that the model does not have.
     ///
     /// # Errors
-    /// When ONNX Runtime does not accept them.
+    /// When ONNX Runtime does not accept an input.
     pub fn prepare(&self, inputs: &[(String, Tensor)]) -> Result<Prepared> {
         let takes = |name: &str| {
             let mut taken = self.session.inputs().iter();
@@ -60,7 +60,7 @@ impl Session {
         values.collect::<Result<_>>().map(Prepared)
     }
 
-    /// Computes all outputs and forgets them, for who measures.
+    /// Computes all outputs and drops them, to measure how long that takes.
     ///
     /// # Errors
     /// When ONNX Runtime fails.

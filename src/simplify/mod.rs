@@ -12,6 +12,8 @@ mod dead;
 mod fold;
 mod merge;
 
+pub(crate) use dead::drop_unneeded;
+
 use crate::operator::Registry;
 use crate::program::Program;
 

@@ -1,4 +1,4 @@
-//! Dimensions that may be known, symbolic or unknown, and NumPy's rules on them.
+//! Dimensions that may be known, symbolic or unknown, and the rules of broadcasting and reshaping them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ pub type Symbol = Arc<str>;
 /// Elements of a shape tensor may be negative (`-1` in a reshape), hence the signed type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Dim {
-    /// The same in every run.
+    /// An extent that is the same in every run.
     Known(i64),
-    /// Set by the inputs of a run.
+    /// An extent that the inputs of a run set.
     Symbol(Symbol),
-    /// Set by a run, where a result has it. Equal ones are the same in a run.
+    /// The extent of a computed value along an axis, which is known when a run has computed the value.
     Computed {
-        /// The number of the value whose extent it is.
+        /// The number of the value.
         value: u32,
         /// The axis.
         axis: u32,
@@ -47,7 +47,8 @@ impl Dim {
         *self != Dim::Unknown && self == other
     }
 
-    /// What is known about an extent that two sources describe.
+    /// What is known about an extent that two sources describe. A known extent is preferred to a symbol, a
+    /// symbol to a computed extent, and anything to an unknown one. Otherwise, `self` is taken.
     pub fn or(&self, other: &Dim) -> Dim {
         match (self, other) {
             (_, Dim::Known(_)) if self.known().is_none() => other.clone(),
@@ -125,8 +126,8 @@ pub fn normalize_axis(axis: i64, rank: usize) -> Result<usize> {
         .ok_or_else(|| Error::malformed(format!("axis {axis} is out of range for rank {rank}")))
 }
 
-/// The shape that a reshape gives, by Paddle's rules: 0 keeps the extent at its position, -1 stands
-/// for what is left over.
+/// The shape that a reshape gives, by Paddle's rules: 0 keeps the extent at its position, and -1 takes
+/// the elements that the other extents leave over.
 ///
 /// # Errors
 /// When a 0 has no counterpart, there are several -1, or the numbers of elements differ.
@@ -174,9 +175,10 @@ pub fn reshape_dims(from: &[Dim], to: &[Dim]) -> Result<Vec<Dim>> {
     }
 }
 
-/// What remains when the extents of `to` are cancelled from those of `from`: two known factors,
-/// reduced, and the open extents of `from` alone. None if there is an unknown extent, or an open
-/// one in `to` alone.
+/// What remains when the extents of `to` are cancelled from those of `from`: the product of the known
+/// extents of each (1 for both if they are equal and not 0), and the symbolic or computed extents that
+/// only `from` has. None if an extent is unknown, if only `to` has a symbolic or computed one, or if a
+/// product overflows.
 fn left_over(from: &[Dim], to: &[Dim]) -> Option<(i64, i64, Vec<Dim>)> {
     let mut open = Vec::new();
     let mut count = 1_i64;

@@ -101,8 +101,8 @@ impl DType {
         matches!(self, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
     }
 
-    /// The type in which ONNX operators compute bools and narrow integers that have no kernels of
-    /// their own.
+    /// The type to which bools and integers of less than 32 bits are cast for ONNX operators that have no
+    /// kernels for them: int32. Other types stay as they are.
     pub(crate) fn widened(self) -> Self {
         match self {
             DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I32,

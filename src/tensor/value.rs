@@ -6,8 +6,8 @@ use ndarray::{ArcArray, IxDyn};
 use super::{DType, display_shape};
 use crate::error::{Error, Result};
 
-/// An n-dimensional array, shared on clone and copied on write. Views such as a transpose may
-/// leave it strided.
+/// An n-dimensional array, shared on clone and copied on write. It need not be contiguous: transposing
+/// it, for one, only changes its strides.
 pub type Array<T> = ArcArray<T, IxDyn>;
 
 /// A tensor of any element type.
@@ -45,7 +45,8 @@ macro_rules! with_array {
 }
 pub(crate) use with_array;
 
-/// Runs one generic expression, a result, on the arrays in two tensors of the same element type.
+/// Runs one generic expression, which gives a `Result`, on the arrays in two tensors of the same element
+/// type. Different types are an error.
 macro_rules! with_arrays {
     ($x:expr, $y:expr, ($a:ident, $b:ident) => $body:expr) => {
         match ($x, $y) {
@@ -71,39 +72,40 @@ pub(crate) use with_arrays;
 
 /// A type that tensors can hold.
 pub trait Element: Copy + Default + Send + Sync + 'static {
-    /// Its name in files.
+    /// The element type that this type represents.
     const DTYPE: DType;
 
     /// Puts an array of this type into a tensor.
     fn tensor(array: Array<Self>) -> Tensor;
 
-    /// The array in a tensor of this type.
+    /// The array in a tensor of this type; None for a tensor of another.
     fn array(tensor: &Tensor) -> Option<&Array<Self>>;
 
-    /// Reads one element; `bytes` has exactly the element's size.
+    /// Reads one element, little-endian. `bytes` has exactly the element's size.
     fn from_le(bytes: &[u8]) -> Self;
 
-    /// Appends the element as it is stored in files.
+    /// Appends the element, little-endian.
     fn push_le(self, bytes: &mut Vec<u8>);
 
     /// The nearest f64.
     fn to_f64(self) -> f64;
 
-    /// The conversion of C's casts: fractions are cut, bool is `!= 0`.
+    /// The conversion from f64, as by a C cast: fractions are truncated for integers, and bool is `!= 0`.
+    /// Where C leaves the result undefined, integers saturate, and NaN becomes 0.
     fn from_f64(value: f64) -> Self;
 
-    /// The value as an integer, exact for integers; fractions are cut.
+    /// The value as an integer: exact for integers, truncated for floating-point numbers.
     fn to_i64(self) -> i64;
 
-    /// The conversion from an integer: narrow types wrap as in C.
+    /// The conversion from an integer, as by a C cast: narrower integers wrap, and bool is `!= 0`.
     fn from_i64(value: i64) -> Self;
 
-    /// The value in another type, as C's casts convert it.
+    /// The value in another type, converted as by a C cast.
     fn cast<U: Element>(self) -> U {
         if Self::DTYPE.is_float() {
             U::from_f64(self.to_f64())
         } else {
-            // Not by f64, which would round those above 2^53.
+            // Not by f64, which would round integers above 2^53.
             U::from_i64(self.to_i64())
         }
     }
@@ -230,11 +232,11 @@ impl Element for bool {
     }
 }
 
-/// Looks whether there is memory for a tensor of this shape, before it is asked for: memory that
-/// is not there ends the process.
+/// Checks that there is memory for a tensor of this shape with elements of 8 bytes. To be called before
+/// the tensor is allocated, since a failed allocation ends the process.
 ///
 /// # Errors
-/// When there is not.
+/// When there is not enough memory.
 pub(crate) fn refuse_too_large(shape: &[usize]) -> Result<()> {
     const LARGEST_ELEMENT: usize = 8;
     // An extent of 0 needs no memory, but the others must not overflow either.
@@ -280,7 +282,7 @@ impl Tensor {
         Tensor::scalar(value).cast(dtype)
     }
 
-    /// A tensor from its little-endian, row-major bytes, which need no alignment.
+    /// A tensor from the bytes of its elements, little-endian and in row-major order, at any alignment.
     ///
     /// # Errors
     /// When `shape` and `dtype` do not take exactly that many bytes.
@@ -309,7 +311,7 @@ impl Tensor {
         }
     }
 
-    /// The elements in row-major order, little-endian.
+    /// The bytes of the elements, little-endian and in row-major order.
     pub fn to_le_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.len() * self.dtype().size());
         with_array!(self, array => array.iter().for_each(|x| x.push_le(&mut bytes)));
@@ -324,7 +326,7 @@ impl Tensor {
         with_array!(self, array => dtype(array))
     }
 
-    /// The extents.
+    /// The extents of the axes.
     pub fn shape(&self) -> &[usize] {
         with_array!(self, array => array.shape())
     }
@@ -349,7 +351,7 @@ impl Tensor {
         with_array!(self, array => array.iter().map(|x| x.to_i64()).collect())
     }
 
-    /// The tensor with each element converted as C's casts do.
+    /// The tensor in another element type, each element converted as by a C cast.
     #[must_use]
     pub fn cast(&self, dtype: DType) -> Self {
         if self.dtype() == dtype {

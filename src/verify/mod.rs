@@ -15,9 +15,11 @@ pub mod inputs;
 mod judge;
 mod metrics;
 mod npz;
+mod onnx_file;
 mod paddle;
 mod per_op;
 mod sides;
+mod subject;
 mod top;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ pub use judge::{NOISE_MULTIPLE, Noise};
 pub use metrics::{Argmax, Metrics, Tolerance};
 pub use npz::read as read_npz;
 pub use per_op::{Culprit, OpReport, OwnError, PerOp, Statistics, Worst};
+pub use subject::NotJudged;
+use subject::Subject;
 use top::Labels;
 pub use top::{Class, SideTop, Top};
 
@@ -78,8 +82,11 @@ impl Default for VerifyOptions {
 /// The result of a verification.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Whether all sides agree on all outputs of all runs.
+    /// Whether all sides agree on all outputs of all runs that can be judged.
     pub parity: bool,
+    /// The outputs that can't be judged, because they depend on an op that is passed through.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_judged: Vec<NotJudged>,
     /// What agreeing means; None if the rounding noise decided.
     pub tolerance: Option<Tolerance>,
     /// The version of ONNX Runtime.
@@ -203,6 +210,7 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &dyn Fn(&str),
 ) -> Result<Report> {
+    let subject = Subject::of(model)?;
     let sets = inputs::sets(model, &options.inputs)?;
     if !options.expected.is_empty() && options.expected.len() != sets.len() {
         return Err(Error::invalid(format!(
@@ -213,7 +221,7 @@ pub fn verify(
     }
     let labels = Labels::of(&options.inputs)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
-    let sides = Sides::run(model, onnx, options, &sets, &runtime, progress)?;
+    let sides = Sides::run(&subject, onnx, options, &sets, &runtime, progress)?;
     let outputs = sides.compare(options.tolerance)?;
     let mut runs = Vec::with_capacity(sets.len());
     for (position, (set, outputs)) in sets.iter().zip(outputs).enumerate() {
@@ -231,6 +239,7 @@ pub fn verify(
     }
     let mut report = Report {
         parity: runs.iter().all(Run::agrees),
+        not_judged: subject.not_judged.clone(),
         tolerance: options.tolerance,
         onnx_runtime: runtime.version().to_owned(),
         paddle: sides.paddle_version,
@@ -238,14 +247,22 @@ pub fn verify(
         per_op: None,
         per_op_failure: None,
     };
-    look_into_ops(&mut report, model, onnx, options, &sets, &runtime, progress)?;
+    look_into_ops(
+        &mut report,
+        &subject,
+        onnx,
+        options,
+        &sets,
+        &runtime,
+        progress,
+    )?;
     Ok(report)
 }
 
 /// Compares op by op, if that was asked for, or looks for the culprit where outputs disagree.
 fn look_into_ops(
     report: &mut Report,
-    model: &Model,
+    subject: &Subject<'_>,
     onnx: &Path,
     options: &VerifyOptions,
     sets: &[inputs::Set],
@@ -253,7 +270,7 @@ fn look_into_ops(
     progress: &dyn Fn(&str),
 ) -> Result<()> {
     let compare =
-        |set: &inputs::Set, search| per_op::compare(model, onnx, runtime, set, search, progress);
+        |set: &inputs::Set, search| per_op::compare(subject, onnx, runtime, set, search, progress);
     if options.per_op
         && let Some(first) = sets.first()
     {

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::subject::Subject;
 use super::{Side, VerifyOptions, inputs, npz, paddle};
 use crate::analyse::random_outputs;
 use crate::error::Result;
-use crate::model::Model;
 use crate::operator::Precision;
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
@@ -35,15 +35,14 @@ pub(super) struct Sides {
 impl Sides {
     /// Has every side compute its outputs, one after the other, so that only one holds its weights.
     pub fn run(
-        model: &Model,
+        subject: &Subject<'_>,
         onnx: &Path,
         options: &VerifyOptions,
         sets: &[inputs::Set],
         runtime: &OnnxRuntime,
         progress: &dyn Fn(&str),
     ) -> Result<Self> {
-        let outputs = model.program().outputs().iter();
-        let names: Vec<String> = outputs.map(|output| output.name.clone()).collect();
+        let (model, names) = (subject.model, subject.outputs());
         let names_given: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut witnesses = Vec::new();
         if !options.expected.is_empty() {
@@ -59,15 +58,15 @@ impl Sides {
             paddle_version = Some(results.version);
         }
         progress("opening the ONNX model");
-        let session = runtime.open(onnx)?;
+        let session = subject.session(runtime, onnx)?;
         let in_onnx = run_onnx(session, sets, progress).map_err(|e| e.in_file(onnx))?;
         let run_reference = |precision| {
-            let results = run_reference(model, precision, sets, progress);
+            let results = run_reference(subject, precision, sets, progress);
             results.map_err(|e| e.in_file(&model.files().program))
         };
         Ok(Self {
             names,
-            random: random_outputs(model.program(), model.registry()),
+            random: random_outputs(&subject.program, model.registry()),
             reference: run_reference(Precision::Single)?,
             exact: match options.tolerance {
                 None => Some(run_reference(Precision::Double)?),
@@ -109,7 +108,7 @@ fn run_onnx(
 }
 
 fn run_reference(
-    model: &Model,
+    subject: &Subject<'_>,
     precision: Precision,
     sets: &[inputs::Set],
     progress: &dyn Fn(&str),
@@ -119,7 +118,7 @@ fn run_reference(
         Precision::Double => "reference in float64",
     };
     progress(&format!("loading the weights for the {kind}"));
-    let reference = model.reference(precision)?;
+    let reference = subject.reference(precision)?;
     let runs = sets.iter().map(|set| {
         progress(&format!("{}: running the {kind}", set.label));
         let start = Instant::now();

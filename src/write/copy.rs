@@ -1,4 +1,4 @@
-//! Copying bytes from file to file, with progress.
+//! Copying weights from file to file, with reports of progress.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::graph::InitializerData;
 use crate::read::ByteRange;
 
-/// How much is copied at a time: small enough to stay in the processor's cache in between.
+/// The bytes that are copied at a time: few enough to stay in the processor's cache until they are written.
 const STEP: usize = 256 << 10;
 
-/// Copies initializers, and keeps their files open.
+/// Copies initializers to an output. The files that hold them are kept open.
 pub(super) struct Copier<'p> {
     sources: HashMap<Arc<Path>, File>,
     buffer: Vec<u8>,
@@ -50,9 +50,9 @@ impl<'p> Copier<'p> {
         }
     }
 
-    /// Copies through a buffer. `copy_file_range` and `splice`, which `io::copy` would take, move
-    /// page by page, and need a fifth more time where source and destination lie differently
-    /// within their pages, as they do here.
+    /// Copies a part of a file through a buffer. `io::copy` would use `copy_file_range` or `splice`, which
+    /// move page by page, and take a fifth more time where source and destination are not aligned alike
+    /// within their pages, as is the rule here.
     fn range(&mut self, range: &ByteRange, output: &mut impl Write) -> Result<()> {
         let read_error = |e| Error::io(&range.path, "read the weights", e);
         let mut source = match self.sources.entry(range.path.clone()) {
@@ -80,12 +80,14 @@ impl<'p> Copier<'p> {
         Ok(())
     }
 
+    /// Reports that so many more bytes are written.
     fn advance(&mut self, bytes: u64) -> Result<()> {
         self.done += bytes;
         go_on(self.progress, self.done, self.total)
     }
 }
 
+/// Reports progress. An error if the caller wants to stop.
 fn go_on(progress: &dyn Progress, done: u64, total: u64) -> Result<()> {
     match progress.step(done, total) {
         ControlFlow::Continue(()) => Ok(()),
@@ -93,7 +95,7 @@ fn go_on(progress: &dyn Progress, done: u64, total: u64) -> Result<()> {
     }
 }
 
-/// A failure of the output, whose name the caller adds.
+/// A failure to write the output. The caller adds the file.
 fn write_error(error: io::Error) -> Error {
     Error::io_somewhere("write the model", error)
 }

@@ -1,7 +1,7 @@
 //! The protobuf framing of a model around its weights.
 //!
-//! A protobuf message states its size in front, so every size is added up before the first byte
-//! is written. The bytes of weights are then copied between their header and the next one.
+//! A nested protobuf message is preceded by its size, so all sizes are added up before the first byte
+//! is written. The bytes of each weight are then copied behind its header.
 
 use std::io::Write;
 
@@ -20,10 +20,11 @@ const MODEL_GRAPH: u32 = 7;
 const GRAPH_INITIALIZER: u32 = 5;
 const TENSOR_RAW_DATA: u32 = 9;
 
-/// A model as a sequence of headers and weights.
+/// The file of a model, as a sequence of headers and weights.
 pub(super) struct Frames<'m> {
     /// Everything up to the first initializer.
     head: Vec<u8>,
+    /// The header of each initializer, and the initializer if its data follow in this file.
     initializers: Vec<(Vec<u8>, Option<&'m Initializer>)>,
 }
 
@@ -45,7 +46,7 @@ impl<'m> Frames<'m> {
         Self { head, initializers }
     }
 
-    /// The size of the model's file.
+    /// The size of the model's file, in bytes.
     pub fn size(&self) -> u64 {
         let tail: u64 = self.initializers.iter().map(framed_size).sum();
         self.head.len() as u64 + tail
@@ -67,7 +68,7 @@ fn framed_size((header, data): &(Vec<u8>, Option<&Initializer>)) -> u64 {
     header.len() as u64 + data.map_or(0, size)
 }
 
-/// The bytes before an initializer's data, and the initializer if its data follows.
+/// The header of an initializer, and the initializer if its data follow in the model's file.
 fn frame<'m>(initializer: &'m Initializer, place: &Place) -> (Vec<u8>, Option<&'m Initializer>) {
     let mut tensor = TensorProto {
         dims: initializer.dims.clone(),

@@ -1,8 +1,8 @@
-//! ONNX model → files: streamed, atomic, the same bytes every time.
+//! ONNX model → files: streamed, whole or absent, and the same bytes every time.
 //!
-//! Weights go from Paddle's files to the output by byte range. Each is framed by hand around a
-//! header that prost encodes, so that memory does not grow with the weights. Files appear under
-//! their names when they are complete, by rename.
+//! The bytes of weights are copied from Paddle's files to the output. The framing around them is written
+//! by hand, and prost encodes only the other fields, so that memory does not grow with the weights. Files
+//! are written under temporary names, and renamed when they are complete.
 
 mod copy;
 mod frame;
@@ -36,9 +36,10 @@ pub enum Weights {
     Link,
 }
 
-/// Told how far the writing is, and asked whether to go on.
+/// A callback that is told how much is written, and decides whether to go on.
 pub trait Progress {
-    /// `done` of `total` bytes are written. [`ControlFlow::Break`] stops and removes what there is.
+    /// Called when `done` of `total` bytes are written. [`ControlFlow::Break`] stops the writing, and
+    /// removes the unfinished files.
     fn step(&self, done: u64, total: u64) -> ControlFlow<()>;
 }
 
@@ -54,22 +55,23 @@ pub(crate) fn replaced(output: &Path) -> Vec<PathBuf> {
     std::iter::once(output.to_path_buf()).chain(data).collect()
 }
 
-/// What was written.
+/// The files that were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     /// The model.
     pub model: PathBuf,
-    /// The file with its weights, if they are in one of their own.
+    /// The file with the weights, if one was written beside the model.
     pub data: Option<PathBuf>,
-    /// The bytes of both.
+    /// The size of both files together, in bytes.
     pub bytes: u64,
 }
 
 /// Writes a model to `output`.
 ///
 /// # Errors
-/// When the folder does not exist or can't be written, the disk is full, the weights have changed,
-/// the model is too large for the asked form, or `progress` breaks off. No file is left then.
+/// When the folder does not exist or can't be written, the output is a folder, device or pipe, the disk is
+/// full, the weights can't be read or have become shorter, linked weights are not in or below the folder,
+/// the model is too large for one file, or `progress` breaks off. No unfinished file is left then.
 pub(crate) fn write(
     model: &OnnxModel,
     output: &Path,
@@ -111,12 +113,13 @@ pub(crate) fn write(
         written.data = Some(path);
     }
     persist(file, output).inspect_err(|_| {
-        // Without its model the data is of no use. The rename's failure is what counts.
+        // Without its model, the file of weights is useless. The error to report is that of the rename.
         let _ = written.data.as_deref().map(fs::remove_file);
     })?;
     Ok(written)
 }
 
+/// Refuses a model whose own file would be larger than protobuf readers accept.
 fn refuse_too_large(frames: &Frames<'_>, weights: Weights) -> Result<()> {
     if frames.size() <= place::LARGEST_MODEL {
         return Ok(());
@@ -132,7 +135,7 @@ fn refuse_too_large(frames: &Frames<'_>, weights: Weights) -> Result<()> {
     )))
 }
 
-/// The folder of the output, which must exist.
+/// The folder of the output, which must exist. What the output would replace, if anything, must be a file.
 fn folder_of(output: &Path) -> Result<&Path> {
     let folder = match output.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -166,14 +169,14 @@ fn data_name(output: &Path) -> Result<String> {
         .ok_or_else(|| Error::invalid("the output's name is not valid Unicode").in_file(output))
 }
 
-/// A file that is removed unless it gets its name.
+/// A temporary file in `folder`, which is removed unless it is renamed.
 fn temporary(folder: &Path) -> Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".paddle2onnx-").suffix(".tmp");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // What the user's umask leaves of it, as with any other file.
+        // The user's umask restricts these permissions, as those of any new file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder

@@ -1,4 +1,5 @@
-//! Where each initializer goes.
+//! Where each initializer goes: into the model's file or a second one, or nowhere, if the model points to
+//! Paddle's file.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -10,36 +11,38 @@ use crate::error::{Error, Result};
 use crate::graph::{Initializer, InitializerData, OnnxModel};
 use crate::read::ByteRange;
 
-/// The largest file that protobuf readers accept.
+/// The size of the largest file that protobuf readers accept, in bytes.
 pub(super) const LARGEST_MODEL: u64 = i32::MAX as u64;
 
-/// Headroom for everything in a model but its weights, when the form is chosen by size.
+/// The bytes that [`Weights::Auto`] allows for everything in a model but its weights.
 const GRAPH_ALLOWANCE: u64 = 64 << 20;
 
-/// Smaller initializers stay in the model: shapes and scalars, which tools read there.
+/// The size in bytes from which on initializers go into the second file. Smaller ones, such as shapes and
+/// scalars, stay in the model, where tools read them.
 const SMALLEST_EXTERNAL: u64 = 1024;
 
-/// External tensors start at whole pages, so that runtimes can map them.
+/// The alignment of tensors in the second file: whole pages, so that runtimes can map them.
 const ALIGNMENT: u64 = 4096;
 
 /// Where one initializer goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Into the model's file.
+    /// In the model's file.
     Inline,
-    /// Into another file, by its name relative to the model.
+    /// In another file, whose path `location` is relative to the model's folder.
     External {
         location: String,
         offset: u64,
-        /// Whether that file is written here, or is one of Paddle's.
+        /// Whether that file is written with the model; otherwise it is Paddle's.
         written: bool,
     },
 }
 
-/// Where every initializer goes, in their order.
+/// Where all initializers of a model go.
 pub(super) struct Plan {
+    /// The place of each initializer, in their order.
     pub places: Vec<Place>,
-    /// The size of the second file.
+    /// The size of the second file in bytes; 0 if there is none.
     pub data_size: u64,
 }
 
@@ -79,7 +82,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Writes the second file.
+    /// Writes the second file: the initializers at their offsets, with zeros between them.
     pub fn write_data(
         &self,
         model: &OnnxModel,
@@ -108,7 +111,7 @@ impl Plan {
     }
 }
 
-/// The bytes of an initializer's elements.
+/// The size of an initializer's elements, in bytes.
 pub(super) fn size(initializer: &Initializer) -> u64 {
     match &initializer.data {
         InitializerData::Bytes(bytes) => bytes.len() as u64,
@@ -116,7 +119,7 @@ pub(super) fn size(initializer: &Initializer) -> u64 {
     }
 }
 
-/// Points into Paddle's file, which must be in the model's folder.
+/// A place in Paddle's file, which must be in the model's folder or below it.
 fn link(range: &ByteRange, folder: &Path) -> Result<Place> {
     let canonical =
         |path: &Path| fs::canonicalize(path).map_err(|e| Error::io(path, "resolve the path", e));

@@ -1,42 +1,16 @@
-//! What is worse than in an earlier run.
+//! The comparison of a report with the baseline, the report of an earlier run.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::manifest::Manifest;
-use super::report::{ModelResult, Report, Status};
+use super::regression::{Regression, RegressionKind};
+use super::report::{ModelResult, Pair, Report, Status};
 use super::settings::BaselineLimits;
 use crate::error::{Error, Result};
 
-/// Something that is worse than it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Regression {
-    /// The model's name in the manifest.
-    pub name: String,
-    /// The opset.
-    pub opset: u32,
-    /// What has become worse.
-    pub kind: RegressionKind,
-    /// From what to what, for people.
-    pub message: String,
-}
-
-/// What can become worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RegressionKind {
-    /// It passed, and does so no longer.
-    Parity,
-    /// The distance of two sides.
-    Error,
-    /// The number of nodes.
-    Nodes,
-    /// The time.
-    Time,
-}
-
-/// What every version of a report has.
+/// The part of a report that is the same in every version of the format.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -46,7 +20,7 @@ impl Report {
     /// Reads a report that was written as JSON.
     ///
     /// # Errors
-    /// When it is none, or of another version of the format.
+    /// When the text is no such report, or one in another version of the format.
     pub fn from_json(text: &str) -> Result<Self> {
         let not_a_report = |e| Error::malformed(format!("not a report of `zoo run --json`: {e}"));
         let Versioned { version } = serde_json::from_str(text).map_err(not_a_report)?;
@@ -59,8 +33,8 @@ impl Report {
         serde_json::from_str(text).map_err(not_a_report)
     }
 
-    /// Compares this run of a manifest with an earlier one: adds what is worse, and what is missing
-    /// without having been left out.
+    /// Compares this run of a manifest with an earlier one, `baseline`. Adds what is worse, and the
+    /// results that only the baseline has, except those of models that were not selected this time.
     pub fn compare(&mut self, baseline: &Report, manifest: &Manifest) {
         let mut earlier: BTreeMap<(&str, u32), &ModelResult> = BTreeMap::new();
         for result in &baseline.results {
@@ -80,7 +54,7 @@ impl Report {
     }
 }
 
-/// What is worse now than it was then. Nothing can be, of what did not pass.
+/// What is worse `now` than `then`. A model that did not pass then can't be worse.
 fn regressions(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -> Vec<Regression> {
     if then.status != Status::Passed {
         return Vec::new();
@@ -122,11 +96,11 @@ fn regressions(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -
     regressions
 }
 
-/// The pair of sides whose largest absolute error has grown the most, if that is too much.
+/// Of the pairs of sides whose largest absolute error has grown too much, the one with the largest
+/// error, in words.
 fn grown_error(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -> Option<String> {
-    let same_pair = |pair: &&super::Pair, other: &super::Pair| {
-        pair.side == other.side && pair.against == other.against
-    };
+    let same_pair =
+        |pair: &&Pair, other: &Pair| pair.side == other.side && pair.against == other.against;
     let grown = now.pairs.iter().filter_map(|pair| {
         let before = then.pairs.iter().find(|other| same_pair(other, pair))?;
         let (before, error) = (before.agreement.max_abs?, pair.agreement.max_abs?);

@@ -1,4 +1,4 @@
-//! A report as a page.
+//! A report as an HTML page.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::report::{Agreement, ModelResult, Report, Status};
 use crate::html::{escape, page};
 
-/// The report as a page that needs no network. `made` is when the run was.
+/// The report as a page that needs no network. `made` is the time of the run.
 pub fn html(report: &Report, made: SystemTime) -> String {
     let mut body = String::new();
     summary(&mut body, report);
@@ -18,7 +18,7 @@ pub fn html(report: &Report, made: SystemTime) -> String {
     page("Model zoo: converted and verified", &body)
 }
 
-/// Writing to a string can't fail.
+/// Writes a line to a string, which can't fail.
 macro_rules! put {
     ($body:expr, $($rest:tt)*) => {
         let _ = writeln!($body, $($rest)*);
@@ -40,7 +40,7 @@ fn summary(body: &mut String, report: &Report) {
     put!(body, "<p>{summary}.</p>");
 }
 
-/// What is not as expected, before all that is.
+/// The results that are not as expected, which stand before the table of all.
 fn problems(body: &mut String, report: &Report) {
     for (number, result) in report.results.iter().enumerate() {
         if result.status.is_good() {
@@ -126,7 +126,8 @@ fn badge(status: Status) -> String {
     )
 }
 
-/// Nothing was compared, or the error is infinite, or it is a number.
+/// An error as text. It is None if nothing was compared, and `Some(None)` if it is infinite or the
+/// shapes or element types differ.
 fn error(error: Option<Option<f64>>) -> String {
     match error {
         None => "–".into(),
@@ -140,7 +141,7 @@ fn argmax(agreement: Agreement) -> String {
 }
 
 fn details(body: &mut String, report: &Report) {
-    // Browsers open what a link leads into, so the names are within.
+    // A browser opens a closed `details` if a link leads to something inside it, so the ids are inside.
     put!(body, "<h2>Details</h2>");
     for (number, result) in report.results.iter().enumerate() {
         put!(

@@ -1,4 +1,4 @@
-//! What a worker left behind → what came of its task.
+//! How a worker ended and what it printed → the result of its task.
 
 use std::process::ExitStatus;
 
@@ -9,7 +9,7 @@ use super::report::{Agreement, ModelResult, Pair, Status};
 use super::settings::Limits;
 use super::worker::Ended;
 
-/// How many of a crashed worker's last lines are kept.
+/// How many of the last lines on stderr are kept of a worker that crashed or took too long.
 const LAST_LINES: usize = 8;
 
 /// The exit codes of `convert`.
@@ -33,7 +33,7 @@ struct Verification {
     per_op: Option<PerOp>,
 }
 
-/// The search for the op to blame.
+/// The result of the search for the op to blame.
 #[derive(Deserialize)]
 struct PerOp {
     culprit: Option<Culprit>,
@@ -55,7 +55,7 @@ struct Run {
 #[derive(Deserialize)]
 struct Output {
     name: String,
-    /// Its values were not compared.
+    /// Whether it depends on random numbers, so that its values were not compared.
     #[serde(default)]
     random: bool,
     comparisons: Vec<Comparison>,
@@ -69,7 +69,7 @@ struct Comparison {
     metrics: Option<Metrics>,
 }
 
-/// JSON has no infinity, which is null there.
+/// The distance of two sides. An infinite one is null, since JSON has no infinity.
 #[derive(Deserialize)]
 struct Metrics {
     max_abs: Option<f64>,
@@ -89,7 +89,7 @@ pub(super) struct Judged {
     pub onnx_runtime: Option<String>,
 }
 
-/// Judges what a worker left behind.
+/// Judges a task by how its worker ended and what it printed.
 pub(super) fn judge(task: &Task, ended: &Ended) -> Judged {
     let mut judged = Judged {
         result: ModelResult {
@@ -128,7 +128,7 @@ pub(super) fn judge(task: &Task, ended: &Ended) -> Judged {
     judged
 }
 
-/// A worker that could not even be started.
+/// The result of a task whose worker could not be started or waited for.
 pub(super) fn not_started(task: &Task, why: &str) -> ModelResult {
     let nothing = Ended {
         status: None,
@@ -195,7 +195,8 @@ impl Judged {
     }
 }
 
-/// The worst of every pair of sides, in the order in which they are first compared.
+/// The worst of every pair of sides over all runs and outputs, in the order in which the pairs are first
+/// compared.
 fn pairs(verification: &Verification) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
     let outputs = verification.runs.iter().flat_map(|run| &run.outputs);
@@ -225,7 +226,7 @@ fn pairs(verification: &Verification) -> Vec<Pair> {
     pairs
 }
 
-/// The first comparison that does not agree, and how many more there are.
+/// A sentence on the first comparison that does not agree, how many more there are, and the op to blame.
 fn first_disagreement(verification: &Verification) -> Option<String> {
     let mut differing = Vec::new();
     for run in &verification.runs {
@@ -235,7 +236,7 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
         }
     }
     let Some((run, output, comparison)) = differing.first() else {
-        // It knows more than this says.
+        // The worker may have a reason that no comparison shows.
         return (!verification.parity).then(|| "no parity".to_owned());
     };
     let pair = Pair {
@@ -272,7 +273,7 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
     ))
 }
 
-/// Which limits a result does not keep to.
+/// The limits that a result exceeds, in a phrase for each.
 fn exceeded(limits: &Limits, result: &ModelResult) -> Vec<String> {
     let mut problems = Vec::new();
     let worst = result.worst();
@@ -315,7 +316,7 @@ fn exceeded(limits: &Limits, result: &ModelResult) -> Vec<String> {
     problems
 }
 
-/// The sentence after `error:`, or whatever was said last.
+/// The last message after `error:`, or else the last line that is not empty.
 fn error_message(stderr: &str) -> String {
     let lines = stderr.lines().rev();
     let message = lines.clone().find_map(|line| line.strip_prefix("error: "));
@@ -336,7 +337,7 @@ fn last_lines(text: &str) -> String {
 fn how_it_ended(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
 
-    /// What the kernel sends when memory runs out.
+    /// The signal that the kernel sends when memory runs out.
     const KILL: i32 = 9;
     match status.signal() {
         Some(KILL) => "killed by signal 9, as the system does when memory runs out".into(),

@@ -1,4 +1,4 @@
-//! A report in the XML of JUnit, which CI systems show as tests.
+//! A report as JUnit XML, which CI systems show as tests.
 
 use std::time::Duration;
 

@@ -12,21 +12,21 @@ use super::settings::{BaselineLimits, File, Limits, Table};
 use crate::error::{Error, Result};
 use crate::graph::{DEFAULT_OPSET, OPSETS};
 
-/// Names of programs that say nothing of the model, which its folder then names.
+/// Names of programs that say nothing of the model. Such a model is called like its folder.
 const MEANINGLESS_NAMES: [&str; 3] = ["inference", "model", "__model__"];
 
-/// The models to try, and what is a regression.
+/// The tasks of a run, and what counts as a regression.
 #[derive(Debug, Clone)]
 pub struct Manifest {
     /// One per model and opset, in the order of the file.
     pub tasks: Vec<Task>,
     /// When a result is worse than that of an earlier run.
     pub baseline: BaselineLimits,
-    /// The names that were chosen; empty for all.
+    /// The patterns of the names that were selected; empty if all are.
     selection: Vec<Pattern>,
 }
 
-/// One conversion, and what is to come of it.
+/// One conversion, and what is expected of it.
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The model's name, unique in the manifest; a relative path without `..`.
@@ -37,41 +37,42 @@ pub struct Task {
     pub model: PathBuf,
     /// The weights, where they are not beside the program.
     pub params: Option<PathBuf>,
-    /// What must happen.
+    /// What must come of it.
     pub expectation: Expectation,
-    /// How long it may take.
+    /// How long it may take, if the manifest says that.
     pub timeout: Option<Duration>,
 }
 
 /// What must come of a task.
 #[derive(Debug, Clone)]
 pub enum Expectation {
-    /// The model converts, both compute the same, and limits are kept to.
+    /// The model converts, the ONNX model computes the same, and the result keeps to the limits.
     Parity {
-        /// What to compute.
+        /// The inputs to run both models on, and recorded outputs.
         source: Source,
-        /// The absolute part of the tolerance; None of both if the rounding noise decides.
+        /// The absolute part of the tolerance. If neither part is given, the rounding noise decides.
         atol: Option<f64>,
-        /// The relative part.
+        /// The relative part of the tolerance.
         rtol: Option<f64>,
-        /// What else is asked for.
+        /// The limits that the result must keep to.
         limits: Limits,
     },
     /// The model is refused with a message.
     Failure {
-        /// Why, in the words of the manifest.
+        /// Why it is refused, in the words of the manifest.
         reason: String,
-        /// What the message must contain.
+        /// What the message must contain, if that matters.
         message: Option<String>,
     },
 }
 
-/// What the models are run on.
+/// Where the inputs of the runs come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// Random inputs, as the arguments of `verify` choose them; the defaults are its own.
+    /// Random inputs, described as in the arguments of `verify`, whose defaults stand for what is not
+    /// given.
     Random {
-        /// One run for each of these batch sizes, as far as shapes leave them open.
+        /// The batch sizes, one run for each, where shapes leave the batch open.
         batches: Vec<usize>,
         /// Shapes of inputs, as in `x=1x3x224x224`.
         shapes: Vec<String>,
@@ -82,11 +83,11 @@ pub enum Source {
         /// The seed.
         seed: Option<u64>,
     },
-    /// Recorded inputs, one run per file, and recorded outputs, unless there are none.
+    /// Recorded inputs, one run per file, and recorded outputs, if there are any.
     Files {
-        /// The inputs.
+        /// The files with the inputs.
         inputs: Vec<PathBuf>,
-        /// The outputs, as many or none.
+        /// The files with the outputs: as many as those with inputs, or none.
         expected: Vec<PathBuf>,
     },
 }
@@ -95,8 +96,8 @@ impl Manifest {
     /// Reads a manifest and looks for the files that it names.
     ///
     /// # Errors
-    /// When it is no such file, contradicts itself, or names what does not exist. Every message
-    /// names the line.
+    /// When the file can't be read, is no manifest, contradicts itself, or names what does not exist.
+    /// The message names the line, where it concerns one.
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|e| Error::io(path, "read the manifest", e))?;
         let place = |span: Option<Range<usize>>, message: &str| at_line(&text, span, message);
@@ -112,7 +113,7 @@ impl Manifest {
     /// Keeps the tasks whose names match one of these patterns.
     ///
     /// # Errors
-    /// When a pattern is none, or matches nothing.
+    /// When a pattern is malformed, or matches no model.
     pub fn select(&mut self, patterns: &[String]) -> Result<()> {
         for pattern in patterns {
             let glob = Pattern::new(pattern).map_err(|e| {
@@ -131,7 +132,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Whether a model of this name is, or would be, among the tasks that were kept.
+    /// Whether a model of this name is selected, or would be if the manifest had it.
     pub(super) fn is_selected(&self, name: &str) -> bool {
         self.selection.is_empty() || self.selection.iter().any(|glob| glob.matches(name))
     }
@@ -203,14 +204,14 @@ fn expand(file: &File, folder: &Path, place: &Placed<'_>) -> Result<Manifest> {
     })
 }
 
-/// A `[[model]]` in its surroundings.
+/// A `[[model]]`, with the `[defaults]` and the folder of its manifest.
 struct Entry<'a> {
     table: &'a Table,
     defaults: &'a Table,
     folder: &'a Path,
 }
 
-/// The problem is a sentence; the caller knows the line.
+/// The error is a sentence, to which the caller adds the line.
 type Expanded<T> = Result<T, String>;
 
 impl Entry<'_> {
@@ -276,7 +277,7 @@ impl Entry<'_> {
     fn name(&self, words: &Words) -> Expanded<String> {
         let name = self.table.name.as_deref();
         let name = name.map_or_else(|| words.own_name().to_owned(), |name| words.fill(name));
-        // Files are named after it.
+        // ONNX files are named after it, and must not leave the folder that they belong in.
         let is_plain = |part| matches!(part, Component::Normal(_));
         if name.is_empty() || name.ends_with('/') || !Path::new(&name).components().all(is_plain) {
             return Err(format!(
@@ -301,7 +302,7 @@ impl Entry<'_> {
         })
     }
 
-    /// The model's own inputs, else the default ones.
+    /// The inputs that the `[[model]]` states, else those of `[defaults]`.
     fn source(&self, model: &Path, words: &Words) -> Expanded<Source> {
         let table = if self.table.has_files() || self.table.has_random() {
             self.table
@@ -345,7 +346,7 @@ impl Entry<'_> {
         let expected = files(table.expected.as_ref())?;
         let inputs = match &table.inputs {
             Some(inputs) => files(Some(inputs))?,
-            // Recordings hold the inputs too.
+            // Files with recorded outputs hold the inputs, too.
             None => expected.clone(),
         };
         if !expected.is_empty() && inputs.len() != expected.len() {
@@ -359,7 +360,7 @@ impl Entry<'_> {
     }
 }
 
-/// What a path pattern stands for, sorted.
+/// The paths that match a pattern, which is relative to `folder` unless it is absolute, in alphabetical order.
 fn matches(folder: &Path, pattern: &str) -> Expanded<Vec<PathBuf>> {
     let pattern = if Path::new(pattern).is_absolute() {
         pattern.to_owned()
@@ -371,7 +372,7 @@ fn matches(folder: &Path, pattern: &str) -> Expanded<Vec<PathBuf>> {
     paths.collect::<Result<_, _>>().map_err(|e| e.to_string())
 }
 
-/// What `{folder}` and `{stem}` stand for.
+/// What `{folder}` and `{stem}` stand for, for one model.
 struct Words {
     folder: String,
     stem: String,
@@ -408,7 +409,8 @@ impl Words {
             .replace("{stem}", &self.stem)
     }
 
-    /// The same for a pattern, in which they stand for themselves.
+    /// The same for a glob pattern, in which special characters of the folder and stem stand for
+    /// themselves.
     fn fill_pattern(&self, pattern: &str) -> String {
         let escaped = Self {
             folder: Pattern::escape(&self.folder),

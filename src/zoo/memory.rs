@@ -1,18 +1,18 @@
-//! How much memory there is, and how much a model takes.
+//! How much memory is available, and how much a model needs.
 
 use std::fs;
 use std::path::Path;
 
 use crate::read::{WeightFiles, locate};
 
-/// What a worker holds at its peak, as a multiple of its weights. ViT_large_patch32_384 takes 3.1
+/// The peak memory of a worker, as a multiple of its model's weights. ViT_large_patch32_384 takes 3.1
 /// times its 1.2 GB when the rounding noise decides: the mapped file, and the weights in float64.
 const PER_WEIGHT_BYTE: u64 = 4;
 
-/// What a worker holds whatever the model.
+/// The memory in bytes that a worker needs whatever its model.
 const PER_WORKER: u64 = 1 << 30;
 
-/// The bytes that new processes can have, where the system tells that.
+/// The memory in bytes that new processes can have; None where the system doesn't tell that.
 pub fn available() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     in_meminfo(&text)
@@ -26,9 +26,9 @@ fn in_meminfo(text: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// What the conversion and verification of a model may take.
+/// An estimate of the memory in bytes that the conversion and verification of a model need.
 pub(super) fn needed(model: &Path, params: Option<&Path>) -> u64 {
-    // A model that can't be found fails soon enough.
+    // A model that can't be found counts as one without weights: its worker fails and says why.
     let weights = locate(model, params).map_or(0, |files| match files.weights {
         WeightFiles::Combined(path) => size(&path),
         WeightFiles::Separate(folder) => sizes(&folder),
@@ -43,6 +43,7 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
+/// The size of all files of a folder.
 fn sizes(folder: &Path) -> u64 {
     let entries = folder.read_dir().into_iter().flatten().flatten();
     entries.map(|entry| size(&entry.path())).sum()

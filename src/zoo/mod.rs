@@ -7,7 +7,8 @@
 //! [`Report::compare`] reads as a baseline, and is shown as [`junit`] XML and as a page in
 //! [`html`](fn@html).
 //!
-//! Workers are started by the path of the program, which must understand the `convert` subcommand.
+//! The program that these processes run is [`Options::program`], which must have the `convert`
+//! subcommand of `paddle2onnx-rs`.
 
 mod baseline;
 mod html;
@@ -15,16 +16,17 @@ mod judge;
 mod junit;
 mod manifest;
 mod memory;
+mod regression;
 mod report;
 mod run;
 mod settings;
 mod worker;
 
-pub use baseline::{Regression, RegressionKind};
 pub use html::html;
 pub use junit::junit;
 pub use manifest::{Expectation, Manifest, Source, Task};
 pub use memory::available as available_memory;
+pub use regression::{Regression, RegressionKind};
 pub use report::{Agreement, Machine, ModelResult, Pair, Report, Status};
 pub use run::{Options, Progress, run};
 pub use settings::{BaselineLimits, Limits};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::baseline::Regression;
+use super::regression::Regression;
 
 /// The results of all tasks of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -15,23 +15,23 @@ pub struct Report {
     pub program: String,
     /// The version of ONNX Runtime, if anything was verified.
     pub onnx_runtime: Option<String>,
-    /// Where it ran.
+    /// The machine that it ran on.
     pub machine: Machine,
-    /// How long it took.
+    /// How long it took, in seconds.
     pub seconds: f64,
     /// Whether all is as the manifest expects, and nothing is worse than in the baseline.
     pub passed: bool,
     /// One per model and opset, in the order of the manifest.
     pub results: Vec<ModelResult>,
-    /// What is worse than in the baseline.
+    /// What is worse than in the baseline; empty without one.
     #[serde(default)]
     pub regressions: Vec<Regression>,
-    /// The models that the baseline has, and this run has not.
+    /// The titles of the results that only the baseline has.
     #[serde(default)]
     pub missing: Vec<String>,
 }
 
-/// What times depend on.
+/// The machine of a run, on which its times depend.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Machine {
     /// The system and the processor's architecture, as in `linux x86_64`.
@@ -47,21 +47,21 @@ pub struct Machine {
 pub struct ModelResult {
     /// The model's name in the manifest.
     pub name: String,
-    /// The opset.
+    /// The opset to which it was converted.
     pub opset: u32,
-    /// The model.
+    /// The path of the program, or of the folder with it.
     pub path: PathBuf,
     /// What happened.
     pub status: Status,
-    /// What there is to say about that; empty if it passed.
+    /// Why the task ended so; empty if it passed.
     #[serde(default)]
     pub message: String,
-    /// The last lines of what the worker said, if it crashed or was ended.
+    /// The worker's last lines on stderr, if it crashed or took too long.
     #[serde(default)]
     pub stderr: String,
-    /// How long the worker took.
+    /// How long the worker took, in seconds.
     pub seconds: f64,
-    /// How long the conversion took, if it was done.
+    /// How long the conversion took, in seconds, if it was done.
     pub conversion_seconds: Option<f64>,
     /// The number of ONNX nodes, if it was converted.
     pub nodes: Option<u64>,
@@ -82,7 +82,7 @@ pub enum Status {
     ExpectedFailure,
     /// Converted, which the manifest doesn't expect.
     UnexpectedPass,
-    /// The worker ended in a way that it should not.
+    /// The worker could not be started, was killed, or ended without a result.
     Crashed,
     /// The worker took too long and was ended.
     TimedOut,
@@ -91,9 +91,9 @@ pub enum Status {
 /// The worst of all comparisons between two sides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pair {
-    /// What is judged: `reference`, `onnx_runtime` or `expected`.
+    /// The side that is judged: `reference`, `onnx_runtime` or `expected`.
     pub side: String,
-    /// What it is held against.
+    /// The side that it is compared with: one of these, or `exact`.
     pub against: String,
     /// How far they are from each other.
     #[serde(flatten)]
@@ -103,13 +103,13 @@ pub struct Pair {
 /// How far two sides are from each other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// The largest absolute error; None if it is infinite, or shapes or types differ.
+    /// The largest absolute error; None if it is infinite, or the shapes or element types differ.
     pub max_abs: Option<f64>,
-    /// The largest relative error; likewise.
+    /// The largest relative error; None in the same cases.
     pub max_rel: Option<f64>,
     /// In how many rows the largest value is in the same place.
     pub argmax_same: u64,
-    /// Of how many rows.
+    /// The number of rows that were compared.
     pub argmax_rows: u64,
 }
 
@@ -117,7 +117,7 @@ impl Report {
     /// The version of the format that this version of the program reads and writes.
     pub const VERSION: u32 = 1;
 
-    /// How many results there are of each kind, and how long they took, for people.
+    /// How many results there are of each status, and how long the run took, for people.
     pub fn summary(&self) -> String {
         let counts = Status::ALL
             .iter()
@@ -134,7 +134,7 @@ impl Report {
         )
     }
 
-    /// Whether all is as the manifest expects, in words.
+    /// Whether the run passed, for people.
     pub fn verdict(&self) -> &'static str {
         if self.passed {
             "All as expected"
@@ -143,7 +143,7 @@ impl Report {
         }
     }
 
-    /// How many tasks ended like this.
+    /// How many tasks ended with this status.
     pub fn count(&self, status: Status) -> usize {
         self.results
             .iter()
@@ -158,7 +158,8 @@ impl ModelResult {
         format!("{} at opset {}", self.name, self.opset)
     }
 
-    /// The worst of all pairs of sides, if any were compared.
+    /// All pairs of sides together, if any were compared: their largest errors, and the sums of their
+    /// rows.
     pub fn worst(&self) -> Option<Agreement> {
         let agreements = self.pairs.iter().map(|pair| pair.agreement);
         agreements.reduce(Agreement::worse)
@@ -176,12 +177,12 @@ impl Status {
         Status::TimedOut,
     ];
 
-    /// Whether this is what the manifest asks for.
+    /// Whether a task with this status ended as the manifest expects.
     pub fn is_good(self) -> bool {
         matches!(self, Status::Passed | Status::ExpectedFailure)
     }
 
-    /// The status for people.
+    /// The name of the status for people.
     pub fn label(self) -> &'static str {
         match self {
             Status::Passed => "passed",
@@ -195,7 +196,7 @@ impl Status {
 }
 
 impl Agreement {
-    /// The worse of both in each respect.
+    /// Both together: the larger of their errors, and the sums of their rows.
     pub(super) fn worse(self, other: Self) -> Self {
         let worse = |a: Option<f64>, b: Option<f64>| Some(a?.max(b?));
         Self {
@@ -208,7 +209,7 @@ impl Agreement {
 }
 
 impl Pair {
-    /// Both sides, for people.
+    /// The names of both sides for people.
     pub fn title(&self) -> String {
         format!("{} / {}", side_label(&self.side), side_label(&self.against))
     }

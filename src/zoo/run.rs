@@ -1,4 +1,4 @@
-//! The scheduler: as many workers at once as jobs and memory allow.
+//! The scheduler, which runs as many workers at once as jobs and memory allow.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -16,10 +16,10 @@ use super::report::{Machine, ModelResult, Report, Status};
 use super::worker::{Ended, Worker};
 use crate::error::{Error, Result};
 
-/// How often the workers are looked after: a delay that nobody notices.
+/// The time between two looks at the workers: a delay that nobody notices.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// The time that a model may take where nobody says.
+/// The time that a model may take if neither the options nor the manifest say.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How to run the tasks of a manifest.
@@ -27,17 +27,19 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 pub struct Options<'a> {
     /// The program that workers run.
     pub program: &'a Path,
-    /// How many of them run at once at most.
+    /// How many workers run at once at most.
     pub jobs: usize,
-    /// The bytes that they may take together by estimate; a model that is larger runs alone.
+    /// The memory in bytes that all workers together may need by estimate; None for no limit. A model
+    /// that needs more runs alone.
     pub memory: Option<u64>,
-    /// How long each may take, whatever the manifest says.
+    /// How long each worker may take, whatever the manifest says; None to leave it to that.
     pub timeout: Option<Duration>,
-    /// ONNX Runtime's library.
+    /// ONNX Runtime's library; None to have the workers look for it.
     pub ort_lib: Option<&'a Path>,
-    /// An empty folder for what is written.
+    /// An empty folder for the ONNX models that are written.
     pub scratch: &'a Path,
-    /// Where the ONNX models stay, as `NAME-opsetN.onnx`; on the same disk as `scratch`.
+    /// The folder that the ONNX models are moved to, as `NAME-opsetN.onnx`, which must be on the same
+    /// disk as `scratch`; None to remove them.
     pub keep: Option<&'a Path>,
 }
 
@@ -52,11 +54,11 @@ pub struct Progress<'a> {
     pub running: Vec<&'a str>,
 }
 
-/// Runs the tasks, and tells `observe` several times a second how far it is, which can stop it.
+/// Runs the tasks. `observe` is told many times a second how far the run is, and can stop it.
 ///
 /// # Errors
-/// When it was stopped, for which all workers are ended, or can't write what it keeps. What
-/// happens to a worker is never an error but a result.
+/// When `observe` stops the run, which ends all workers, or an ONNX model can't be moved to
+/// [`Options::keep`]. What happens to a worker is never an error but a result.
 pub fn run(
     tasks: &[Task],
     options: &Options<'_>,
@@ -100,7 +102,7 @@ pub fn run(
 struct Runner<'a> {
     tasks: &'a [Task],
     options: &'a Options<'a>,
-    /// The positions of tasks that nobody works on.
+    /// The positions of the tasks that have no worker yet.
     waiting: VecDeque<usize>,
     running: Vec<Running>,
     results: Vec<Option<ModelResult>>,
@@ -111,7 +113,9 @@ struct Running {
     /// The task's position.
     position: usize,
     worker: Worker,
+    /// An estimate of the memory that it needs, in bytes.
     memory: u64,
+    /// The folder that it writes to.
     folder: PathBuf,
 }
 
@@ -174,7 +178,7 @@ impl<'a> Runner<'a> {
         Worker::start(command, timeout.unwrap_or(DEFAULT_TIMEOUT))
     }
 
-    /// Takes what workers that have ended left behind.
+    /// Looks at every worker, and takes the results of those that have ended.
     fn collect(&mut self) -> Result<()> {
         for running in std::mem::take(&mut self.running) {
             self.look_after(running)?;
@@ -205,7 +209,7 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
-    /// Judges a task, and removes or keeps what its worker wrote.
+    /// Judges a task, and removes the files that its worker wrote, or moves them to where they are kept.
     fn keep(&self, task: &Task, ended: &Ended, folder: &Path) -> Result<Judged> {
         let judged = judge(task, ended);
         let was_written = !matches!(judged.result.status, Status::Crashed | Status::TimedOut);
@@ -213,7 +217,7 @@ impl<'a> Runner<'a> {
             move_files(folder, &keep.join(&task.name))
                 .map_err(|e| Error::io(keep, "keep the ONNX model", e))?;
         }
-        // What can't be removed now is removed with the scratch folder.
+        // What can't be removed here is removed with the scratch folder.
         let _ = fs::remove_dir_all(folder);
         Ok(judged)
     }
@@ -225,13 +229,13 @@ impl<'a> Runner<'a> {
     }
 }
 
-/// `NAME-opsetN.onnx`, without the folders that the name has.
+/// The name of a task's ONNX file, `NAME-opsetN.onnx`, without the folders that the task's name has.
 fn file_name(task: &Task) -> String {
     let name = Path::new(&task.name).file_name().unwrap_or_default();
     format!("{}-opset{}.onnx", name.to_string_lossy(), task.opset)
 }
 
-/// Moves all files of a folder beside `name`, whose folders are created.
+/// Moves all files of `folder` into the folder of the path `name`, which is created if necessary.
 fn move_files(folder: &Path, name: &Path) -> io::Result<()> {
     let target = name.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(target)?;
@@ -242,11 +246,10 @@ fn move_files(folder: &Path, name: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The command of a worker. It is a subcommand of the same program, so that whoever wants to see
-/// a failure again can do it by hand.
+/// The command of a worker. It is an ordinary `convert`, so that a failure can be reproduced by hand.
 fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
     let mut command = Command::new(options.program);
-    // Colours have no place in messages that are read here.
+    // Messages on stderr are parsed, so they must have no colours.
     command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
     command
         .arg("convert")
@@ -272,11 +275,12 @@ fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
         }
         runs(&mut command, source);
     }
-    // After lists of files that have no end of their own.
+    // The lists of files before it would otherwise take the model as one more file.
     command.arg("--").arg(&task.model);
     command
 }
 
+/// Adds the arguments that say what the models are run on.
 fn runs(command: &mut Command, source: &Source) {
     match source {
         Source::Random {

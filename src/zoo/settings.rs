@@ -1,4 +1,4 @@
-//! What a manifest says, as TOML: the keys and their types, without what they mean.
+//! The TOML of a manifest: its keys and their types. What they mean is in `manifest.rs`.
 
 use std::num::NonZeroUsize;
 
@@ -16,7 +16,7 @@ pub(super) struct File {
     pub models: Vec<Spanned<Table>>,
 }
 
-/// A `[[model]]`, or the `[defaults]` of all of them, which lack what is a model's own.
+/// A `[[model]]`, or the `[defaults]` of all of them, which must not have a model's own keys.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Table {
@@ -43,7 +43,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A key that only a model can have.
+    /// A key of this table that only a `[[model]]` may have.
     pub fn own_key(&self) -> Option<&'static str> {
         let own = [
             ("name", self.name.is_some()),
@@ -63,7 +63,7 @@ impl Table {
         self.inputs.is_some() || self.expected.is_some()
     }
 
-    /// Whether inputs are drawn at random in a way of its own.
+    /// Whether the table says anything about random inputs.
     pub fn has_random(&self) -> bool {
         self.batches.is_some()
             || self.shapes.is_some()
@@ -107,7 +107,7 @@ impl Table {
     }
 }
 
-/// What a result must keep to beyond parity. What is not given is not checked.
+/// Limits that a result must keep to, beyond parity. A limit that is not given is not checked.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -115,14 +115,15 @@ pub struct Limits {
     pub max_abs: Option<f64>,
     /// The largest relative error between any two sides.
     pub max_rel: Option<f64>,
-    /// The number of nodes.
+    /// The largest number of ONNX nodes.
     pub nodes: Option<u64>,
-    /// Whether every row must have its largest value in the same place, ties not excepted.
+    /// Whether every row must have its largest value in the same place on all sides, ties within
+    /// tolerance included.
     pub argmax: Option<bool>,
 }
 
 impl Limits {
-    /// These, and where they say nothing, the others.
+    /// These limits, and those of `other` where these are not given.
     pub(super) fn or(&self, other: &Limits) -> Limits {
         Limits {
             max_abs: self.max_abs.or(other.max_abs),
@@ -133,17 +134,18 @@ impl Limits {
     }
 }
 
-/// When a number is worse than in an earlier run.
+/// How far a number may be from that of an earlier run before it counts as worse. Both the factor and
+/// the floor must be exceeded.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BaselineLimits {
-    /// The largest absolute error may be this many times what it was …
+    /// How many times as large the largest absolute error may be.
     pub error_factor: f64,
-    /// … or this large in any case.
+    /// The largest absolute error that is accepted whatever it was before.
     pub error_floor: f64,
-    /// The time may be this many times what it was …
+    /// How many times as long the worker may take.
     pub time_factor: f64,
-    /// … or longer by this many seconds in any case.
+    /// How many seconds longer the worker may take, however long it took before.
     pub time_floor: f64,
 }
 

@@ -1,11 +1,11 @@
-//! A process that does one task, and the end of it.
+//! A process that does one task within a limited time.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A process at work. Dropping it ends it.
+/// A running process. Dropping this kills it.
 pub(super) struct Worker {
     child: Child,
     stdout: Option<Reader>,
@@ -14,12 +14,12 @@ pub(super) struct Worker {
     timeout: Duration,
 }
 
-/// Reads one of the process's outputs, which would otherwise block when its pipe is full.
+/// A thread that reads stdout or stderr of a process, which would otherwise block when its pipe is full.
 type Reader = JoinHandle<Vec<u8>>;
 
-/// What a process has left behind.
+/// How a process ended, and what it printed.
 pub(super) struct Ended {
-    /// How it ended; None if it was ended for taking too long.
+    /// The exit status; None if it was killed for taking too long.
     pub status: Option<ExitStatus>,
     pub stdout: Vec<u8>,
     pub stderr: String,
@@ -27,7 +27,7 @@ pub(super) struct Ended {
 }
 
 impl Worker {
-    /// Starts a process, which may take this long.
+    /// Starts a process, which may run for as long as `timeout`.
     pub fn start(mut command: Command, timeout: Duration) -> io::Result<Self> {
         command
             .stdin(Stdio::null())
@@ -43,7 +43,8 @@ impl Worker {
         })
     }
 
-    /// What it has left behind, if it has ended, or its time is over.
+    /// The end of the process, if it has ended or its time is over, in which case it is killed. None
+    /// while it runs.
     pub fn poll(&mut self) -> io::Result<Option<Ended>> {
         let mut status = self.child.try_wait()?;
         let time = self.started.elapsed();
@@ -52,7 +53,7 @@ impl Worker {
                 return Ok(None);
             }
             self.child.kill()?;
-            // It may have come to its end just now, which then counts.
+            // It may have succeeded just before it was to be killed, which counts.
             status = Some(self.child.wait()?).filter(ExitStatus::success);
         }
         Ok(Some(Ended {
@@ -66,7 +67,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both can fail only if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -75,12 +76,13 @@ impl Drop for Worker {
 fn read(mut pipe: impl Read + Send + 'static) -> Reader {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What came before an error is all there is to tell.
+        // What was read before an error is kept.
         let _ = pipe.read_to_end(&mut bytes);
         bytes
     })
 }
 
+/// Waits for a reader, and takes what it has read.
 fn finish(reader: &mut Option<Reader>) -> Vec<u8> {
     let bytes = reader.take().map(JoinHandle::join);
     bytes.and_then(Result::ok).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Running the program, and what it says as a text that is the same on every machine.
+//! Running the program, and its output as a text that is the same on every machine.
 
 use std::fmt::{self, Write};
 use std::fs;
@@ -7,7 +7,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 
-/// The program with these arguments, in an environment of its own.
+/// The program with these arguments, without the variables that would change the form of its output.
 pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("paddle2onnx-rs"));
     command.args(arguments);
@@ -17,7 +17,7 @@ pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>
     command
 }
 
-/// The same, with an ONNX Runtime.
+/// [`command`] with an ONNX Runtime.
 pub fn command_with_runtime<A: AsRef<std::ffi::OsStr>>(
     arguments: impl IntoIterator<Item = A>,
 ) -> Command {
@@ -26,7 +26,7 @@ pub fn command_with_runtime<A: AsRef<std::ffi::OsStr>>(
     command
 }
 
-/// What a run of the program gave.
+/// The exit code and output of a run of the program.
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -59,7 +59,7 @@ pub fn run(mut command: Command) -> Ran {
     command.output().unwrap().into()
 }
 
-/// One paragraph on stderr, nothing on stdout, and exit code 2.
+/// Asserts one paragraph on stderr that has these words, nothing on stdout, and exit code 2.
 pub fn is_refusal(ran: &Ran, words: &[&str]) {
     assert_eq!(ran.code, Some(2), "{ran}");
     assert_eq!(ran.stdout, "", "{ran}");
@@ -78,7 +78,7 @@ pub fn is_refusal(ran: &Ran, words: &[&str]) {
     }
 }
 
-/// A run as text: `folders` by name, and no times, versions or distances.
+/// A run as text, with names for `folders`, and placeholders for times, versions and distances.
 pub fn stable(ran: &Ran, folders: &[(&Path, &str)]) -> String {
     let mut text = ran.to_string();
     for (folder, name) in folders {
@@ -106,7 +106,8 @@ fn stable_line(line: &str) -> String {
             .map_or((word, ""), |text| (text, " "));
         let mut shown = text.to_owned();
         if text.contains('e') && text.parse::<f64>().is_ok() {
-            // Distances fill their columns, whose widths therefore stay.
+            // The padding before a distance shrinks by as much as the placeholder is longer, so that
+            // columns keep their widths.
             shown = "#.##e-#".into();
             let excess = shown.len() - text.len().min(shown.len());
             stable.truncate(stable.len() - excess);
@@ -123,7 +124,7 @@ fn stable_line(line: &str) -> String {
     stable
 }
 
-/// A copy of a folder of `fixtures/`, to write beside it.
+/// Copies a folder of `fixtures/` into `parent`, where it can be changed. Returns the path of the copy.
 pub fn copy_of(fixture: &str, parent: &Path) -> PathBuf {
     let source = super::fixture(fixture);
     let copy = parent.join(source.file_name().unwrap());

@@ -1,11 +1,11 @@
-//! A model that no machine converts before a test has done something to it.
+//! A model so large that its conversion does not end before a test has interfered with it.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-/// Rows and columns of the one weight: 64 GiB, which no machine copies before the signal comes.
-/// The file is sparse and takes no room.
+/// The rows and the columns of the only weight, which takes 64 GiB. No machine copies that before the
+/// signal comes. The file is sparse and takes no room.
 const EXTENT: u64 = 1 << 17;
 
 /// Writes a program that multiplies its input with a weight, in the encoding of protobuf.

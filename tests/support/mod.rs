@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 
 use paddle2onnx::runtime::OnnxRuntime;
 
-/// The version that is installed where none is found.
+/// The version of ONNX Runtime that is installed if none is found.
 const ONNX_RUNTIME: &str = "onnxruntime==1.32.0";
 
 /// A file or folder below `fixtures/`. Those of op cases, `VERSION/ops/OP/CASE…`, are unpacked first.
@@ -39,7 +39,7 @@ pub fn fixture(path: &str) -> PathBuf {
 /// writes PIR.
 pub const PADDLE_VERSIONS: [&str; 2] = ["paddle-2.6.2", "paddle-3.3.1"];
 
-/// The folders of op cases: those of each version, and of Paddle 3 in the older format.
+/// The folders of op cases: one of each version, and one of Paddle 3 in the older format.
 pub const OP_FOLDERS: [&str; 3] = [
     "paddle-2.6.2/ops",
     "paddle-3.3.1/ops",
@@ -98,7 +98,8 @@ fn installed(missing: &paddle2onnx::Error) -> PathBuf {
     if library.is_dir() {
         return library;
     }
-    // Into a folder of its own first, so that a broken installation is never taken for a whole one.
+    // The package goes into a temporary folder first, so that a broken installation is never taken for a
+    // whole one.
     let partial = target.join(format!("onnxruntime-{}.partial", std::process::id()));
     let install = Command::new("python3")
         .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
@@ -113,7 +114,7 @@ fn installed(missing: &paddle2onnx::Error) -> PathBuf {
         ),
         Err(e) => panic!("{missing}\ninstalling it failed: python3: {e}"),
     }
-    // Another test process may have been faster, which is as good.
+    // If another test process was faster, its installation is used.
     let _ = fs::rename(&partial, &packages);
     let _ = fs::remove_dir_all(&partial);
     library

@@ -96,7 +96,7 @@ impl Mutator {
     }
 
     fn change_attribute(&mut self, attrs: &mut Vec<Attr>) {
-        // Bookkeeping that is never read.
+        // The others are bookkeeping, which is never read.
         let is_read = |a: &Attr| !a.name.starts_with("op_") && !a.name.contains("mkldnn");
         let read: Vec<usize> = (0..attrs.len()).filter(|i| is_read(&attrs[*i])).collect();
         if read.is_empty() {

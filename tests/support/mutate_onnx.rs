@@ -1,10 +1,10 @@
-//! Converted models with one thing wrong, as wrong lowerings would have it.
+//! Converted models with one fault of the kind that a wrong lowering makes.
 
 use half::f16;
 
 use super::onnx::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
 
-/// A way to be wrong.
+/// A fault.
 pub struct Mutation {
     pub name: &'static str,
     /// The PHI op that it should be charged to.
@@ -30,7 +30,7 @@ pub const MUTATIONS: [Mutation; 7] = [
     showing("a bias along the wrong axis", "add", bias_along_rows),
     showing("a scale rounded to float16", "scale", scale_in_f16),
     showing("heads swapped with tokens", "transpose", other_permutation),
-    // Of one layer_norm in five, this is as much as rounding makes.
+    // In one of the five `layer_norm` ops, this error is no larger than that of rounding.
     Mutation {
         name: "epsilon 1e-5 for 1e-6",
         op: "layer_norm",
@@ -78,7 +78,7 @@ fn softmax_over_rows(graph: &mut GraphProto) {
     attribute(node(graph, "Softmax", 0), "axis").i = Some(-2);
 }
 
-/// The first product with a square weight.
+/// Transposes the first square weight.
 fn transposed_weight(graph: &mut GraphProto) {
     let is_square = |tensor: &&TensorProto| matches!(tensor.dims[..], [a, b] if a == b);
     let square = graph.initializer.iter().find(is_square).unwrap();
@@ -92,7 +92,7 @@ fn transposed_weight(graph: &mut GraphProto) {
     tensor.raw_data = Some(transposed.flatten().collect());
 }
 
-/// The bias of the first product gets one value for each row.
+/// Makes a bias vary along the rows rather than along the columns.
 fn bias_along_rows(graph: &mut GraphProto) {
     let rows: i64 = 5;
     let name = node(graph, "Add", 2).input[1].clone();

@@ -22,7 +22,7 @@ const NUMBERS: [i64; 14] = [
     i64::MIN,
 ];
 
-/// Words that mean something somewhere: types, element types, modes.
+/// Words that have a meaning in some place: types, element types, modes.
 const WORDS: [&str; 14] = [
     "",
     "0.t_i64",

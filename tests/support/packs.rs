@@ -8,8 +8,8 @@ use zip::ZipArchive;
 
 use super::OP_FOLDERS;
 
-/// The folder to which all archives are unpacked, as `VERSION/ops/OP/`. It is made once for the
-/// fixtures as they are.
+/// The folder to which all archives are unpacked, as `VERSION/ops/OP/`. Its name has a hash of the archives,
+/// so that it is made anew when they change.
 pub fn unpacked(fixtures: &Path) -> PathBuf {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let archives = archives(fixtures);
@@ -32,7 +32,7 @@ pub fn unpacked(fixtures: &Path) -> PathBuf {
             fs::remove_dir_all(earlier.path()).unwrap();
         }
     }
-    // Under a name of its own first, so that a broken folder is never taken for a whole one.
+    // The folder has a temporary name first, so that a broken one is never taken for a whole one.
     let partial = tempfile::tempdir_in(scratch).unwrap();
     for archive in archives {
         let op = archive.strip_prefix(fixtures).unwrap().with_extension("");

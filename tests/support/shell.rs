@@ -24,7 +24,7 @@ pub fn paddle2onnx(arguments: &str, folder: &Path) -> Ran {
     })))
 }
 
-/// The same, as a text that is the same everywhere.
+/// Runs the program as [`paddle2onnx`] does, and returns a text that is the same on every machine.
 pub fn shown(arguments: &str, folder: &TempDir) -> String {
     let ran = paddle2onnx(arguments, folder.path());
     stable(

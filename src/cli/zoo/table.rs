@@ -1,17 +1,17 @@
-//! A report as text, at most 80 columns wide but for messages.
+//! The report of a zoo as text, at most 80 columns wide except for messages.
 
 use std::fmt::Write;
 
 use anstyle::Style;
 use paddle2onnx::zoo::{ModelResult, Report, Status};
 
-use super::super::render::{BAD, GOOD, HEADING, WARNING};
+use super::super::style::{BAD, GOOD, HEADING, WARNING};
 
-/// What 80 columns leave for names beside the other columns.
+/// The width of the column of names, which is what the others leave of 80 columns.
 const NAME: usize = 29;
 
 /// The report: a table, what needs attention, and the verdict.
-pub fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
     rows(&mut text, report);
     problems(&mut text, report);
@@ -49,7 +49,7 @@ fn rows(text: &mut String, report: &Report) {
     }
 }
 
-/// A name's end, which is what tells it from others.
+/// A name with its start cut off if it exceeds `width`: its end is what tells it from others.
 fn shortened(name: &str, width: usize) -> String {
     let excess = name.chars().count().saturating_sub(width);
     if excess == 0 {
@@ -59,7 +59,8 @@ fn shortened(name: &str, width: usize) -> String {
     std::iter::once('…').chain(end).collect()
 }
 
-/// Nothing was compared, or the error is infinite, or it is a number.
+/// An error as text. It is None if nothing was compared, and `Some(None)` if it is infinite or the
+/// shapes or element types differ.
 fn error(error: Option<Option<f64>>) -> String {
     match error {
         None => "-".into(),
@@ -68,7 +69,7 @@ fn error(error: Option<Option<f64>>) -> String {
     }
 }
 
-/// As exactly as six columns allow.
+/// A time, as exact as six columns allow.
 fn seconds(seconds: f64) -> String {
     if seconds < 99.95 {
         format!("{seconds:.1} s")
@@ -77,7 +78,7 @@ fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A status in a word that leaves room for others.
+/// The colour of a status, and a word for it that is short enough for a column.
 fn word(status: Status) -> (Style, &'static str) {
     match status {
         Status::ExpectedFailure => (WARNING, "expected"),

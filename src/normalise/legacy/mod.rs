@@ -182,8 +182,40 @@ impl Reader<'_> {
         }
         match self.registry.find_legacy(&op.r#type) {
             Some((def, form)) => self.convert_known(op, def, form),
+            None if self.registry.custom_op(&op.r#type).is_some() => self.pass_through(op),
             None => self.keep_unknown(op),
         }
+    }
+
+    /// Keeps an op that is passed through, with its operands by slot.
+    fn pass_through(&mut self, op: &OpDesc) -> Result<()> {
+        if let Some((attr, _)) = attrs::variables(op).next() {
+            return Err(Error::unsupported(format!(
+                "the attribute `{attr}` of this op is a variable"
+            )));
+        }
+        let operands = op.inputs.iter().map(|slot| {
+            let values = slot.arguments.iter().map(|name| self.scope.read(name));
+            let values = values.collect::<Result<Vec<_>>>()?;
+            Ok(match values.as_slice() {
+                [] => Operand::Absent,
+                [value] => Operand::One(*value),
+                _ => Operand::Many(values),
+            })
+        });
+        let operands = operands.collect::<Result<_>>()?;
+        let names = op.outputs.iter().flat_map(|slot| &slot.arguments);
+        let names: Vec<String> = names.cloned().collect();
+        let results = names.iter().map(|name| self.declared(name));
+        let draft = Draft {
+            kind: OpKind::Unknown(op.r#type.clone()),
+            operands,
+            results: results.collect::<Result<_>>()?,
+            attrs: attrs::decode(op)?,
+        };
+        let values = self.builder.emit(draft);
+        self.scope.write(names, values);
+        Ok(())
     }
 
     fn convert_known(

@@ -254,19 +254,42 @@ impl Reader<'_> {
             ("builtin", "shadow_output") => self.output(op, "output_name"),
             ("pd_op", "fetch") => self.output(op, "name"),
             ("cf", "yield") => self.hand_out(op),
-            ("pd_op", name) => {
+            _ => {
+                let (registry, name) = (self.registry, self.builder.source.name.as_str());
                 let plain = name.strip_suffix('_').unwrap_or(name);
-                match self
-                    .registry
-                    .find_pir(name)
-                    .or_else(|| self.registry.find_pir(plain))
-                {
+                let spelling = registry.find_pir(name).or_else(|| registry.find_pir(plain));
+                match spelling {
                     Some(spelling) if op.regions.is_empty() => self.convert(op, spelling),
+                    _ if registry.custom_op(plain).is_some() => self.pass_through(op),
                     _ => self.keep_unknown(op),
                 }
             }
-            _ => self.keep_unknown(op),
         }
+    }
+
+    /// Keeps an op that is passed through, with its operands by position.
+    fn pass_through(&mut self, op: &Op<'_>) -> Result<()> {
+        if op.name.ends_with('_') {
+            return Err(Error::unsupported(
+                "overwrites one of its operands, and the program does not say which: it can't be passed through",
+            ));
+        }
+        let operands = op.operands.iter().map(|operand| {
+            let values = self.numbers.read(operand.number)?;
+            Ok(match values.as_slice() {
+                [] => Operand::Absent,
+                [value] => Operand::One(*value),
+                _ => Operand::Many(values),
+            })
+        });
+        let draft = Draft {
+            kind: OpKind::Unknown(self.builder.source.name.clone()),
+            operands: operands.collect::<Result<_>>()?,
+            results: self.declare(&op.results)?,
+            attrs: attrs::decode(op)?,
+        };
+        let ids = self.builder.emit(draft);
+        self.bind(op, |_| true, &[], ids)
     }
 
     /// Makes a list of tensors.

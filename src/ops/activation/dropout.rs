@@ -1,6 +1,6 @@
-//! Dropout, of which an inference leaves a constant factor at most.
+//! `dropout` at inference, where it is a constant factor or the identity. Dropout in training is refused.
 //!
-//! Paddle: `phi/kernels/dropout_kernel.h`. ONNX: Mul, or nothing.
+//! Paddle: `phi/kernels/dropout_kernel.h`. ONNX: Mul, or no node.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -42,7 +42,7 @@ struct Dropout {
 
 impl Dropout {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // Only training draws numbers.
+        // Random numbers are drawn in training alone.
         op.ignore("seed");
         op.ignore("fix_seed");
         if !op.attr_or("is_test", false)? {
@@ -63,7 +63,7 @@ impl Dropout {
         }))
     }
 
-    /// What `x` is multiplied with, if anything, from the probability `p`.
+    /// The factor of `x`, from the dropout probability `p`. There is none for the identity.
     fn factor(&self, p: Option<&Tensor>) -> Result<Option<f64>> {
         if !self.is_downgraded {
             return Ok(None);
@@ -72,7 +72,7 @@ impl Dropout {
         let [p] = p.to_f64_vec()[..] else {
             return Err(Error::malformed("a probability with several elements"));
         };
-        // Paddle subtracts in f32, whatever the type of x.
+        // Paddle subtracts in float32, whatever the type of x.
         let factor = f64::from(1.0 - p as f32);
         Ok(Some(factor).filter(|factor| *factor != 1.0))
     }

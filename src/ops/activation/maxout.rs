@@ -1,6 +1,6 @@
-//! The largest of several channels.
+//! The maximum of each group of channels: `maxout`.
 //!
-//! Paddle: `phi/kernels/maxout_kernel.h`, `phi/kernels/funcs/maxouting.h`.
+//! Paddle: `phi/kernels/maxout_kernel.h`, `phi/kernels/funcs/maxouting.h`. ONNX: Reshape, ReduceMax.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -13,8 +13,8 @@ use crate::tensor::{Array, Dim, Tensor, normalize_axis};
 pub(super) const OPS: &[OpDef] =
     &[of_x("maxout", &[plain(&["maxout"])], Maxout::parse).with_accuracy(Accuracy::Exact)];
 
-/// `[n, c, h, w]` → `[n, c / groups, h, w]`, each channel the largest of `groups` neighbours. The
-/// channels may also be the last axis.
+/// `[n, c, h, w]` → `[n, c / groups, h, w]`, where each channel is the maximum of `groups` adjacent ones. The channel
+/// axis may also be the last.
 struct Maxout {
     x: ValueId,
     groups: i64,
@@ -34,7 +34,7 @@ impl Maxout {
         }))
     }
 
-    /// The axis of the channels, and how many are left of them.
+    /// The channel axis, and the number of channels of the result. `groups` must divide the number of channels of `x`.
     fn channels(&self, shape: &[Dim]) -> Result<(usize, Dim)> {
         let axis = normalize_axis(self.axis, shape.len())?;
         let left = match shape.get(axis) {

@@ -1,7 +1,7 @@
-//! Activation functions: what a layer makes of each element (relu, gelu, …) or of a row (softmax, maxout).
+//! Activation functions of layers: of each element (`relu`, `gelu`, …) or along an axis (`softmax`, `maxout`).
 //!
-//! An activation of one tensor and a few attributes belongs here; functions of mathematics belong to `elementwise`,
-//! and activations that are fused with what stands before them to `fused`.
+//! An activation of one tensor, with its parameters, belongs here, and so does `dropout`. Functions of mathematics
+//! belong to `elementwise`, and activations that are fused with the ops before them to `fused`.
 
 mod dropout;
 mod maxout;

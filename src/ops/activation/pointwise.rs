@@ -1,7 +1,11 @@
-//! Activations.
+//! Activations of each element: `relu`, `sigmoid`, `gelu`, `relu6`, `hardtanh`, `leaky_relu`, `rrelu`, `hardsigmoid`,
+//! `hardswish`, `swish`, `silu`, `elu`, `celu`, `selu`, `softplus`, `mish`, `softsign`, `logsigmoid`, `hardshrink`,
+//! `softshrink`, `soft_relu`, `tanh_shrink`, `thresholded_relu`, `stanh`.
 //!
-//! Paddle: `phi/kernels/{activation,gelu,selu,rrelu}_kernel.h`, functors in
-//! `phi/kernels/funcs/activation_functor.h`.
+//! Paddle: `phi/kernels/{activation,gelu,selu,rrelu}_kernel.h`, `phi/kernels/cpu/soft_relu_kernel.cc`, functors in
+//! `phi/kernels/funcs/activation_functor.h`. ONNX: Relu, Sigmoid, Gelu, Clip, LeakyRelu, HardSigmoid, HardSwish, Elu,
+//! Celu, Selu, Softplus, Mish, Softsign, Shrink, ThresholdedRelu; the others are composed of Sigmoid, Softplus, Tanh
+//! and arithmetic.
 
 use crate::error::Error;
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -24,7 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, Activation::Clipped { min: 0.0, max })
     }),
     of_x("hardtanh", &[plain(&["brelu"])], |op| {
-        // The op of Paddle 2 and its function have other limits by default; programs state them.
+        // No defaults: those of Paddle 2's op differ from those of its Python function, and programs state the limits.
         let (min, max) = (op.attr("t_min")?, op.attr("t_max")?);
         pointwise(op, Activation::Clipped { min, max })
     }),
@@ -36,7 +40,7 @@ pub(super) const OPS: &[OpDef] = &[
             pointwise(op, Activation::Leaky { slope })
         },
     ),
-    // Paddle 2 saves it without the noise of training, and fails to run that.
+    // There is no legacy form: Paddle 2 saves the op without its second result, `noise`, and then fails to run it.
     of_x("rrelu", &[], |op| {
         let (lower, upper): (f64, f64) = (op.attr("lower")?, op.attr("upper")?);
         if !op.attr_or("is_test", false)? {
@@ -53,7 +57,7 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, curve)
     }),
     of_x("hardswish", &[plain(&["hard_swish"])], |op| {
-        // Paddle 2.6 ignores other numbers, and Paddle 3 has no place for them.
+        // Paddle 2.6 ignores other values, and the op of Paddle 3 has no such attributes.
         for (name, fixed) in [("threshold", 6.0), ("scale", 6.0), ("offset", 3.0)] {
             let value: f64 = op.attr_or(name, fixed)?;
             if value != fixed {
@@ -146,7 +150,6 @@ pub(super) const OPS: &[OpDef] = &[
     }),
 ];
 
-/// `ln(1 + exp(x))`, with `x` no further from 0 than the threshold.
 fn parse_soft_relu(op: &mut OpReader<'_>) -> Parsed {
     let threshold: f64 = op.attr_or("threshold", 40.0)?;
     if threshold.is_nan() || threshold < 0.0 {
@@ -155,6 +158,7 @@ fn parse_soft_relu(op: &mut OpReader<'_>) -> Parsed {
     pointwise(op, SoftRelu { threshold })
 }
 
+/// `ln(1 + exp(x))` of `x` clipped to `[-threshold, threshold]`.
 struct SoftRelu {
     threshold: f64,
 }
@@ -184,8 +188,8 @@ fn parse_soft_shrink(op: &mut OpReader<'_>) -> Parsed {
     pointwise(op, Activation::SoftShrink { threshold })
 }
 
-/// `max(x, 0)`, apart from the others since it is everywhere: as a curve of its own it is a loop
-/// that needs no look at the kind.
+/// `max(x, 0)`. It is not an [`Activation`], since it is the most frequent one: the loop of a curve of its own need not
+/// match on the kind of activation for each element.
 struct Relu;
 
 impl Curve for Relu {
@@ -198,11 +202,12 @@ impl Curve for Relu {
     }
 }
 
+/// An activation with its parameters.
 #[derive(Debug, Clone, Copy)]
 enum Activation {
     /// `1 / (1 + exp(-x))`
     Sigmoid,
-    /// `x · Φ(x)` with the normal distribution's Φ, or its approximation by tanh
+    /// `x · Φ(x)`, where Φ is the normal distribution function or, with `tanh`, its approximation by tanh
     Gelu { tanh: bool },
     /// `min(max(x, min), max)`
     Clipped { min: f64, max: f64 },
@@ -218,22 +223,22 @@ enum Activation {
     Elu { alpha: f64 },
     /// `x`, or if it is negative, `alpha · (exp(x / alpha) - 1)`
     Celu { alpha: f64 },
-    /// `scale` times `x`, or if it is not positive, times `alpha · (exp(x) - 1)`
+    /// `scale · x`, or if `x` is not positive, `scale · alpha · (exp(x) - 1)`
     Selu { scale: f64, alpha: f64 },
     /// `ln(1 + exp(beta · x)) / beta`, but `x` where `beta · x` is above the threshold
     Softplus { beta: f64, threshold: f64 },
-    /// `x · tanh(softplus(x))`, with beta 1
+    /// `x · tanh(softplus(x))`, where softplus has a beta of 1
     Mish { threshold: f64 },
     /// `x / (1 + |x|)`
     Softsign,
     /// `ln(sigmoid(x))`
     LogSigmoid,
-    /// `x` if `|x|` is above the threshold or, since Paddle 3, at it, else 0
+    /// `x` if `|x|` is above the threshold, else 0; at the threshold, `x` in Paddle 3 (`with_threshold`) and 0 before
     HardShrink {
         threshold: f64,
         with_threshold: bool,
     },
-    /// `x` brought closer to 0 by the threshold, and no further than 0
+    /// `x` moved towards 0 by the threshold, but not past 0
     SoftShrink { threshold: f64 },
     /// `x - tanh(x)`
     TanhShrink,
@@ -301,7 +306,7 @@ impl Curve for Activation {
                 let (min, max) = (g.scalar(dtype, min), g.scalar(dtype, max));
                 g.clip(x, dtype, min, max)
             }
-            // ONNX Runtime has no kernel of LeakyRelu for it.
+            // ONNX Runtime has no LeakyRelu kernel for float64.
             Activation::Leaky { slope } if dtype == DType::F64 => {
                 let (zero, slope) = (g.scalar(dtype, 0.0), g.scalar(dtype, slope));
                 let is_negative = g.node("Less", &[x, zero], []);
@@ -352,7 +357,7 @@ impl Curve for Activation {
 }
 
 impl Activation {
-    /// Emits those for which ONNX has no operator.
+    /// Emits the activations for which ONNX has no operator, or none with such parameters.
     fn lower_composed(self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         match self {
             Activation::Swish { beta } => {
@@ -410,8 +415,8 @@ fn softplus<T: Real>(x: T, beta: f64, threshold: f64) -> T {
     }
 }
 
-/// See [`Activation::Softplus`]. ONNX's knows no threshold, and needs none unless it is so low that
-/// the two parts differ there by more than rounding.
+/// Emits [`Activation::Softplus`]. ONNX's Softplus has no threshold. Where the two cases differ at the threshold by no
+/// more than rounding, the threshold is left out.
 fn lower_softplus(
     g: &mut Lowering<'_>,
     x: TensorId,

@@ -1,6 +1,6 @@
-//! A rectifier with trained slopes.
+//! A rectifier with trained slopes: `prelu`.
 //!
-//! Paddle: `phi/kernels/prelu_kernel.h`. ONNX: PRelu.
+//! Paddle: `phi/kernels/prelu_kernel.h`. ONNX: PRelu; Greater, Mul and Where for float64.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -25,14 +25,14 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Rounded)];
 
-/// Which elements have a slope of their own.
+/// Which elements share a slope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sharing {
-    /// All share one.
+    /// All elements share one slope.
     All,
-    /// Each channel has one.
+    /// Each channel has a slope. The channel axis is the last axis, or axis 1.
     Channel { last: bool },
-    /// Each element of a sample has one.
+    /// Each element of a sample has a slope, which all samples of a batch share.
     Element,
 }
 
@@ -64,7 +64,7 @@ impl Prelu {
         }))
     }
 
-    /// The shape with which the slopes line up with the last axes of `x`.
+    /// The shape with which the slopes broadcast against a tensor of shape `x`. `one` is an extent of 1.
     fn lined_up<T: Clone>(&self, x: &[T], one: &T) -> Result<Vec<T>> {
         let fail = || Error::malformed(format!("rank {} has no channels", x.len()));
         Ok(match self.sharing {
@@ -119,7 +119,7 @@ impl Function for Prelu {
             })?;
         }
         if g.dtype(self.x) == DType::F64 {
-            // ONNX Runtime has no PRelu of float64, and takes it apart at some opsets only.
+            // ONNX Runtime has no PRelu kernel for float64, and decomposes the node at some opsets only.
             let zero = g.scalar(DType::F64, 0.0);
             let is_positive = g.node("Greater", &[x, zero], []);
             let scaled = g.node("Mul", &[x, alpha], []);

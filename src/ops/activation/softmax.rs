@@ -1,4 +1,4 @@
-//! Softmax and its logarithm.
+//! Softmax and its logarithm: `softmax`, `log_softmax`.
 //!
 //! Paddle: `phi/kernels/{softmax,log_softmax}_kernel.h`. ONNX: Softmax, LogSoftmax.
 
@@ -13,7 +13,7 @@ use crate::tensor::{Tensor, normalize_axis};
 pub(super) const OPS: &[OpDef] = &[
     of_x(
         "softmax",
-        // The layout is a hint to oneDNN; the axis alone says what is summed.
+        // The layout is a hint to oneDNN; `axis` alone says over which elements the sum goes.
         &[plain(&["softmax"]).ignoring(&["is_test", "data_format"])],
         |op| Softmax::parse(op, false),
     ),
@@ -53,7 +53,7 @@ impl Function for Softmax {
         let rank = g.rank(self.x);
         let operator = if self.log { "LogSoftmax" } else { "Softmax" };
         if rank == 0 {
-            // ONNX has no axis to normalise along here. The only element becomes 1, or 0.
+            // ONNX normalises along an axis, which a scalar lacks. Its softmax is 1, the logarithm of that 0.
             let vector = g.unsqueeze(x, &[0]);
             let softmax = g.softmax(operator, vector, 0, 1);
             return Ok(g.squeeze(softmax, &[0]));

@@ -1,8 +1,11 @@
-//! Attention in one op: of whole layers, and of queries, keys and values.
+//! Attention in one op: `fused_attention` (a whole layer), `multihead_matmul` (with the projections), `flash_attn`,
+//! `memory_efficient_attention` and `self_dp_attention`. All are taken apart into `softmax(scale · q · kᵀ + mask) · v`
+//! and the layers around it.
 //!
-//! Paddle: pseudo code of `fused_attention` in `incubate/nn/functional/fused_transformer.py`, of
-//! the others `phi/kernels/fusion/{gpu,cpu}/` and `nn/functional/flash_attention.py`. All become
-//! `softmax(scale · q · kᵀ + mask) · v`, with the layers around it.
+//! Paddle: `phi/kernels/fusion/gpu/{fused_attention,multihead_matmul}_kernel.cu`, `phi/kernels/flash_attn_kernel.h`,
+//! `phi/kernels/fusion/cutlass/memory_efficient_attention.cu`, `phi/kernels/fusion/cpu/self_dp_attention_kernel.cc`;
+//! pseudo code in `incubate/nn/functional/fused_transformer.py` and `nn/functional/flash_attention.py`. ONNX: MatMul,
+//! Add, Mul, Softmax, Reshape, Transpose and others.
 
 use crate::error::{Error, Result};
 use crate::operator::{Arg, Binding, FLOATS, Form, OpDef};
@@ -11,7 +14,7 @@ use crate::ops::shared::layers::{Norm, dropout};
 use crate::program::{Attr, Builder, Draft, ValueId};
 use crate::tensor::DType;
 
-/// Of random numbers, which are drawn in training alone.
+/// Attributes of the random numbers of dropout, which are drawn in training alone.
 const LAYER_IGNORED: &[&str] = &[
     "attn_dropout_fix_seed",
     "attn_dropout_seed",
@@ -46,7 +49,7 @@ const FLASH: &[Binding] = &[
     Binding::Slot("q"),
     Binding::Slot("k"),
     Binding::Slot("v"),
-    // Of random numbers, which are drawn in training alone.
+    // The seed of the random numbers of dropout, which are drawn in training alone.
     Binding::Optional("fixed_seed_offset"),
     Binding::Optional("attn_mask"),
 ];
@@ -64,11 +67,11 @@ const MEMORY_EFFICIENT: &[Binding] = &[
 
 const QKV: &[Binding] = &[Binding::Slot("X")];
 
-/// What random numbers are called, and whether the probabilities are handed out, which no
-/// definition does.
+/// The name of the generator of random numbers, and whether the probabilities are a result as well, which is not
+/// computed here.
 const FLASH_IGNORED: &[&str] = &["rng_name", "return_softmax"];
 
-/// Sizes of buffers.
+/// The lengths of the longest sequences, by which kernels size their buffers.
 const LONGEST: &[&str] = &["max_seqlen_q", "max_seqlen_k"];
 
 pub(super) const OPS: &[OpDef] = &[
@@ -171,19 +174,20 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// What is done to the scores of `[batch, heads, queries, keys]`, and to the probabilities.
+/// What is done to the scores (`[batch, heads, queries, keys]`), and to the probabilities.
 struct Attention {
+    /// What the products of queries and keys are multiplied by.
     scale: f64,
-    /// Added to the scores.
+    /// What is added to the scores, a tensor of floats.
     mask: Option<ValueId>,
-    /// Whether no query sees keys behind it.
+    /// Whether queries attend to no keys behind their own positions.
     causal: bool,
-    /// By what dropout scales the probabilities.
+    /// The factor by which dropout scales the probabilities at inference.
     kept: f64,
 }
 
 impl Attention {
-    /// `kept · softmax(scale · q · kᵀ + mask) · v`, with operands of `[batch, heads, length, extent]`.
+    /// `kept · softmax(scale · q · kᵀ + mask) · v`, with operands and a result of `[batch, heads, length, extent]`.
     fn of(&self, parts: &mut Decomposition<'_>, [q, k, v]: [ValueId; 3]) -> Result<ValueId> {
         if let Some(mask) = self.mask
             && !parts.dtype(mask).is_float()
@@ -195,7 +199,7 @@ impl Attention {
         let scores = parts.op("matmul", &[q, k], &transpose, 4);
         let scores = parts.plus(scores, self.mask);
         let probabilities = if self.causal {
-            // Where they start side by side, as they do if they are as many, is no question then.
+            // With as many keys as queries, kernels don't differ in how they align them under a causal mask.
             let square = [("is_square", Attr::Bool(true))];
             parts.op("fused_softmax_mask_upper_triangle", &[scores], &square, 4)
         } else {
@@ -205,7 +209,7 @@ impl Attention {
         Ok(parts.op("matmul", &[probabilities, v], &[], 4))
     }
 
-    /// The same, with operands and result of `[batch, length, heads, extent]`.
+    /// As [`Self::of`], with operands and a result of `[batch, length, heads, extent]`.
     fn of_swapped(&self, parts: &mut Decomposition<'_>, qkv: [ValueId; 3]) -> Result<ValueId> {
         let swapped = qkv.map(|x| parts.transposed(x, SWAPPED));
         let result = self.of(parts, swapped)?;
@@ -213,10 +217,10 @@ impl Attention {
     }
 }
 
-/// Heads before positions, or the other way round.
+/// The permutation that swaps the axes of heads and of positions.
 const SWAPPED: &[i64] = &[0, 2, 1, 3];
 
-/// The root of the extent of a head, by which scores are divided.
+/// The usual scale of scores: one over the square root of the extent of a head.
 fn scale_of(extent: i64) -> f64 {
     1.0 / (extent as f64).sqrt()
 }
@@ -233,8 +237,8 @@ fn taken_apart(parts: &mut Decomposition<'_>, qkv: ValueId) -> [ValueId; 3] {
     })
 }
 
-/// Attention of a position to all, from queries, keys and values in one tensor of
-/// `[batch, length, 3, heads, extent]`. The result is `[batch, length, heads · extent]`.
+/// Attention with queries, keys and values from one tensor of `[batch, length, 3, heads, extent]`. The result is
+/// `[batch, length, width]`, where `width` is `heads · extent`.
 fn attended(
     parts: &mut Decomposition<'_>,
     qkv: ValueId,
@@ -247,7 +251,7 @@ fn attended(
     Ok(parts.reshaped(heads, &[0, 0, width]))
 }
 
-/// A layer of `nn.MultiHeadAttention` between residual, norms and dropouts.
+/// `fused_attention`: `nn.MultiHeadAttention` with a dropout, a residual, and a layer norm before or behind.
 fn attention_layer(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let norm_first = parts.attr("pre_layer_norm", false)?;
@@ -289,21 +293,7 @@ fn attention_layer(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> 
         };
         x = norm.of_last(&mut parts, x);
     }
-    let (weights, bias) = (parts.operand(3)?, parts.optional(4));
-    let (qkv, [heads, extent]) =
-        projected(&mut parts, x, weights, bias, is_packed.then_some(heads))?;
-    let attention = Attention {
-        scale: scale_of(extent),
-        mask: parts.optional(6),
-        causal: false,
-        kept,
-    };
-    let width = product(heads, extent)?;
-    let qkv = parts.reshaped(qkv, &[0, 0, 3, heads, extent]);
-    x = attended(&mut parts, qkv, width, &attention)?;
-    let out_weights = parts.operand(7)?;
-    x = parts.op("matmul", &[x, out_weights], &[], 3);
-    x = parts.plus(x, parts.optional(8));
+    x = projected_attention(&mut parts, x, is_packed.then_some(heads), kept)?;
     x = parts.scaled(x, kept_last);
     x = parts.plus(x, adds_residual.then_some(residual));
     if !norm_first {
@@ -317,19 +307,45 @@ fn attention_layer(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> 
     parts.finish(&[x])
 }
 
-/// The defaults of what dropout does in inference.
+/// The attention of `fused_attention` with the projections before and behind. `x` and the result are
+/// `[batch, length, width]`; `packed` is as in [`projected`], and `kept` as in [`Attention`].
+fn projected_attention(
+    parts: &mut Decomposition<'_>,
+    x: ValueId,
+    packed: Option<i64>,
+    kept: f64,
+) -> Result<ValueId> {
+    let (weights, bias) = (parts.operand(3)?, parts.optional(4));
+    let (qkv, [heads, extent]) = projected(parts, x, weights, bias, packed)?;
+    let attention = Attention {
+        scale: scale_of(extent),
+        mask: parts.optional(6),
+        causal: false,
+        kept,
+    };
+    let width = product(heads, extent)?;
+    let qkv = parts.reshaped(qkv, &[0, 0, 3, heads, extent]);
+    let x = attended(parts, qkv, width, &attention)?;
+    let out_weights = parts.operand(7)?;
+    let x = parts.op("matmul", &[x, out_weights], &[], 3);
+    Ok(parts.plus(x, parts.optional(8)))
+}
+
+/// The default implementation of the dropout of probabilities.
 const UPSCALE: &str = "upscale_in_train";
 
+/// The default implementation of the dropout behind the last projection.
 const DOWNGRADE: &str = "downgrade_in_infer";
 
+/// The product of two extents of weights.
 fn product(a: i64, b: i64) -> Result<i64> {
     a.checked_mul(b)
         .ok_or_else(|| Error::malformed("weights of an absurd size"))
 }
 
-/// `x · weights + bias` with all of queries, keys and values on the last axis, and how many heads
-/// there are of which extent. Packed weights are `[width, 3 · heads · extent]`, others
-/// `[3, heads, extent, width]`.
+/// `x · weights + bias`, with queries, keys and values flattened on the last axis, and the number and the extent of
+/// heads. `packed` is the number of heads where weights are `[width, 3 · heads · extent]`; others are
+/// `[3, heads, extent, width]`, and say the number themselves.
 fn projected(
     parts: &mut Decomposition<'_>,
     x: ValueId,
@@ -362,7 +378,7 @@ fn projected(
     Ok((parts.plus(qkv, bias), [heads, extent]))
 }
 
-/// Projections by weights of `[width, 3, heads · extent]`, and attention.
+/// `multihead_matmul`: a projection by weights of `[depth, 3, heads · extent]`, and attention.
 fn multihead(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let heads: i64 = parts.attr("head_number", 1)?;
@@ -400,7 +416,7 @@ fn multihead(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
-/// Attention of queries, keys and values of `[batch, length, heads, extent]`.
+/// `flash_attn`: attention with queries, keys and values of `[batch, length, heads, extent]`.
 fn flash(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     refuse_training(&mut parts, "dropout")?;
@@ -417,6 +433,7 @@ fn flash(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
+/// `memory_efficient_attention`: as [`flash`], with a scale that may be given.
 fn memory_efficient(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     refuse_training(&mut parts, "dropout_p")?;
@@ -440,11 +457,11 @@ fn memory_efficient(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>>
     parts.finish(&[result])
 }
 
-/// Attention of one tensor, `[batch, length, 3, heads, extent]`.
+/// `self_dp_attention`: attention with queries, keys and values from one tensor, `[batch, length, 3, heads, extent]`.
 fn self_attention(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let scale = parts.attr("alpha", 1.0)?;
-    // The shape says it too.
+    // The shape says the same.
     parts.attr("head_number", 1_i64)?;
     let x = parts.operand(0)?;
     if parts.rank(x) != 5 {
@@ -464,7 +481,7 @@ fn self_attention(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
-/// Takes the attributes that say whether numbers are drawn.
+/// Takes the attributes of dropout, the probability of which is `rate`, and refuses it as in training.
 fn refuse_training(parts: &mut Decomposition<'_>, rate: &str) -> Result<()> {
     let (rate, is_test): (f64, bool) = (parts.attr(rate, 0.0)?, parts.attr("is_test", false)?);
     if is_test || rate == 0.0 {
@@ -473,7 +490,10 @@ fn refuse_training(parts: &mut Decomposition<'_>, rate: &str) -> Result<()> {
     Err(Error::unsupported("dropout as in training"))
 }
 
-/// The extent of a head, where queries, keys and values have as many heads.
+/// The extent of a head of queries, keys and values of `[batch, length, heads, extent]`.
+///
+/// # Errors
+/// When they have other ranks, or unequal numbers of heads.
 fn head_extent(parts: &Decomposition<'_>, [q, k, v]: [ValueId; 3]) -> Result<i64> {
     if [q, k, v].iter().any(|x| parts.rank(*x) != 4) {
         return Err(Error::malformed("attention of operands without four axes"));

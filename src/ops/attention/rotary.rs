@@ -1,6 +1,7 @@
-//! Rotary embeddings of positions.
+//! `fused_rotary_position_embedding`: rotary embeddings of positions (RoPE).
 //!
-//! Paddle: `phi/kernels/fusion/gpu/fused_rope_utils.h`.
+//! Paddle: `phi/kernels/fusion/gpu/fused_rope_utils.h`. ONNX: Mul, Add, Reshape and Slice; Gather for
+//! `position_ids`.
 
 use crate::error::{Error, Result};
 use crate::operator::{Arg, Binding, FLOATS, Form, OpDef};
@@ -35,11 +36,12 @@ pub(super) const OPS: &[OpDef] = &[decomposed(
     FLOATS,
     rotary,
 )
-// It makes sines, which have to be given here.
+// Paddle makes sines and cosines of it if they are not given, which is refused.
 .ignoring(&["rotary_emb_base"])
 .with_results(&["out_q", "out_k", "out_v"])];
 
-/// `x · cos + turned(x) · sin` for each of `q`, `k` and `v`.
+/// `x · cos + turned(x) · sin` for each of `q`, `k` and `v` that is given, with [`Turn`] for `turned`. They are
+/// `[batch, length, heads, extent]`, or with `time_major` `[length, batch, heads, extent]`.
 fn rotary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let in_pairs = parts.attr("use_neox_rotary_style", true)?;
@@ -74,8 +76,9 @@ fn rotary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&results)
 }
 
-/// Rows of a table of `[positions, extent]` (or with axes of extent 1 around) for each position, in
-/// the shape of the operands: `[batch, length, 1, extent]`, or with the length first.
+/// The rows of a table of sines or cosines for the positions of the operands, in a shape that is broadcast to theirs:
+/// `[batch, length, 1, extent]`, or with the length first. The table is `[positions, extent]`, with or without more
+/// axes of extent 1; without `position_ids`, its rows are for the positions in order.
 fn of_positions(
     parts: &mut Decomposition<'_>,
     table: ValueId,
@@ -101,10 +104,12 @@ fn of_positions(
     parts.op("unsqueeze", &[rows, axis], &[], 4)
 }
 
-/// A turn by a right angle: of each two neighbours `(a, b)` to `(-b, a)`, or of the first half of the
-/// numbers with the second.
+/// A rotation of pairs by a right angle, from `(a, b)` to `(-b, a)`. A pair is an element of the first half of a head
+/// and the one at the same place in the second half, or two neighbours.
 struct Turn {
+    /// The extent of a head.
     extent: i64,
+    /// Whether pairs are neighbours.
     in_pairs: bool,
 }
 

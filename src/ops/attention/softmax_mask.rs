@@ -1,6 +1,8 @@
-//! Softmax of scores under a mask, one that is given or a causal one.
+//! Softmax of scores under a mask: one that is given (`fused_softmax_mask`), or a causal one
+//! (`fused_softmax_mask_upper_triangle`).
 //!
-//! Paddle: `phi/kernels/fusion/gpu/fused_softmax_mask{,_upper_triangle}_kernel.cu`. ONNX: Add, Where and Softmax.
+//! Paddle: `phi/kernels/fusion/gpu/fused_softmax_mask{,_upper_triangle}_kernel.cu`. ONNX: Add and Softmax; Expand and
+//! Trilu for the causal mask.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -27,11 +29,11 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// `softmax(x)` over the last axis of square matrices, as if there were nothing above the diagonal.
+/// `softmax(x)` over the last axis of square matrices, with minus infinity for all that is above the diagonal.
 struct CausalSoftmax {
     x: ValueId,
-    /// Whether matrices that may not be square are refused. Paddle itself refuses them only when
-    /// it runs this op, and other kinds of attention align them in several ways.
+    /// Whether matrices that are not known to be square are refused before a run. Paddle itself refuses others when it
+    /// runs this op, but the kinds of attention that are taken apart into it align them in several ways.
     is_square: bool,
 }
 
@@ -43,6 +45,7 @@ impl CausalSoftmax {
         }))
     }
 
+    /// The scores, with minus infinity above the diagonal.
     fn masked<T: Real>(x: &Array<T>) -> Array<T> {
         let mut scores = x.as_standard_layout().into_owned();
         let last = x.ndim().saturating_sub(1);

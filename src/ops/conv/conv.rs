@@ -1,8 +1,9 @@
-//! Convolution over two or three axes. Over one, Paddle's functions add an axis of extent 1.
+//! Convolution over two or three spatial axes: `conv2d`, `depthwise_conv2d`, `conv3d`. For one spatial axis, Paddle's
+//! functions add another of extent 1.
 //!
 //! Paddle: `phi/kernels/{conv,depthwise_conv}_kernel.h`. ONNX: Conv.
 
-use super::windows::{Windows, filter_macs};
+use super::windows::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::conv::conv;
@@ -16,7 +17,7 @@ use crate::tensor::{Array, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
     convolution("conv2d", &[form(&["conv2d"])], Conv::parse::<2>),
-    // The same with as many groups as channels: only Paddle's choice of kernel differs.
+    // A conv2d with as many groups as channels, for which Paddle only chooses another kernel.
     convolution(
         "depthwise_conv2d",
         &[form(&["depthwise_conv2d"])],
@@ -39,12 +40,10 @@ const fn convolution(name: &'static str, legacy: &'static [Form], parse: Parse) 
 
 /// A convolution without a bias: `input` is `[n, c, …]` (or `[n, …, c]`), `filter`
 /// `[o, c / groups, …]` in either layout.
-///
-/// Paddle: `phi/kernels/conv_kernel.h`. ONNX: Conv.
 struct Conv {
     input: ValueId,
     filter: ValueId,
-    windows: Windows,
+    geometry: ConvGeometry,
 }
 
 impl Conv {
@@ -52,34 +51,34 @@ impl Conv {
         Ok(Box::new(Self {
             input: op.operand("input")?,
             filter: op.operand("filter")?,
-            windows: Windows::parse(op, AXES)?,
+            geometry: ConvGeometry::parse(op, AXES)?,
         }))
     }
 
     fn convolve<T: Real>(&self, x: &Array<T>, filter: &Array<T>) -> Result<Array<T>> {
-        let Windows { layout, groups, .. } = self.windows;
-        let extents = layout.extents(x.shape(), self.windows.axes())?;
-        let window = self.windows.along(&extents.image, filter.shape())?;
+        let ConvGeometry { layout, groups, .. } = self.geometry;
+        let extents = layout.extents(x.shape(), self.geometry.axes())?;
+        let window = self.geometry.along(&extents.image, filter.shape())?;
         let x = layout.view_from(x.clone());
         Ok(layout.view_to(conv(&x, filter, &window, groups)?.into()))
     }
 
-    /// The extent of one output axis.
+    /// The extent of the result along a spatial axis, along which the input has the extent `image`.
     fn output(&self, axis: usize, image: &Dim, kernel: &Dim) -> Result<Dim> {
         let (Some(image), Some(kernel)) = (image.extent(), kernel.extent()) else {
             return Ok(Dim::Unknown);
         };
-        let window = self.windows.axis(axis, image, kernel);
+        let window = self.geometry.axis(axis, image, kernel);
         Ok(Dim::from(window.count(image)?))
     }
 }
 
 impl Function for Conv {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let Windows { layout, groups, .. } = self.windows;
-        let input = layout.extents(facts.shape(self.input), self.windows.axes())?;
+        let ConvGeometry { layout, groups, .. } = self.geometry;
+        let input = layout.extents(facts.shape(self.input), self.geometry.axes())?;
         let filter = facts.shape(self.filter);
-        let taps = self.windows.taps(filter)?;
+        let taps = self.geometry.taps(filter)?;
         let (outputs, group_channels) = (&filter[0], &filter[1]);
         let channels = group_channels.known().zip(i64::try_from(groups).ok());
         let channels = channels.and_then(|(channels, groups)| channels.checked_mul(groups));
@@ -109,13 +108,13 @@ impl Function for Conv {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let Windows { layout, .. } = self.windows;
-        let rank = self.windows.rank();
+        let ConvGeometry { layout, .. } = self.geometry;
+        let rank = self.geometry.rank();
         let x = g.value(self.input)?;
         let x = layout.lower_from(g, x, rank);
         let filter = g.value(self.filter)?;
-        let padding = self.windows.padding.attr();
-        let attrs = self.windows.attrs().into_iter().chain([padding]);
+        let padding = self.geometry.padding.attr();
+        let attrs = self.geometry.attrs().into_iter().chain([padding]);
         let y = g.node("Conv", &[x, filter], attrs);
         Ok(layout.lower_to(g, y, rank))
     }

@@ -1,6 +1,7 @@
-//! Transposed convolution ("deconvolution") over two or three axes.
+//! Transposed convolution ("deconvolution") over two or three spatial axes: `conv2d_transpose`,
+//! `depthwise_conv2d_transpose`, `conv3d_transpose`.
 
-use super::windows::{Windows, filter_macs};
+use super::windows::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::conv::conv_transpose;
@@ -8,7 +9,7 @@ use crate::kernels::{Real, with_reals};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parse, Parsed, Values,
 };
-use crate::ops::shared::image::{Extents, Layout, Padding, ints, pads_attr, pixels};
+use crate::ops::shared::image::{Extents, Layout, Padding, ints, non_negative_i32, pads_attr};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, Dim, Tensor, display_shape};
 
@@ -18,7 +19,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[form(&["conv2d_transpose"])],
         ConvTranspose::parse::<2>,
     ),
-    // The same with as many groups as channels: only Paddle's choice of kernel differs.
+    // A conv2d_transpose with as many groups as channels, for which Paddle only chooses another kernel.
     transposed(
         "depthwise_conv2d_transpose",
         &[form(&["depthwise_conv2d_transpose"])],
@@ -54,20 +55,21 @@ const fn transposed(name: &'static str, legacy: &'static [Form], parse: Parse) -
         .with_accuracy(Accuracy::Accumulated)
 }
 
-/// What a convolution of the result, of these strides, dilations and paddings, would read is what `x`
-/// is added to: `x` is `[n, c, …]` (or `[n, …, c]`), `filter` `[c, o / groups, …]` in either layout.
+/// The transpose of a convolution with this geometry: each element of `x`, times the filter, is added to the window
+/// of the result from which the convolution would compute that element. `x` is `[n, c, …]` (or `[n, …, c]`), `filter`
+/// `[c, o / groups, …]` in either layout.
 ///
-/// Several extents of the result belong to one of `x`, less than a stride apart. It is the least unless
-/// `output_padding` adds to it or `output_size` states it.
+/// The convolution gives `x` the same extents for several results, whose extents are less than a stride apart. The
+/// result has the least of these, unless `output_padding` adds to them or `output_size` states others.
 ///
-/// Paddle: `phi/kernels/impl/conv_transpose_kernel_impl.h`, `ConvTransposeInferMeta`. ONNX:
-/// ConvTranspose, whose `output_shape` would choose the paddings itself.
+/// Paddle: `phi/kernels/impl/conv_transpose_kernel_impl.h`, `ConvTransposeInferMeta`. ONNX: ConvTranspose, and Slice
+/// for `output_size`: the attribute `output_shape` of ConvTranspose would choose the padding itself.
 struct ConvTranspose {
     x: ValueId,
     filter: ValueId,
     output_size: Option<ValueId>,
     output_padding: Vec<usize>,
-    windows: Windows,
+    geometry: ConvGeometry,
 }
 
 impl ConvTranspose {
@@ -75,16 +77,19 @@ impl ConvTranspose {
         let given: Vec<i64> = op.attr_or("output_padding", Vec::new())?;
         let output_padding: Option<Vec<usize>> = match given.as_slice() {
             [] => Some(vec![0; AXES]),
-            [all] => pixels(*all).map(|all| vec![all; AXES]),
-            each => each.iter().map(|padding| pixels(*padding)).collect(),
+            [all] => non_negative_i32(*all).map(|all| vec![all; AXES]),
+            each => each
+                .iter()
+                .map(|padding| non_negative_i32(*padding))
+                .collect(),
         };
         let output_padding = output_padding.filter(|paddings| paddings.len() == AXES);
         let format: String = op.attr_or("data_format", "NCHW".to_owned())?;
-        let mut windows = Windows::parse(op, AXES)?;
-        // Paddle's functions write this for volumes as well. All else it takes for channels first,
-        // and so `NDHWC`.
+        let mut geometry = ConvGeometry::parse(op, AXES)?;
+        // Paddle's functions write `NHWC` for three spatial axes as well. The kernel takes all else for
+        // channels first, even `NDHWC`.
         if format != "NHWC" {
-            windows.layout = Layout::ChannelsFirst;
+            geometry.layout = Layout::ChannelsFirst;
         }
         Ok(Box::new(Self {
             x: op.operand("x")?,
@@ -92,19 +97,19 @@ impl ConvTranspose {
             output_size: op.optional("output_size")?,
             output_padding: output_padding
                 .ok_or_else(|| Error::malformed(format!("output_padding {given:?}")))?,
-            windows,
+            geometry,
         }))
     }
 
-    /// The operand that states the result's extents, if it does.
+    /// The operand `output_size`, if it states the spatial extents of the result: it may be empty.
     fn stated<'s>(&self, shape: impl Fn(ValueId) -> &'s [Dim]) -> Option<ValueId> {
         let is_stated = |id: &ValueId| !matches!(shape(*id), [Dim::Known(0)]);
         self.output_size.filter(is_stated)
     }
 
-    /// The least extent of the result along an axis.
+    /// The least extent that the result can have along a spatial axis.
     fn least(&self, axis: usize, image: usize, kernel: usize) -> Result<usize> {
-        let window = self.windows.axis(axis, image, kernel);
+        let window = self.geometry.axis(axis, image, kernel);
         let covered = image.checked_sub(1).and_then(|steps| {
             steps
                 .checked_mul(window.stride)?
@@ -118,7 +123,10 @@ impl ConvTranspose {
             })
     }
 
-    /// One axis of the result.
+    /// The extent of the result along a spatial axis, for which `output_size` may state one.
+    ///
+    /// # Errors
+    /// When the extent that is stated does not lead back to the extent `image` of `x`.
     fn output(
         &self,
         axis: usize,
@@ -130,8 +138,8 @@ impl ConvTranspose {
         let Some(stated) = stated else {
             return Ok(least.saturating_add(self.output_padding[axis]));
         };
-        let range = least..least.saturating_add(self.windows.strides[axis]);
-        let size = pixels(stated).filter(|size| range.contains(size));
+        let range = least..least.saturating_add(self.geometry.strides[axis]);
+        let size = non_negative_i32(stated).filter(|size| range.contains(size));
         size.ok_or_else(|| {
             let message = format!("an output_size of {stated} outside of {range:?}");
             Error::malformed(message)
@@ -144,9 +152,9 @@ impl ConvTranspose {
         filter: &Array<T>,
         stated: Option<&[i64]>,
     ) -> Result<Array<T>> {
-        let layout = self.windows.layout;
-        let extents = layout.extents(x.shape(), self.windows.axes())?;
-        let window = self.windows.along(&extents.image, filter.shape())?;
+        let layout = self.geometry.layout;
+        let extents = layout.extents(x.shape(), self.geometry.axes())?;
+        let window = self.geometry.along(&extents.image, filter.shape())?;
         let axes = extents.image.iter().zip(&window).enumerate();
         let output = axes.map(|(axis, (image, window))| {
             let stated = stated.and_then(|sizes| sizes.get(axis).copied());
@@ -154,23 +162,26 @@ impl ConvTranspose {
         });
         let output: Vec<usize> = output.collect::<Result<_>>()?;
         let x = layout.view_from(x.clone());
-        let y = conv_transpose(&x, filter, &window, &output, self.windows.groups)?;
+        let y = conv_transpose(&x, filter, &window, &output, self.geometry.groups)?;
         Ok(layout.view_to(y.into()))
     }
 
-    /// The paddings as an ONNX node takes them.
+    /// The padding attribute of the ONNX node.
+    ///
+    /// # Errors
+    /// For SAME padding that depends on extents that are not known.
     fn padding(&self, image: &[Dim], taps: &[Dim]) -> Result<(&'static str, NodeAttr)> {
-        if self.windows.padding != Padding::Same {
-            return Ok(self.windows.padding.attr());
+        if self.geometry.padding != Padding::Same {
+            return Ok(self.geometry.padding.attr());
         }
-        // ONNX's own SAME pads such that the result is a multiple of the image.
+        // ONNX's own SAME pads such that the result is `stride` times as long as `x`.
         let axes = image.iter().zip(taps).enumerate();
         let pads = axes.map(|(axis, (image, taps))| {
-            let stride = self.windows.strides[axis];
-            // With a stride of 1, it takes as many zeros around any image.
+            let stride = self.geometry.strides[axis];
+            // With a stride of 1, the padding is the same for every extent.
             let image = image.extent().or((stride == 1).then_some(1 << 20));
             let known = image.zip(taps.extent());
-            known.map(|(image, taps)| self.windows.padding.around(axis, image, taps, stride))
+            known.map(|(image, taps)| self.geometry.padding.around(axis, image, taps, stride))
         });
         let pads: Option<Vec<[usize; 2]>> = pads.collect();
         let pads = pads.ok_or_else(|| {
@@ -182,10 +193,10 @@ impl ConvTranspose {
 
 impl Function for ConvTranspose {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let layout = self.windows.layout;
-        let input = layout.extents(facts.shape(self.x), self.windows.axes())?;
+        let layout = self.geometry.layout;
+        let input = layout.extents(facts.shape(self.x), self.geometry.axes())?;
         let filter = facts.shape(self.filter);
-        let taps = self.windows.taps(filter)?;
+        let taps = self.geometry.taps(filter)?;
         if let (Some(expected), Some(found)) = (filter[0].known(), input.channels.known())
             && expected != found
         {
@@ -193,7 +204,7 @@ impl Function for ConvTranspose {
                 "an image of {found} channels where the filter takes {expected}"
             )));
         }
-        let groups = self.windows.groups;
+        let groups = self.geometry.groups;
         if filter[0]
             .extent()
             .is_some_and(|channels| channels % groups != 0)
@@ -206,7 +217,7 @@ impl Function for ConvTranspose {
         let stated = self.stated(|id| facts.shape(id));
         let sizes = stated.and_then(|id| facts.content(id));
         if let Some(sizes) = sizes
-            && sizes.len() != self.windows.axes()
+            && sizes.len() != self.geometry.axes()
         {
             let sizes = display_shape(sizes);
             return Err(Error::malformed(format!("an output_size of {sizes}")));
@@ -237,17 +248,17 @@ impl Function for ConvTranspose {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let (layout, rank) = (self.windows.layout, self.windows.rank());
-        let extents = layout.extents(g.shape(self.x), self.windows.axes())?;
-        let taps = self.windows.taps(g.shape(self.filter))?.to_vec();
+        let (layout, rank) = (self.geometry.layout, self.geometry.rank());
+        let extents = layout.extents(g.shape(self.x), self.geometry.axes())?;
+        let taps = self.geometry.taps(g.shape(self.filter))?.to_vec();
         let stated = self.stated(|id| g.shape(id));
         let x = g.value(self.x)?;
         let x = layout.lower_from(g, x, rank);
         let filter = g.value(self.filter)?;
-        // The largest result that belongs to `x` holds all others.
+        // The largest of the possible results holds all others, which are sliced from it.
         let output_padding = match stated {
             Some(_) => self
-                .windows
+                .geometry
                 .strides
                 .iter()
                 .map(|stride| stride - 1)
@@ -258,7 +269,7 @@ impl Function for ConvTranspose {
             ("output_padding", ints(&output_padding)),
             self.padding(&extents.image, &taps)?,
         ];
-        let attrs = self.windows.attrs().into_iter().chain(own);
+        let attrs = self.geometry.attrs().into_iter().chain(own);
         let mut y = g.node("ConvTranspose", &[x, filter], attrs);
         if let Some(sizes) = stated {
             let sizes = g.int_array(sizes)?;

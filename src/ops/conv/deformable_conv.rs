@@ -1,6 +1,6 @@
-//! Convolution of elements that lie where another tensor says.
+//! Deformable convolution (`deformable_conv`), whose kernel reads the input at offsets that another tensor gives.
 
-use super::windows::{Windows, filter_macs};
+use super::windows::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::conv::WindowAxis;
@@ -10,12 +10,12 @@ use crate::kernels::{Real, map, with_real};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parsed, Values,
 };
-use crate::ops::shared::image::{Layout, Padding, ints, pixels};
+use crate::ops::shared::image::{Layout, Padding, ints, non_negative_i32};
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape, refuse_too_large};
 
-/// How many images are convolved at a time.
+/// How many batch items Paddle's kernel convolves at a time, which does not change the result.
 const BATCHING: &[&str] = &["im2col_step"];
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -56,34 +56,40 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 
-/// A convolution of `x` (`[n, c, h, w]`) with `filter` (`[o, c / groups, kh, kw]`) in which each tap of
-/// each window is moved by what `offset` (`[n, 2 · deformable_groups · taps, …]`, rows first) says, and
-/// multiplied by `mask` (`[n, deformable_groups · taps, …]`). Positions between elements are blended from
-/// the four around them, with zeros beyond the image. Each of the `deformable_groups` moves its own part
-/// of the channels.
+/// A convolution of `x` (`[n, c, h, w]`) with `filter` (`[o, c / groups, kh, kw]`) in which each tap of each window is
+/// moved by an offset and multiplied by an element of `mask`. Positions between elements are interpolated
+/// bilinearly, with zeros beyond the edges of `x`.
 ///
-/// Paddle: `phi/kernels/impl/deformable_conv_kernel_impl.h`. ONNX: DeformConv, or before opset 19 a
-/// gather for each of the four, and a product of matrices.
+/// With `taps = kh · kw`, `offset` is `[n, 2 · deformable_groups · taps, …]`, where the vertical offset of each tap
+/// stands before its horizontal one, and `mask` is `[n, deformable_groups · taps, …]`. The channels of `x` are
+/// divided into the `deformable_groups`, each of which has its own offsets.
+///
+/// Paddle: `phi/kernels/impl/deformable_conv_kernel_impl.h`. ONNX: DeformConv; before opset 19 a Gather of each of
+/// the four elements around each tap, and MatMul.
 struct DeformableConv {
     x: ValueId,
     offset: ValueId,
     filter: ValueId,
     mask: Option<ValueId>,
-    windows: Windows,
+    geometry: ConvGeometry,
+    /// The number of `deformable_groups`.
     groups: usize,
 }
 
-/// Longer lists of positions are made in the run.
+/// The longest list of positions that is written as a constant. Longer ones are computed in the run.
 const LONGEST: usize = 1 << 16;
 
-/// What has to be known of the extents.
-struct Sizes {
+/// The extents that follow from the shape of the filter, which has to be known before a run.
+struct FilterExtents {
+    /// The channels of the input, those of all groups.
     channels: usize,
+    /// The channels of the result.
     outputs: usize,
     kernel: [usize; 2],
 }
 
-impl Sizes {
+impl FilterExtents {
+    /// The number of elements of the kernel.
     fn taps(&self) -> usize {
         self.kernel[0] * self.kernel[1]
     }
@@ -93,24 +99,28 @@ impl DeformableConv {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         let groups: i64 = op.attr_or("deformable_groups", 1)?;
         op.ignore("im2col_step"); // See `BATCHING`.
-        let windows = Windows::parse(op, 2)?;
-        if windows.padding == Padding::Same || windows.layout != Layout::ChannelsFirst {
+        let geometry = ConvGeometry::parse(op, 2)?;
+        if geometry.padding == Padding::Same || geometry.layout != Layout::ChannelsFirst {
             return Err(Error::malformed(
                 "a layout or paddings that the op does not have",
             ));
         }
-        let groups = pixels(groups).filter(|groups| *groups > 0);
+        let groups = non_negative_i32(groups).filter(|groups| *groups > 0);
         Ok(Box::new(Self {
             x: op.operand("x")?,
             offset: op.operand("offset")?,
             filter: op.operand("filter")?,
             mask: op.optional("mask")?,
-            windows,
+            geometry,
             groups: groups.ok_or_else(|| Error::malformed("no deformable_groups"))?,
         }))
     }
 
-    fn sizes(&self, filter: &[Dim]) -> Result<Sizes> {
+    /// The extents that follow from a filter of this shape.
+    ///
+    /// # Errors
+    /// When an extent is not known, or the groups don't divide the channels.
+    fn sizes(&self, filter: &[Dim]) -> Result<FilterExtents> {
         let fail = || {
             let shape = display_shape(filter);
             Error::malformed(format!("a filter of shape {shape}"))
@@ -121,33 +131,32 @@ impl DeformableConv {
         let &[outputs, group_channels, height, width] = extents.as_slice() else {
             return Err(fail());
         };
-        let channels = group_channels.checked_mul(self.windows.groups);
+        let channels = group_channels.checked_mul(self.geometry.groups);
         let channels = channels.filter(|channels| {
-            *channels > 0 && channels % self.groups == 0 && outputs % self.windows.groups == 0
+            *channels > 0 && channels % self.groups == 0 && outputs % self.geometry.groups == 0
         });
         let channels = channels.ok_or_else(fail)?;
         refuse_too_large(&[channels, outputs.max(2), height, width])?;
-        Ok(Sizes {
+        Ok(FilterExtents {
             channels,
             outputs,
             kernel: [height, width],
         })
     }
 
-    /// The taps of each window along an axis of the result, before they are moved: `start` for the
-    /// first, and so on.
+    /// The windows along a spatial axis, before the offsets move their taps.
     fn window(&self, axis: usize, kernel: usize) -> WindowAxis {
-        // Paddings are as many for an image of any extent.
-        self.windows.axis(axis, 0, kernel)
+        // Explicit padding is the same for every extent, so that any will do.
+        self.geometry.axis(axis, 0, kernel)
     }
 
-    /// Emits where each tap lies along an axis of the padded image, `[n, groups · taps, …]`, at most one
-    /// element beyond the image.
+    /// Emits the positions of the taps along a spatial axis of the padded input that `rows` makes,
+    /// `[n, groups · taps, …]`. They are clipped to the zeros around the input.
     fn positions(
         &self,
         g: &mut Lowering<'_>,
         offset: TensorId,
-        sizes: &Sizes,
+        sizes: &FilterExtents,
         axis: usize,
     ) -> Result<TensorId> {
         let dtype = g.dtype(self.x);
@@ -155,7 +164,7 @@ impl DeformableConv {
         let (starts, ends) = (g.vector(&[axis as i64]), g.vector(&[i64::MAX]));
         let (axes, steps) = (g.vector(&[1]), g.vector(&[2]));
         let moves = g.node("Slice", &[offset, starts, ends, axes, steps], []);
-        // Of the padded image, whose first element is number 0.
+        // In the padded input, index 0 is a zero, and the first element of the input has index 1.
         let first = 1.0 - window.pads[0] as f64;
         let taps = (0..self.groups * sizes.taps()).map(|tap| {
             let tap = tap % sizes.taps();
@@ -165,7 +174,7 @@ impl DeformableConv {
         let taps = Tensor::from_elements(&[self.groups * sizes.taps(), 1, 1], taps.collect())?;
         let taps = g.constant(taps.cast(dtype));
         let windows = self.starts(g, offset, axis, window.stride);
-        // Those of rows stand below each other.
+        // Vertical positions form a column, to be broadcast along the rows.
         let windows = g.unsqueeze(windows, [&[1][..], &[]][axis]);
         let regular = g.node("Add", &[taps, windows], []);
         let positions = g.node("Add", &[moves, regular], []);
@@ -174,7 +183,8 @@ impl DeformableConv {
         Ok(g.clip(positions, dtype, zero, last))
     }
 
-    /// Emits where the windows along an axis start.
+    /// Emits the position of the first tap of each window along a spatial axis, from the start of the op's padding, as
+    /// a vector of the element type of `x`.
     fn starts(
         &self,
         g: &mut Lowering<'_>,
@@ -196,7 +206,8 @@ impl DeformableConv {
         g.node("Mul", &[numbers, stride], [])
     }
 
-    /// The number of the last element of the padded image along an axis, as a scalar.
+    /// Emits the last index along a spatial axis of the padded input that `rows` makes, as a scalar of the element
+    /// type of `x`.
     fn last(&self, g: &mut Lowering<'_>, axis: usize) -> Result<TensorId> {
         let dtype = g.dtype(self.x);
         if let Some(extent) = g.shape(self.x)[axis + 2].extent() {
@@ -211,7 +222,7 @@ impl DeformableConv {
         Ok(g.node("Add", &[extent, one], []))
     }
 
-    /// Emits the two elements around each position along an axis, with their shares.
+    /// Emits the indices of the two elements around each position along a spatial axis, with their weights.
     fn neighbours(
         &self,
         g: &mut Lowering<'_>,
@@ -223,7 +234,7 @@ impl DeformableConv {
         let last = self.last(g, axis)?;
         let before = g.node("Floor", &[positions], []);
         let behind = g.node("Add", &[before, one], []);
-        // Behind the last one lies nothing, and it has no share.
+        // Nothing lies behind the last element, but there the weight is 0.
         let behind = g.extreme("Min", behind, last, dtype);
         let share = g.node("Sub", &[positions, before], []);
         let rest = g.node("Sub", &[one, share], []);
@@ -231,8 +242,9 @@ impl DeformableConv {
         Ok([(before, rest), (behind, share)])
     }
 
-    /// Emits the elements of all windows as columns, `[n · groups, taps, windows, c / groups]`.
-    fn columns(&self, g: &mut Lowering<'_>, sizes: &Sizes) -> Result<TensorId> {
+    /// Emits the sampled elements of all windows, times the mask: `[n · groups, taps, windows, c / groups]`, with
+    /// the `deformable_groups` as groups.
+    fn columns(&self, g: &mut Lowering<'_>, sizes: &FilterExtents) -> Result<TensorId> {
         let (taps, channels) = (sizes.taps() as i64, (sizes.channels / self.groups) as i64);
         let offset = g.value(self.offset)?;
         let flat = g.vector(&[0, self.groups as i64 * taps, -1]);
@@ -274,9 +286,9 @@ impl DeformableConv {
         Ok(g.node("Mul", &[columns, mask], []))
     }
 
-    /// Emits the elements of all images, padded by one zero on each side, as rows of the channels of a
-    /// group; the number of the first row of each group, `[n · groups, 1, 1]`; and that of those in a
-    /// line.
+    /// Emits three tensors: `x`, padded by one zero on each side, as a matrix with a row of `channels` elements for
+    /// each spatial position of each group of each batch item; the number of the first row of each group,
+    /// `[n · groups, 1, 1]`; and the width of the padded input, `[1]`.
     fn rows(&self, g: &mut Lowering<'_>, channels: i64) -> Result<(TensorId, TensorId, TensorId)> {
         let dtype = g.dtype(self.x);
         let x = g.value(self.x)?;
@@ -302,11 +314,11 @@ impl DeformableConv {
         Ok((g.node("Reshape", &[x, rows], []), starts, width))
     }
 
-    /// Emits the convolution in terms of older operators.
-    fn decompose(&self, g: &mut Lowering<'_>, sizes: &Sizes) -> Result<TensorId> {
+    /// Emits the convolution for opsets without DeformConv.
+    fn decompose(&self, g: &mut Lowering<'_>, sizes: &FilterExtents) -> Result<TensorId> {
         let columns = self.columns(g, sizes)?;
         let columns = g.transpose(columns, &[0, 3, 1, 2]);
-        let groups = self.windows.groups as i64;
+        let groups = self.geometry.groups as i64;
         let depth = (sizes.channels * sizes.taps()) as i64 / groups;
         let grouped = g.vector(&[-1, groups, depth, 0]);
         let columns = g.node("Reshape", &[columns, grouped], []);
@@ -321,7 +333,8 @@ impl DeformableConv {
         Ok(g.node("Reshape", &[y, shape], []))
     }
 
-    /// What the taps of all windows of a part of the channels are made of.
+    /// The elements of `x`, with their weights, that each tap of each window samples in one of the `deformable_groups`
+    /// of one batch item.
     fn points<T: Real>(&self, offsets: &[T], mask: Option<&[T]>, extents: &Convolved) -> Points {
         let [rows, columns] = extents.windows;
         let (windows, taps) = (rows * columns, extents.axes.map(|axis| axis.kernel));
@@ -395,7 +408,7 @@ impl DeformableConv {
         let points: Vec<Points> = points.collect();
         let x = map::reshape(x, &[n * self.groups, c / self.groups, h, w])?;
         let sampled = sample(&x, &points, &[sizes.taps(), windows])?;
-        let (groups, outputs) = (self.windows.groups, sizes.outputs);
+        let (groups, outputs) = (self.geometry.groups, sizes.outputs);
         let depth = c / groups * sizes.taps();
         let sampled = map::reshape(&sampled.into(), &[n, groups, depth, windows])?;
         let filter = map::reshape(filter, &[1, groups, outputs / groups, depth])?;
@@ -406,6 +419,9 @@ impl DeformableConv {
     }
 
     /// The shape of the result.
+    ///
+    /// # Errors
+    /// When the shapes of the operands don't fit each other.
     fn shape(
         &self,
         x: &[Dim],
@@ -444,10 +460,12 @@ impl DeformableConv {
     }
 }
 
-/// The extents of a convolution: of the filter, the image and the result.
+/// The geometry of a convolution in a run, along both spatial axes.
 struct Convolved {
     axes: [WindowAxis; 2],
+    /// The extents of the input.
     image: [usize; 2],
+    /// The extents of the result: it has an element for each window.
     windows: [usize; 2],
 }
 
@@ -475,9 +493,9 @@ impl Function for DeformableConv {
         let own = [
             ("kernel_shape", ints(&sizes.kernel)),
             ("offset_group", NodeAttr::Int(self.groups as i64)),
-            self.windows.padding.attr(),
+            self.geometry.padding.attr(),
         ];
-        let attrs = self.windows.attrs().into_iter().chain(own);
+        let attrs = self.geometry.attrs().into_iter().chain(own);
         match g.deform_conv(inputs, attrs) {
             Some(y) => Ok(y),
             None => self.decompose(g, &sizes),

@@ -1,7 +1,7 @@
-//! The windows of images as columns, and back.
+//! The windows of a tensor as columns (`unfold`, also called im2col), and the sum of such windows (`fold`, or col2im).
 //!
-//! Paddle: `phi/kernels/impl/{unfold,fold}_kernel_impl.h`, `phi/kernels/funcs/im2col.h`. ONNX: gathers of
-//! the elements along each axis, which take all types and opsets. Of Col2Im, which is a fold, runtimes
+//! Paddle: `phi/kernels/impl/{unfold,fold}_kernel_impl.h`, `phi/kernels/funcs/im2col.h`. ONNX: Gather along each
+//! spatial axis, and ReduceSum for `fold`, with all element types at all opsets. Of Col2Im, which is a fold, runtimes
 //! have a kernel for float32 alone.
 
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::kernels::with_real;
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
 };
-use crate::ops::shared::image::{pixels, positive};
+use crate::ops::shared::image::{non_negative_i32, positive};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{DType, Dim, Tensor, display_shape};
 
@@ -37,13 +37,13 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
-/// How windows move over an image, along its two axes.
+/// Reads the geometry of the windows, along both spatial axes.
 fn windows(op: &mut OpReader<'_>) -> Result<[WindowAxis; 2]> {
     let kernel = positive(op, "kernel_sizes", 2)?;
     let strides = positive(op, "strides", 2)?;
     let dilations = positive(op, "dilations", 2)?;
     let paddings: Vec<i64> = op.attr_or("paddings", vec![0; 4])?;
-    let pads: Option<Vec<usize>> = paddings.iter().map(|pad| pixels(*pad)).collect();
+    let pads: Option<Vec<usize>> = paddings.iter().map(|pad| non_negative_i32(*pad)).collect();
     let Some(&[top, left, bottom, right]) = pads.as_deref() else {
         return Err(Error::malformed(format!("paddings {paddings:?}")));
     };
@@ -63,7 +63,7 @@ fn product(a: &Dim, b: &Dim) -> Dim {
     product.map_or(Dim::Unknown, Dim::Known)
 }
 
-/// How many elements a window has.
+/// The number of elements of a window.
 fn taps(windows: &[WindowAxis; 2]) -> Result<usize> {
     let [rows, columns] = windows;
     let taps = rows.kernel.checked_mul(columns.kernel);
@@ -71,7 +71,7 @@ fn taps(windows: &[WindowAxis; 2]) -> Result<usize> {
     taps.ok_or_else(|| Error::unsupported("windows of more than a million elements"))
 }
 
-/// No list of elements is longer.
+/// The most elements of a window, and of a list of indices that is written as a constant.
 const LONGEST: usize = 1 << 20;
 
 fn gather(g: &mut Lowering<'_>, x: TensorId, indices: TensorId, axis: i64) -> TensorId {
@@ -96,7 +96,8 @@ fn pad(
     g.node("Pad", &[x, pads, zero], [mode])
 }
 
-/// `x` (`[n, c, h, w]`) as `[n, c · taps, windows]`: each column holds the elements of one window.
+/// `x` (`[n, c, h, w]`) as `[n, c · taps, windows]`, with `taps` for the number of elements of the kernel: each column
+/// holds the elements of one window.
 struct Unfold {
     x: ValueId,
     windows: [WindowAxis; 2],
@@ -110,8 +111,8 @@ impl Unfold {
         }))
     }
 
-    /// Emits the positions of each tap of the windows along an axis of the padded images, `[taps,
-    /// windows]`.
+    /// Emits the index of each element of each window along an axis of the padded input, `[taps, windows]`. `image`
+    /// is the extent of the input without padding.
     fn members(
         g: &mut Lowering<'_>,
         padded: TensorId,
@@ -192,21 +193,22 @@ impl Function for Unfold {
     }
 }
 
-/// The sum of windows, which are the columns of `x` (`[n, c · taps, windows]`), as images
-/// `[n, c, h, w]`.
+/// `[n, c, h, w]` of zeros, to which the windows that are the columns of `x` (`[n, c · taps, windows]`) are added at
+/// their places.
 struct Fold {
     x: ValueId,
     windows: [WindowAxis; 2],
+    /// The spatial extents of the result.
     image: [usize; 2],
 }
 
-/// Along one axis, which windows meet in each element of the image.
+/// Which elements of windows are added to each element of the result, along one spatial axis.
 struct Meeting {
-    /// For each element as many of `[taps, windows]`, of which those that are missing are the one behind
-    /// the last.
+    /// For each element of the result, `each` indices into `[taps, windows]`, flattened. Where fewer are added, the
+    /// rest is `length`, the index behind the last.
     members: Vec<i64>,
     each: usize,
-    /// How many elements `[taps, windows]` has.
+    /// The number of elements of `[taps, windows]`.
     length: usize,
 }
 
@@ -242,12 +244,12 @@ impl Meeting {
         })
     }
 
-    /// Zeros behind the last element, if any are asked for.
+    /// The zeros before and behind the elements: one behind the last if `members` refers to it.
     fn padding(&self) -> [usize; 2] {
         [0, usize::from(self.members.contains(&(self.length as i64)))]
     }
 
-    /// Emits the sums along an axis of `x`.
+    /// Emits the sum for each element of the result, along an axis of `x` that is `[taps, windows]`, flattened.
     fn sum(&self, g: &mut Lowering<'_>, x: TensorId, axis: usize) -> Result<TensorId> {
         if self.each == 1 {
             let members = g.vector(&self.members);
@@ -270,7 +272,7 @@ impl Fold {
         }))
     }
 
-    /// How many windows there are along each axis.
+    /// The number of windows along each spatial axis.
     fn counts(&self) -> Result<[usize; 2]> {
         let [rows, columns] = &self.windows;
         Ok([rows.count(self.image[0])?, columns.count(self.image[1])?])

@@ -1,6 +1,7 @@
-//! Convolutions, transposed and deformable ones, and the patches that they see (`unfold`, `fold`).
+//! Convolutions (plain, transposed and deformable), and their windows as columns (`unfold`, `fold`).
 //!
-//! An op that slides a kernel with weights over an image belongs here; windows without weights are in `pool`.
+//! An op that slides a kernel with weights over spatial axes, or takes the windows of one apart, belongs here;
+//! reductions of windows are in `pool`.
 
 mod conv;
 mod conv_transpose;

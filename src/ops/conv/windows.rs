@@ -1,17 +1,17 @@
-//! The geometry that all convolutions have: strides, dilations, padding and groups.
+//! The geometry that all convolutions have: strides, dilations, padding, groups and layout.
 
 use crate::error::{Error, Result};
 use crate::graph::NodeAttr;
 use crate::kernels::conv::WindowAxis;
 use crate::operator::{Macs, OpReader};
-use crate::ops::shared::image::{Layout, Padding, ints, pixels, positive};
+use crate::ops::shared::image::{Layout, Padding, ints, non_negative_i32, positive};
 use crate::program::{Facts, ValueId};
 use crate::tensor::Dim;
 
-/// How the windows of a convolution, or of its transpose, move over an image.
+/// The geometry of a convolution, or of a transposed convolution, but for the extents of its operands.
 ///
 /// Paddle: `UpdatePaddingAndDilation` in `phi/kernels/cpu/conv_util.h`.
-pub(super) struct Windows {
+pub(super) struct ConvGeometry {
     pub strides: Vec<usize>,
     pub dilations: Vec<usize>,
     pub padding: Padding,
@@ -19,10 +19,12 @@ pub(super) struct Windows {
     pub layout: Layout,
 }
 
-impl Windows {
+impl ConvGeometry {
+    /// Reads the attributes of an op with `axes` spatial axes.
     pub fn parse(op: &mut OpReader<'_>, axes: usize) -> Result<Self> {
         let padding = Padding::parse(op, axes)?;
         let dilations = match padding {
+            // Paddle resets them to 1.
             Padding::Same => {
                 op.ignore("dilations");
                 vec![1; axes]
@@ -34,23 +36,24 @@ impl Windows {
             strides: positive(op, "strides", axes)?,
             dilations,
             padding,
-            groups: pixels(groups)
+            groups: non_negative_i32(groups)
                 .filter(|groups| *groups > 0)
                 .ok_or_else(|| Error::malformed(format!("{groups} groups")))?,
             layout: Layout::parse(op)?,
         })
     }
 
-    /// How many axes an image has.
+    /// The number of spatial axes.
     pub fn axes(&self) -> usize {
         self.strides.len()
     }
 
-    /// The rank of a batch of images.
+    /// The rank of the input, which has a batch and a channel axis as well.
     pub fn rank(&self) -> usize {
         self.axes() + 2
     }
 
+    /// The windows along one spatial axis, for an input of extent `image` and this kernel size.
     pub fn axis(&self, axis: usize, image: usize, kernel: usize) -> WindowAxis {
         let stride = self.strides[axis];
         WindowAxis {
@@ -61,7 +64,7 @@ impl Windows {
         }
     }
 
-    /// The windows along every axis of an image, and the filter's extents behind the first two.
+    /// The windows along each spatial axis, for an input of the spatial extents `image` and a filter of this shape.
     pub fn along(&self, image: &[usize], filter: &[usize]) -> Result<Vec<WindowAxis>> {
         let taps = self.taps(filter)?;
         let axes = image.iter().zip(taps).enumerate();
@@ -70,7 +73,10 @@ impl Windows {
             .collect())
     }
 
-    /// The filter's extents along the axes of an image.
+    /// The kernel size: the extents of a filter of this shape along the spatial axes.
+    ///
+    /// # Errors
+    /// When the filter has another rank than the input.
     pub fn taps<'f, D>(&self, filter: &'f [D]) -> Result<&'f [D]> {
         match filter {
             [_, _, taps @ ..] if taps.len() == self.axes() => Ok(taps),
@@ -82,7 +88,7 @@ impl Windows {
         }
     }
 
-    /// The attributes of an ONNX node, but for the padding.
+    /// The attributes `strides`, `dilations` and `group` of an ONNX node.
     pub fn attrs(&self) -> [(&'static str, NodeAttr); 3] {
         [
             ("strides", ints(&self.strides)),
@@ -92,8 +98,9 @@ impl Windows {
     }
 }
 
-/// The multiply-accumulates of images of this shape, each element of which is paired with all of a
-/// filter but its first axis.
+/// The multiply-accumulates of a convolution. Each element of its result, whose shape is `images`, takes as many as the
+/// filter has elements at each index of its first axis. For a transposed convolution, `images` is the shape of the
+/// input.
 pub(super) fn filter_macs(facts: &Facts<'_>, images: &[Dim], filter: ValueId) -> Macs {
     let window = facts.shape(filter).iter().skip(1);
     match Macs::product(images.iter().chain(window)) {

@@ -1,4 +1,4 @@
-//! Evenly spaced numbers from a start to an end.
+//! Evenly spaced numbers from a start to an end: `arange`.
 //!
 //! Paddle: `phi/kernels/arange_kernel.h`. ONNX: Range.
 
@@ -8,10 +8,10 @@ use crate::operator::{Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, P
 use crate::program::{Fact, Facts, ValueId, single};
 use crate::tensor::{DType, Dim, Tensor, refuse_too_large};
 
-/// The types that ONNX's Range has, and Paddle's kernels too.
+/// The element types that both ONNX's Range and Paddle's CPU kernels have.
 pub(super) const RANGED: &[DType] = &[DType::I32, DType::I64, DType::F32, DType::F64];
 
-/// Longer sequences are made at run time instead of being stored.
+/// Sequences of more integers than this are made at run time instead of being stored.
 const LONGEST_CONSTANT: usize = 1024;
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -35,7 +35,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(RANGED)
 .with_accuracy(Accuracy::Rounded)];
 
-/// The one number in an operand, if it is a constant.
+/// The number in an operand of one element, if the operand is a constant.
 pub(super) fn constant_number(facts: &Facts<'_>, id: ValueId) -> Option<f64> {
     match facts.constant_value(id)?.to_f64_vec()[..] {
         [number] => Some(number),
@@ -43,7 +43,7 @@ pub(super) fn constant_number(facts: &Facts<'_>, id: ValueId) -> Option<f64> {
     }
 }
 
-/// The one number in an operand.
+/// The number in an operand of one element.
 pub(super) fn number(values: &Values<'_>, id: ValueId) -> Result<f64> {
     match values.get(id)?.to_f64_vec()[..] {
         [number] => Ok(number),
@@ -51,7 +51,7 @@ pub(super) fn number(values: &Values<'_>, id: ValueId) -> Result<f64> {
     }
 }
 
-/// An operand of one element as a scalar of another type.
+/// Emits an operand of one element as a scalar of the type `dtype`.
 pub(super) fn scalar(g: &mut Lowering<'_>, id: ValueId, dtype: DType) -> Result<TensorId> {
     if let Some(constant) = g.constant_value(id) {
         let [number] = constant.cast(dtype).to_f64_vec()[..] else {
@@ -60,7 +60,7 @@ pub(super) fn scalar(g: &mut Lowering<'_>, id: ValueId, dtype: DType) -> Result<
         if dtype.is_float() {
             return Ok(g.scalar(dtype, number));
         }
-        // Not by way of f64, which does not hold all integers.
+        // Not by way of f64, which does not represent every int64.
         let number = single(&constant.to_i64_vec(), "number")?;
         return Ok(g.constant(Tensor::scalar(number).cast(dtype)));
     }
@@ -70,12 +70,12 @@ pub(super) fn scalar(g: &mut Lowering<'_>, id: ValueId, dtype: DType) -> Result<
     Ok(g.cast(x, g.dtype(id), dtype))
 }
 
-/// `start`, `start + step`, … up to, not including, `end`.
+/// The vector of `start`, `start + step`, … up to, but without, `end`.
 struct Arange {
     start: ValueId,
     end: ValueId,
     step: ValueId,
-    /// That of `start`, if it is not stated.
+    /// The element type of the result: that of `start`, if none is stated.
     dtype: Option<DType>,
 }
 
@@ -93,7 +93,7 @@ impl Arange {
         self.dtype.unwrap_or(start)
     }
 
-    /// How many integers there are.
+    /// The number of integers in a range.
     fn count(start: i64, end: i64, step: i64) -> Result<usize> {
         if step == 0 {
             return Err(Error::malformed("a step of 0"));
@@ -103,7 +103,7 @@ impl Arange {
         usize::try_from(count.max(0)).map_err(|_| Error::malformed("a range without an end"))
     }
 
-    /// The integers, if they and their number are known.
+    /// The elements of an integer result, if all operands are known and it has at most [`LONGEST_CONSTANT`] elements.
     fn integers(&self, facts: &Facts<'_>) -> Result<Option<Vec<i64>>> {
         let [start, end, step] = [self.start, self.end, self.step]
             .map(|id| facts.integers(id).filter(|elements| elements.len() == 1));
@@ -119,7 +119,7 @@ impl Arange {
         Ok(Some(places.collect()))
     }
 
-    /// How many numbers there are, as far as that is known.
+    /// The extent of the result, as far as it is known before a run.
     fn extent(&self, facts: &Facts<'_>) -> Result<Dim> {
         let numbers = [self.start, self.end, self.step].map(|id| constant_number(facts, id));
         if let [Some(start), Some(end), Some(step)] = numbers {
@@ -143,7 +143,7 @@ impl Arange {
     }
 }
 
-/// How many steps there are. Paddle computes this in the type of the result.
+/// The number of elements in a range of floats, by float64 arithmetic.
 fn float_count(start: f64, end: f64, step: f64) -> Result<usize> {
     let count = ((end - start) / step).ceil();
     // A limit far beyond any memory.
@@ -186,8 +186,8 @@ impl Function for Arange {
         if dtype.is_float() || !is_back {
             return Ok(g.node("Range", &[start, end, step], []));
         }
-        // Counted down from 0, since ONNX Runtime makes a Slice of a Gather by a Range, and an end of
-        // -1 means the last element there.
+        // Counts down from 0 and adds `start`, since ONNX Runtime turns a Gather whose indices come from a
+        // Range into a Slice, where an end of -1 means the last element.
         let zero = g.scalar(dtype, 0.0);
         let distance = g.node("Sub", &[end, start], []);
         let steps = g.node("Range", &[zero, distance, step], []);

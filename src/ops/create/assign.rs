@@ -1,6 +1,6 @@
-//! Copies of a tensor, and tensors that are written out in the program.
+//! Copies of a tensor (`assign`), and tensors that are written out in the program (`assign_value`).
 //!
-//! Paddle: `phi/kernels/assign_kernel.h`. ONNX: Identity, or a constant.
+//! Paddle: `phi/kernels/assign_kernel.h`. ONNX: no node for a copy, and a constant for what is written out.
 
 use super::full::int_array;
 use crate::error::{Error, Result};
@@ -10,16 +10,16 @@ use crate::ops::shared::values::merge_values;
 use crate::program::{Attr, Builder, Draft, Fact, Facts, ValueId};
 use crate::tensor::{DType, Tensor, display_shape};
 
-/// Copies from one device to another.
+/// The ops that copy a tensor from one device to another.
 const COPIES: &[&str] = &["memcpy", "memcpy_h2d", "memcpy_d2h"];
 
-/// How a device lays out the copy.
+/// The attribute for the memory layout of the copy.
 const FORMAT: &[&str] = &["format"];
 
-/// Where a copy goes.
+/// The attribute for the device that a copy goes to.
 const PLACE: &[&str] = &["dst_place_type"];
 
-/// What is printed of a tensor, and how.
+/// The attributes for what is printed of a tensor, and how.
 const PRINTED: &[&str] = &[
     "first_n",
     "message",
@@ -38,7 +38,7 @@ pub(super) const OPS: &[OpDef] = &[
         "assign",
         &[Arg::Tensor("x")],
         &[
-            // Numbers are real here.
+            // Every element type is real, so that `conj` changes nothing.
             Form::legacy(
                 &["assign", "share_data", "conj"],
                 &[Binding::Slot("X")],
@@ -50,7 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Assign::parse,
     )
-    // What is overwritten is an operand.
+    // The tensor that `assign_out_` overwrites is one of its operands.
     .with_pir(&[
         Form::pir(&["assign_out_"], &["x", "output"], &[Binding::Slot("x")]).overwriting("output"),
         Form::pir(&["share_data"], &["x"], &[Binding::Slot("x")]),
@@ -73,7 +73,7 @@ pub(super) const OPS: &[OpDef] = &[
     ]),
 ];
 
-/// A copy.
+/// A copy of a tensor. In ONNX, it is the tensor itself.
 struct Assign {
     x: ValueId,
 }

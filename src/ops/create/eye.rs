@@ -1,6 +1,6 @@
-//! Unit matrices.
+//! Identity matrices, which need not be square: `eye`.
 //!
-//! Paddle: `phi/kernels/eye_kernel.h`. ONNX: EyeLike.
+//! Paddle: `phi/kernels/eye_kernel.h`. ONNX: Expand and EyeLike.
 
 use super::arange::{constant_number, number};
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_dtypes(&[DType::I32, DType::I64, DType::F32, DType::F64])];
 
-/// A matrix with ones on its diagonal.
+/// A matrix with ones on its main diagonal and zeros elsewhere.
 struct Eye {
     rows: ValueId,
     columns: ValueId,
@@ -46,7 +46,7 @@ impl Eye {
         }))
     }
 
-    /// Both extents. A number of columns that is -1 is that of the rows.
+    /// Both extents. -1 stands for as many columns as rows.
     fn extents(rows: f64, columns: f64) -> (i64, i64) {
         let rows = rows as i64;
         let columns = columns as i64;
@@ -96,7 +96,7 @@ impl Function for Eye {
         };
         let zero = g.scalar(DType::F32, 0.0);
         let zeros = g.node("Expand", &[zero, shape], []);
-        // ONNX Runtime has no kernel for all types.
+        // In float32, since ONNX Runtime does not have a kernel of EyeLike for every type.
         let eye = g.node(
             "EyeLike",
             &[zeros],

@@ -1,6 +1,7 @@
-//! Tensors of one number, by their shape.
+//! Tensors that repeat one number, of a given shape: `full_with_tensor`, which `full`, `empty` and `fill_constant`
+//! become, and `full_batch_size_like`.
 //!
-//! Paddle: `phi/kernels/full_kernel.h`. ONNX: Expand, or a constant.
+//! Paddle: `phi/kernels/{full,empty}_kernel.h`. ONNX: Expand, or a constant.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -9,7 +10,7 @@ use crate::ops::shared::axes::length;
 use crate::program::{Attr, Builder, Draft, Fact, Facts, FromAttr, Operand, ValueId};
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
-/// Larger constants are made at run time instead of being stored.
+/// Tensors of more elements than this are made at run time instead of being stored.
 const LARGEST_CONSTANT: usize = 1024;
 
 const SHAPE: Binding = Binding::IntArray {
@@ -27,10 +28,10 @@ pub(super) const OPS: &[OpDef] = &[
                 &[Binding::Optional("ValueTensor"), SHAPE],
                 &["Out"],
             )
-            // Where Paddle places the tensor.
+            // The device on which Paddle places the tensor.
             .ignoring(&["force_cpu", "place_type"])
             .rewriting(fill_value),
-            // Any value will do; here it is 0.
+            // The elements of `empty` are undefined; here they are 0.
             Form::legacy(&["empty"], &[Binding::Rewrite, SHAPE], &["Out"]).rewriting(fill_value),
         ],
         Full::parse,
@@ -81,7 +82,8 @@ pub(super) const OPS: &[OpDef] = &[
     .rewriting(fill_value_like)]),
 ];
 
-/// A single number becomes a constant: it stands for what other programs have as an attribute.
+/// Gives the op its value as an operand. A tensor of one element becomes a constant if the value is known: it stands
+/// for what other programs have as an attribute.
 fn fill_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let value = take_value(builder, &mut draft)?;
     if let Some(operand @ Operand::Absent) = draft.operands.first_mut() {
@@ -109,7 +111,7 @@ fn fill_value_like(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueI
     Ok(builder.emit(draft))
 }
 
-/// A list of integers that stands for an attribute of another op.
+/// Makes `full_int_array` a constant: it stands for what other programs have as an attribute.
 pub(super) fn int_array(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let Some(Attr::Ints(values)) = draft.attrs.get("values") else {
         return Err(Error::malformed(
@@ -129,8 +131,8 @@ pub(super) fn int_array(builder: &mut Builder, draft: Draft) -> Result<Vec<Value
         .collect())
 }
 
-/// The value as a constant of the right type. The text, where given, is more precise than the
-/// number, which is an f32.
+/// Takes the attributes that give the value, as a constant of the type `dtype`. The text in `str_value`, where there is
+/// one, is more precise than the number in `value`, which is an f32.
 fn take_value(builder: &mut Builder, draft: &mut Draft) -> Result<Operand> {
     let text = match draft.attrs.remove("str_value") {
         Some(Attr::String(text)) => text,
@@ -157,7 +159,7 @@ fn take_value(builder: &mut Builder, draft: &mut Draft) -> Result<Operand> {
     Ok(Operand::One(builder.constant(tensor)))
 }
 
-/// Paddle, too, reads the text as an f64, whatever the type.
+/// The number that a text spells. It is read as an f64, whatever the element type, as Paddle does.
 fn parse_number(text: &str, dtype: DType) -> Result<Tensor> {
     let number = text.parse::<f64>();
     number
@@ -169,7 +171,7 @@ fn parse_number(text: &str, dtype: DType) -> Result<Tensor> {
         })
 }
 
-/// A tensor of one value.
+/// A tensor of a given shape that repeats `value`.
 struct Full {
     value: ValueId,
     shape: ValueId,
@@ -210,7 +212,7 @@ impl Function for Full {
     }
 }
 
-/// What is known of a tensor of one value.
+/// What is known before a run of a tensor that repeats `value`.
 pub(super) fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: ValueId) -> Fact {
     let count = Macs::product(&shape).and_then(|count| usize::try_from(count).ok());
     let content = match (count, facts.content(value)) {
@@ -220,6 +222,8 @@ pub(super) fn filled(facts: &Facts<'_>, dtype: DType, shape: Vec<Dim>, value: Va
     Fact::new(dtype, shape).with_content(content)
 }
 
+/// A tensor that repeats `value` as a constant, if its shape and value are known and it has at most
+/// [`LARGEST_CONSTANT`] elements.
 pub(super) fn small_constant(
     g: &mut Lowering<'_>,
     dtype: DType,
@@ -238,6 +242,7 @@ pub(super) fn small_constant(
     }
 }
 
+/// Emits a tensor that repeats `value`; `shape` is an int64 vector.
 pub(super) fn lower_filled(
     g: &mut Lowering<'_>,
     dtype: DType,
@@ -271,7 +276,7 @@ pub(super) fn evaluate_filled(
     repeated(&value, &extents)
 }
 
-/// The one element of `value` in every place of a new tensor.
+/// A tensor of this shape that repeats the one element of `value`.
 fn repeated(value: &Tensor, shape: &[usize]) -> Result<Tensor> {
     use crate::tensor::{Array, Element, with_array};
     fn fill<T: Element>(value: &Array<T>, shape: &[usize]) -> Result<Tensor> {
@@ -283,7 +288,8 @@ fn repeated(value: &Tensor, shape: &[usize]) -> Result<Tensor> {
     with_array!(value, value => fill(value, shape))
 }
 
-/// A tensor of one value, with one extent taken from another tensor.
+/// A tensor that repeats `value`. Its extent along the axis `output_dim` is that of `input` along `input_dim`, its
+/// others are those of `shape`.
 struct FullBatchSizeLike {
     input: ValueId,
     value: ValueId,

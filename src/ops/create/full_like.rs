@@ -1,6 +1,6 @@
-//! Tensors of one number, of the shape of another tensor.
+//! Tensors that repeat one number, of the shape of another tensor: `full_like`.
 //!
-//! Paddle: `phi/kernels/full_kernel.h`. ONNX: Shape and Expand, or a constant.
+//! Paddle: `phi/kernels/{full,fill}_kernel.h`. ONNX: Shape and Expand, or a constant.
 
 use super::full::{evaluate_filled, filled, lower_filled, small_constant};
 use crate::error::{Error, Result};
@@ -64,11 +64,11 @@ fn zeros(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     Ok(builder.emit(draft))
 }
 
-/// A tensor of one value, of the shape of `x`.
+/// A tensor of the shape of `x` that repeats `value`.
 struct FullLike {
     x: ValueId,
     value: ValueId,
-    /// That of `x`, if it is not stated.
+    /// The element type of the result: that of `x`, if none is stated.
     dtype: Option<DType>,
 }
 

@@ -1,6 +1,7 @@
-//! A given number of evenly spaced numbers, or of their powers.
+//! A given number of evenly spaced numbers (`linspace`), or of powers with such exponents (`logspace`).
 //!
-//! Paddle: `phi/kernels/{linspace,logspace}_kernel.h`. ONNX: Range, Mul, Add, Pow.
+//! Paddle: `phi/kernels/{linspace,logspace}_kernel.h`. ONNX: Range, Mul, Add, Sub, Where and Pow in float64, or a
+//! constant for integers.
 
 use super::arange::{RANGED, constant_number, number, scalar};
 use crate::error::{Error, Result};
@@ -57,7 +58,8 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Accumulated),
 ];
 
-/// `number` numbers from `start` to `stop`, both included; with a base, its powers by them.
+/// `number` evenly spaced numbers from `start` to `stop`, both included; with a `base`, the powers of it that have
+/// these exponents.
 struct Linspace {
     start: ValueId,
     stop: ValueId,
@@ -78,7 +80,8 @@ impl Linspace {
         }))
     }
 
-    /// The first half is counted from the start and the second from the stop, so that both are met.
+    /// The evenly spaced numbers. The first half is counted from the start and the second from the stop, so that both
+    /// are exact.
     fn spaced(&self, (start, stop): (f64, f64), count: i64) -> Result<Vec<f64>> {
         let count = usize::try_from(count).ok().filter(|count| *count > 0);
         let count = count.ok_or_else(|| Error::malformed("no numbers to space evenly"))?;
@@ -136,7 +139,7 @@ impl Function for Linspace {
         let left = g.node("Mul", &[left, step], []);
         let from_stop = g.node("Sub", &[stop, left], []);
         let half = g.node("Div", &[last, two], []);
-        // The middle one of an odd number comes from both sides alike.
+        // The middle one of an odd number of elements is as far from the start as from the stop.
         let is_late = g.node("Less", &[half, places], []);
         let mut spaced = g.node("Where", &[is_late, from_stop, from_start], []);
         if let Some(base) = self.base {
@@ -159,8 +162,11 @@ impl Function for Linspace {
 }
 
 impl Linspace {
-    /// Integers are cut from fractions, so that rounding decides; only Paddle's order of operations
-    /// is right.
+    /// Emits integers as a constant. They are truncated fractions, so that a rounding error may change them: only
+    /// Paddle's order of operations is right.
+    ///
+    /// # Errors
+    /// When an operand is computed from the inputs.
     fn lower_constant(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let numbers = [self.start, self.stop, self.number].map(|id| constant_number(g, id));
         let [Some(start), Some(stop), Some(count)] = numbers else {

@@ -1,6 +1,6 @@
-//! Vectors as the coordinates of a grid.
+//! Vectors as the coordinates of a grid: `meshgrid`.
 //!
-//! Paddle: `phi/kernels/meshgrid_kernel.h`. ONNX: Reshape and Expand.
+//! Paddle: `phi/kernels/meshgrid_kernel.h`. ONNX: Unsqueeze and Expand.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -17,8 +17,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Meshgrid::parse,
 )];
 
-/// For each of some vectors, a tensor of as many axes as there are vectors, which repeats its
-/// numbers along all axes but its own.
+/// One result for each operand, a vector or a scalar. The axes of all results are those of the grid, one for each
+/// operand: a result holds the elements of its operand along the operand's own axis, and repeats them along all others.
 struct Meshgrid {
     inputs: Vec<ValueId>,
 }

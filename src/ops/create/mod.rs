@@ -1,6 +1,7 @@
-//! Tensors made of attributes, shapes or random numbers alone: `full`, `arange`, `eye`, `one_hot`, `gaussian`, ….
+//! Tensors that are made from parameters (`full`, `arange`, `eye`, `one_hot`, `gaussian`, …), and copies (`assign`).
 //!
-//! An op whose result does not depend on the elements of a tensor of data belongs here.
+//! An op that fills its result by a rule belongs here: from attributes, scalars, shapes, lengths, class indices or
+//! probabilities.
 
 mod arange;
 mod assign;

@@ -1,4 +1,4 @@
-//! Classes as rows with a one at their place.
+//! One-hot encoding of classes: `one_hot`.
 //!
 //! Paddle: `phi/kernels/one_hot_kernel.h`. ONNX: Equal and Cast.
 
@@ -22,13 +22,15 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         ],
         &["Out"],
     )
-    // What others would refuse is a row of zeros, whatever it says. The type is float32.
+    // A class that is out of range becomes zeros, whether `allow_out_of_range` is set or not. The result is float32
+    // whatever `dtype` says.
     .ignoring(&["allow_out_of_range", "dtype"])],
     OneHot::parse,
 )
 .with_dtypes(&[DType::I32, DType::I64])];
 
-/// For each number of `x`, a row of zeros with a 1 at its place, if it has one.
+/// Along a new last axis of extent `depth`, for each element of `x`, zeros with a one at the position that the element
+/// names, if that is in range.
 struct OneHot {
     x: ValueId,
     depth: ValueId,
@@ -57,7 +59,7 @@ impl Function for OneHot {
         let x = g.value(self.x)?;
         let x = g.cast(x, g.dtype(self.x), DType::I64);
         let x = g.unsqueeze(x, &[g.rank(self.x) as i64]);
-        // ONNX's OneHot counts negative numbers from the end, where Paddle has a row of zeros.
+        // Not by ONNX's OneHot, which counts negative classes from the end: here they become zeros.
         let places = match g.integers(self.depth).as_deref() {
             Some([depth @ 0..=1024]) => g.vector(&(0..*depth).collect::<Vec<i64>>()),
             _ => {

@@ -1,8 +1,9 @@
-//! Random numbers, anew in each run.
+//! Random numbers, drawn anew in each run: `uniform`, `gaussian`, `randint`, `bernoulli`, `multinomial`.
 //!
-//! Paddle: `phi/kernels/{uniform,gaussian,randint,bernoulli,multinomial}_kernel.h`. ONNX: RandomUniform,
-//! RandomNormal, Multinomial. ONNX has no generator that a program could share with Paddle, so that seeds are
-//! not passed on, and values are not comparable: their distribution alone is the same.
+//! Paddle: `phi/kernels/{uniform,gaussian,randint,bernoulli,multinomial}_kernel.h`. ONNX: RandomUniform, RandomNormal,
+//! their variants that take the shape of a tensor (RandomUniformLike, RandomNormalLike), and Multinomial. Paddle's
+//! generator has no counterpart in ONNX, so seeds are not passed on: the distribution of the values is the same, but
+//! the values are not.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -25,7 +26,7 @@ const SHAPE: Binding = Binding::IntArray {
 
 const X: &[Binding] = &[Binding::Slot("X")];
 
-/// Paddle's generator, which nothing else has.
+/// The attribute that seeds Paddle's generator, which has no counterpart in ONNX.
 const SEED: &[&str] = &["seed"];
 
 pub(super) const OPS: &[OpDef] = &[
@@ -54,7 +55,7 @@ pub(super) const OPS: &[OpDef] = &[
         .ignoring(SEED)],
         &[I32, I64],
         |op| {
-            // A diagonal of other numbers, if its length is not 0.
+            // `diag_num` elements are set to `diag_val`, each `diag_step + 1` positions behind the one before.
             let diagonal: i64 = op.attr_or("diag_num", 0)?;
             if diagonal != 0 {
                 return Err(Error::unsupported("random numbers with a diagonal"));
@@ -118,7 +119,8 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// `dtypes` are those of the first operand, which is as a rule the shape.
+/// The definition of an op that draws random numbers. `dtypes` are the element types of its first operand, which is as
+/// a rule the shape.
 const fn random(
     name: &'static str,
     operands: &'static [Arg],
@@ -131,6 +133,7 @@ const fn random(
         .with_accuracy(Accuracy::Random)
 }
 
+/// Reads the shape and the element type of an op that draws numbers distributed like `of`.
 fn parsed(op: &mut OpReader<'_>, default: DType, of: Distributed) -> Parsed {
     op.ignore("seed");
     Ok(Box::new(Drawn {
@@ -142,22 +145,22 @@ fn parsed(op: &mut OpReader<'_>, default: DType, of: Distributed) -> Parsed {
 
 /// How numbers are distributed.
 enum Distributed {
-    /// Each number from `min` to `max` as likely.
+    /// Uniform from `min` to `max`.
     Uniform { min: ValueId, max: ValueId },
-    /// Around `mean`, with a standard deviation of `std`.
+    /// Normal around `mean`, with a standard deviation of `std`.
     Normal { mean: f64, std: f64 },
-    /// Each integer from `low` up to, but without, `high` as likely.
+    /// Uniform over the integers from `low` up to, but without, `high`.
     Integers { low: i64, high: i64 },
 }
 
-/// A tensor of random numbers.
+/// A tensor of a given shape, filled with random numbers: `uniform`, `gaussian`, `randint`.
 struct Drawn {
     shape: ValueId,
     dtype: DType,
     of: Distributed,
 }
 
-/// The number that a bound is, which ONNX takes as an attribute.
+/// A bound of the distribution as a number, since ONNX takes it as an attribute.
 fn bound(facts: &Facts<'_>, id: ValueId) -> Result<f64> {
     let numbers = facts.constant_value(id).map(Tensor::to_f64_vec);
     match numbers.as_deref() {
@@ -169,7 +172,7 @@ fn bound(facts: &Facts<'_>, id: ValueId) -> Result<f64> {
 }
 
 impl Drawn {
-    /// The type in which ONNX draws: integers as double, which is exact.
+    /// The type in which ONNX draws. For integers it is float64, which represents every int32 exactly.
     fn drawn_type(&self) -> DType {
         match self.dtype {
             F64 | I32 | I64 => F64,
@@ -177,7 +180,8 @@ impl Drawn {
         }
     }
 
-    /// Emits a tensor of random numbers.
+    /// Emits a tensor of random numbers: by the operator `fixed` if the shape is known and not that of a scalar, else
+    /// by `like`, which takes the shape from a tensor. `first` and `second` are the attributes of the distribution.
     fn lower_drawn(
         &self,
         g: &mut Lowering<'_>,
@@ -242,7 +246,7 @@ impl Function for Drawn {
                 let scaled = g.node("Mul", &[unit, count], []);
                 let moved = g.node("Add", &[scaled, low], []);
                 let whole = g.node("Floor", &[moved], []);
-                // Rounding may reach the end.
+                // Rounding may reach `high`, which is excluded.
                 g.node("Min", &[whole, last], [])
             }
         };
@@ -275,7 +279,7 @@ impl Function for Drawn {
     }
 }
 
-/// The shape that integers name.
+/// The shape that a list of integers gives.
 fn extents(shape: &[i64]) -> Result<Vec<usize>> {
     let extents = shape.iter().map(|extent| usize::try_from(*extent).ok());
     let extents: Option<Vec<usize>> = extents.collect();
@@ -284,22 +288,25 @@ fn extents(shape: &[i64]) -> Result<Vec<usize>> {
     Ok(extents)
 }
 
-/// The reference draws the same numbers in each run.
+/// The generator of the reference, which draws the same numbers in each run.
 fn generator() -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(0)
 }
 
-/// A number from 0 up to, but without, 1.
+/// Draws a number from 0 up to, but without, 1.
 fn unit(generator: &mut ChaCha8Rng) -> f64 {
     f64::from(generator.next_u32()) / (f64::from(u32::MAX) + 1.0)
 }
 
+/// A tensor of this shape, with one call of `draw` for each element.
 fn drawn(shape: &[usize], draw: &mut dyn FnMut() -> f64, dtype: DType) -> Result<Tensor> {
     let numbers: Vec<f64> = (0..shape.iter().product()).map(|_| draw()).collect();
     Ok(Tensor::from_elements(shape, numbers)?.cast(dtype))
 }
 
-/// 1 with the probability that each element of `x` is, else 0.
+/// For each element of `x`, which is a probability: 1 with this probability, else 0.
+///
+/// ONNX: RandomUniformLike and Less.
 struct Bernoulli {
     x: ValueId,
 }
@@ -332,7 +339,11 @@ impl Function for Bernoulli {
     }
 }
 
-/// Positions along the last axis of `x`, which holds how likely each of them is in proportion.
+/// Samples of positions along the last axis of `x`, which holds weights that are proportional to their probabilities.
+/// The result is int64, with `count` samples along the last axis.
+///
+/// ONNX: Multinomial, which takes logarithms of the weights. It draws with replacement; without it, only a single
+/// sample is supported.
 struct Multinomial {
     x: ValueId,
     count: ValueId,

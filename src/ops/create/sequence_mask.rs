@@ -1,6 +1,6 @@
-//! Lengths of sequences as rows of ones, then zeros.
+//! Masks of sequences by their lengths: `sequence_mask`.
 //!
-//! Paddle: `phi/kernels/sequence_mask_kernel.h`. ONNX: Range and Less.
+//! Paddle: `phi/kernels/sequence_mask_kernel.h`. ONNX: Range and Less; ReduceMax where no length of the mask is given.
 
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
@@ -27,8 +27,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_dtypes(WIDE)];
 
-/// For each length, a row of ones for so many positions and of zeros behind. Without a maximum,
-/// rows are as long as the largest length.
+/// Along a new last axis, for each length in `x`, as many ones, and zeros behind them. The extent of that axis is the
+/// operand `length`; if there is none, or it is negative, the extent is the largest element of `x`.
 struct SequenceMask {
     x: ValueId,
     length: Option<ValueId>,
@@ -44,7 +44,7 @@ impl SequenceMask {
         }))
     }
 
-    /// The length of a row, where it is stated and known before a run.
+    /// The extent of the last axis, where it is stated and known before a run.
     fn stated(&self, facts: &Facts<'_>) -> Option<Dim> {
         match facts.content(self.length?) {
             Some([Dim::Known(..0)]) | None => None,
@@ -53,7 +53,7 @@ impl SequenceMask {
         }
     }
 
-    /// Whether rows are as long as the largest of `x`.
+    /// Whether the extent of the last axis is the largest element of `x`, as far as is known before a run.
     fn is_open(&self, facts: &Facts<'_>) -> bool {
         let length = self.length.and_then(|length| facts.content(length));
         self.length.is_none() || matches!(length, Some([Dim::Known(..0)]))

@@ -1,4 +1,4 @@
-//! The sum of any number of tensors of one shape.
+//! The sum of any number of tensors of one shape: `add_n`.
 //!
 //! Paddle: `phi/kernels/add_n_kernel.h`. ONNX: Add.
 
@@ -24,7 +24,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(NUMBERS)
 .with_accuracy(Accuracy::Rounded)];
 
-/// The sum of tensors, from the first to the last.
+/// The sum of `inputs`, added from the first to the last. They are not broadcast.
 struct AddN {
     inputs: Vec<ValueId>,
 }

@@ -1,7 +1,9 @@
-//! Arithmetic on two tensors, with NumPy's broadcasting.
+//! Arithmetic on two tensors that are broadcast: `add`, `subtract`, `multiply`, `divide`, `floor_divide`,
+//! `trunc_divide`, `remainder`, `elementwise_pow`, `pow`, `maximum`, `minimum`, `fmax`, `fmin`, `heaviside`.
 //!
-//! Paddle: functors in `phi/kernels/funcs/elementwise_functor.h`. ONNX: Add, Sub, Mul, Div, Pow, Mod,
-//! Max, Min.
+//! Paddle: `phi/kernels/elementwise_{add,subtract,multiply,divide}_kernel.h`, `phi/kernels/elementwise_kernel.h`,
+//! for `pow` `phi/kernels/activation_kernel.h`; functors in `phi/kernels/funcs/elementwise_functor.h`.
+//! ONNX: Add, Sub, Mul, Div, Mod, Pow, Max, Min; `heaviside` and rounded quotients take several operators.
 
 use std::marker::PhantomData;
 
@@ -85,15 +87,17 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// What tells one of these ops from the others.
+/// What one of these ops computes, and how it is lowered.
 trait Kernel: Send + Sync + 'static {
-    /// Emits the op on operands of this type, which is none of the narrow integers.
+    /// Emits the op on two tensors of type `dtype`, which is int32, int64 or a float: bools and narrow integers
+    /// have been cast.
     fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId;
 
+    /// The op on two floats.
     fn real<T: Real>(x: T, y: T) -> T;
 
-    /// On integers of any width: the result is cut to it. With bools, 0 and 1, a result other
-    /// than 0 is true.
+    /// The op on two integers of any width. The caller makes the result wrap to that width. Bools are 0 and 1, and any
+    /// other result than 0 is true.
     fn integer(x: i64, y: i64) -> i64;
 }
 
@@ -156,13 +160,13 @@ impl Kernel for Divide {
         x / y
     }
 
-    /// Towards zero, as C does. A divisor of zero has no meaning; Paddle crashes on it.
+    /// The quotient is truncated towards zero, as in C. Paddle crashes on a divisor of 0; here, the result is 0.
     fn integer(x: i64, y: i64) -> i64 {
         if y == 0 { 0 } else { x.wrapping_div(y) }
     }
 }
 
-/// The quotient towards zero.
+/// `x / y`, truncated towards zero.
 struct TruncDivide;
 
 impl Kernel for TruncDivide {
@@ -184,7 +188,7 @@ impl Kernel for TruncDivide {
     }
 }
 
-/// The remainder, with the sign of the divisor.
+/// The remainder of `x / y`, with the sign of the divisor.
 struct Remainder;
 
 impl Kernel for Remainder {
@@ -219,8 +223,8 @@ impl Kernel for Remainder {
     }
 }
 
-/// The largest whole number that is not above the true quotient. With floats it is found from the
-/// remainder, as Python does: `1.0 // 0.1` is 9, though `1.0 / 0.1` rounds to 10.
+/// The largest integer that is not above the exact quotient. For floats it is computed from the remainder, as in
+/// Python: `1.0 // 0.1` is 9, though `1.0 / 0.1` rounds to 10. A float divided by 0 gives infinity or NaN.
 struct FloorDivide;
 
 impl Kernel for FloorDivide {
@@ -228,7 +232,7 @@ impl Kernel for FloorDivide {
         if dtype.is_float() {
             return floor_divide_floats(g, x, y, dtype);
         }
-        // In int64, so that int32 can't overflow.
+        // In int64, since `x - rest` may overflow int32.
         let (x, y) = (g.cast(x, dtype, I64), g.cast(y, dtype, I64));
         let rest = g.node("Mod", &[x, y], []);
         let multiple = g.node("Sub", &[x, rest], []);
@@ -246,6 +250,7 @@ impl Kernel for FloorDivide {
             quotient = quotient - T::one();
         }
         if quotient == T::zero() {
+            // A zero with the sign of the quotient.
             return (x / y) * T::zero();
         }
         let floor = quotient.floor();
@@ -269,8 +274,8 @@ impl Kernel for FloorDivide {
     }
 }
 
-/// The remainder of floats with the sign of the dividend, and whether it is not 0 and has another
-/// sign than the divisor.
+/// The remainder of floats with the sign of the dividend, as C's `fmod` gives it, and a tensor of bools: whether the
+/// remainder is not 0 and its sign differs from that of the divisor.
 fn c_remainder(
     g: &mut Lowering<'_>,
     x: TensorId,
@@ -296,7 +301,7 @@ fn floor_divide_floats(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DT
     let quotient = g.node("Div", &[multiple, y], []);
     let less = g.node("Sub", &[quotient, one], []);
     let quotient = g.node("Where", &[differs, less, quotient], []);
-    // The quotient is whole but for its rounding.
+    // The quotient is an integer up to rounding, so the nearest integer is the exact one.
     let floor = g.node("Floor", &[quotient], []);
     let fraction = g.node("Sub", &[quotient, floor], []);
     let half = g.scalar(dtype, 0.5);
@@ -309,7 +314,7 @@ fn floor_divide_floats(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DT
     g.node("Where", &[divides_by_zero, infinite, rounded], [])
 }
 
-/// `xʸ`. Integers are raised in f64.
+/// `xʸ`. Powers of integers are computed in float64 and truncated.
 struct Power;
 
 impl Kernel for Power {
@@ -327,13 +332,13 @@ impl Kernel for Power {
         x.powf(y)
     }
 
-    /// Powers that are no whole numbers lie between -1 and 1, and become 0.
+    /// Powers that are not integers lie between -1 and 1, and are truncated to 0.
     fn integer(x: i64, y: i64) -> i64 {
         (x as f64).powf(y as f64) as i64
     }
 }
 
-/// The larger, or NaN if one is (as Paddle 3 has it; Paddle 2 takes `y` then).
+/// The larger element of each pair, or NaN if either is NaN, as in Paddle 3. (Paddle 2 gives `y` then.)
 struct Maximum;
 
 impl Kernel for Maximum {
@@ -350,7 +355,7 @@ impl Kernel for Maximum {
     }
 }
 
-/// The smaller, or NaN if one is (as Paddle 3 has it; Paddle 2 takes `y` then).
+/// The smaller element of each pair, or NaN if either is NaN, as in Paddle 3. (Paddle 2 gives `y` then.)
 struct Minimum;
 
 impl Kernel for Minimum {
@@ -367,7 +372,7 @@ impl Kernel for Minimum {
     }
 }
 
-/// The larger, or the one that is not NaN.
+/// The larger element of each pair; if one is NaN, the other.
 struct FMax;
 
 impl Kernel for FMax {
@@ -384,7 +389,7 @@ impl Kernel for FMax {
     }
 }
 
-/// The smaller, or the one that is not NaN.
+/// The smaller element of each pair; if one is NaN, the other.
 struct FMin;
 
 impl Kernel for FMin {
@@ -401,7 +406,7 @@ impl Kernel for FMin {
     }
 }
 
-/// Max or Min, or the other operand where one is NaN.
+/// Max or Min of two tensors, as `op_type` says; where one element is NaN, the other.
 fn unless_nan(
     g: &mut Lowering<'_>,
     op_type: &'static str,
@@ -419,7 +424,7 @@ fn unless_nan(
     g.node("Where", &[x_is_number, or_x, y], [])
 }
 
-/// 0 below zero and 1 above; at zero, `y`.
+/// 0 where `x` is negative, 1 where it is positive, and `y` where it is 0.
 struct Heaviside;
 
 impl Kernel for Heaviside {
@@ -446,6 +451,7 @@ impl Kernel for Heaviside {
     }
 }
 
+/// The op that `K` defines, on a pair of tensors.
 struct Binary<K> {
     pair: Pair,
     kernel: PhantomData<K>,
@@ -459,7 +465,7 @@ fn parse<K: Kernel>(op: &mut OpReader<'_>) -> Parsed {
 }
 
 impl<K: Kernel> Binary<K> {
-    /// The result's elements, as far as they are known.
+    /// The elements of a result of rank 0 or 1, as far as they are known before a run.
     fn content(&self, facts: &Facts<'_>) -> Option<Vec<Dim>> {
         let (x, y) = (facts.content(self.pair.x)?, facts.content(self.pair.y)?);
         let is_narrow = facts.dtype(self.pair.x) == I32;
@@ -511,7 +517,8 @@ impl<K: Kernel> Function for Binary<K> {
     }
 }
 
-/// `x^y`, with the exponent in the type of `x`.
+/// `pow`, whose exponent is a scalar, as `elementwise_pow`. A constant exponent is cast to the type of `x`; one that is
+/// computed must have it.
 fn power(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (x, y) = (parts.operand(0)?, parts.operand(1)?);

@@ -1,6 +1,6 @@
 //! Functions of two tensors that look at the signs of their elements: `atan2`, `copysign`.
 //!
-//! Paddle: `phi/kernels/{atan2,copysign}_kernel.h`. ONNX: Atan and Where; Abs and Neg.
+//! Paddle: `phi/kernels/{atan2,copysign}_kernel.h`. ONNX: Div, Atan, Sub and Where; Abs, Neg and Where.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -28,7 +28,8 @@ pub(super) const OPS: &[OpDef] = &[
         .with_accuracy(Accuracy::Exact),
 ];
 
-/// The angle of the point (`y`, `x`) to the first axis, in (-π, π]; of integers in f64.
+/// The angle, from -π to π, of the point with the abscissa `y` and the ordinate `x`; for integers, in float64. Paddle
+/// does not broadcast here, and operands of different shapes are refused.
 struct Atan2 {
     pair: Pair,
 }
@@ -64,8 +65,8 @@ impl Function for Atan2 {
         let zero = g.scalar(dtype, 0.0);
         let pi = g.scalar(dtype, std::f64::consts::PI);
         let minus_pi = g.scalar(dtype, -std::f64::consts::PI);
-        // The angle in the half plane to the right, and from there to the left. On a diagonal both may be infinite,
-        // which have no quotient.
+        // The angle in the right half-plane, with |run|; for a negative run it is mirrored. On a diagonal the slope is
+        // the sign, since both sides may be infinite, whose quotient is NaN.
         let width = g.node("Abs", &[run], []);
         let height = g.node("Abs", &[rise], []);
         let is_diagonal = g.node("Equal", &[height, width], []);
@@ -89,7 +90,7 @@ impl Function for Atan2 {
     }
 }
 
-/// The size of `x` with the sign of `y`, of which -0 has one.
+/// The magnitude of `x` with the sign of `y`; -0 counts as negative.
 struct CopySign {
     pair: Pair,
 }
@@ -140,7 +141,7 @@ impl Function for CopySign {
     }
 }
 
-/// Whether numbers, with zeros among them, have a minus.
+/// Whether each float is negative. -0 counts as negative: its reciprocal is -∞.
 fn is_negative(g: &mut Lowering<'_>, x: TensorId, zero: TensorId) -> TensorId {
     let is_zero = g.node("Equal", &[x, zero], []);
     let inverse = g.node("Reciprocal", &[x], []);

@@ -1,6 +1,8 @@
-//! Modified Bessel functions of the first kind, and the derivatives of `digamma`.
+//! Modified Bessel functions of the first kind (`i0`, `i0e`, `i1`, `i1e`), and the derivatives of digamma
+//! (`polygamma`).
 //!
-//! Paddle: `phi/kernels/{i0,i0e,i1,i1e,polygamma}_kernel.h`. The nodes compute in double.
+//! Paddle: `phi/kernels/{i0,i0e,i1,i1e,polygamma}_kernel.h`. ONNX has no operators for them: the nodes (Add, Mul, Div,
+//! Exp, Pow, Where and others) compute series in float64.
 
 use std::f64::consts::PI;
 
@@ -43,16 +45,17 @@ fn curve(op: &mut OpReader<'_>, lower: Lower, function: fn(f64) -> f64) -> Parse
     pointwise(op, in_double(lower, function))
 }
 
-/// Where the series in powers of `x` ends, and that in powers of `1 / x` begins.
+/// The largest `|x|` for which the series in powers of `x` is used; above it, that in powers of `1 / x` is.
 const BORDER: f64 = 16.0;
 
-/// At the border both are good to 13 digits with so many terms.
+/// The highest power of `x²/4`. With this and [`INVERSE_POWERS`], both series are right to 13 digits at the border.
 const POWERS: i32 = 32;
 
+/// The highest power of `1 / x`.
 const INVERSE_POWERS: i32 = 20;
 
-/// `Iₙ(x)`, times `exp(-|x|)` if it is `scaled`: up to the border `(x/2)ⁿ Σ (x²/4)ᵏ / (k! (k+n)!)`,
-/// beyond it `exp(|x|) / √(2π|x|) · Σ cₖ / |x|ᵏ`. `order` is 0 or 1.
+/// Emits `Iₙ(x)`, where n is the `order`, 0 or 1; it is multiplied by `exp(-|x|)` if it is `scaled`. Up to the border
+/// it is `(x/2)ⁿ Σ (x²/4)ᵏ / (k! (k+n)!)`, beyond it `exp(|x|) / √(2π|x|) · Σ cₖ / |x|ᵏ`.
 fn lower(g: &mut Lowering<'_>, x: TensorId, order: i32, scaled: bool) -> TensorId {
     let [border, one, two, four] = [BORDER, 1.0, 2.0, 4.0].map(|number| g.scalar(F64, number));
     let circle = g.scalar(F64, 2.0 * PI);
@@ -88,7 +91,7 @@ fn lower(g: &mut Lowering<'_>, x: TensorId, order: i32, scaled: bool) -> TensorI
     g.node("Mul", &[result, sign], [])
 }
 
-/// `1 / (k! (k + order)!)`, the highest power first.
+/// The coefficients `1 / (k! (k + order)!)` of the powers of `x²/4`, the highest power first.
 fn power_series(order: i32) -> Vec<f64> {
     let mut coefficient = 1.0;
     let mut series = vec![coefficient];
@@ -100,7 +103,8 @@ fn power_series(order: i32) -> Vec<f64> {
     series
 }
 
-/// `Π ((2j-1)² - 4 order²) / (k! 8ᵏ)`, the highest power first.
+/// The coefficients `cₖ = Π ((2j-1)² - 4 order²) / (k! 8ᵏ)` of the powers of `1 / |x|`, where j goes from 1 to k; the
+/// highest power first.
 fn inverse_series(order: i32) -> Vec<f64> {
     let mut coefficient = 1.0;
     let mut series = vec![coefficient];
@@ -112,9 +116,11 @@ fn inverse_series(order: i32) -> Vec<f64> {
     series
 }
 
-/// Its definition, `1/π ∫₀^π exp(x cos t) cos(n t) dt`, by the trapezium rule, which is all but exact
-/// for periodic functions. With `exp(-|x|)` inside, nothing overflows.
+/// `Iₙ(x)` by its definition, `1/π ∫₀^π exp(x cos t) cos(n t) dt`, where n is the `order`; it is multiplied by
+/// `exp(-|x|)` if it is `scaled`. The trapezium rule is all but exact for periodic functions. With `exp(-|x|)` inside
+/// the integral, no term overflows.
 fn at(x: f64, order: i32, scaled: bool) -> f64 {
+    /// Beyond this, two terms of the series in `1 / |x|` are enough.
     const FARTHEST: f64 = 1e6;
     let size = x.abs();
     let factor = if scaled { 1.0 } else { size.exp() };
@@ -132,6 +138,7 @@ fn at(x: f64, order: i32, scaled: bool) -> f64 {
         if order == 0 {
             (size * (cosine - 1.0)).exp()
         } else if size < 1.0 {
+            // The even part of exp adds nothing to the integral, and would cost the odd part digits for small x.
             (-size).exp() * (size * cosine).sinh() * cosine
         } else {
             (size * (cosine - 1.0)).exp() * cosine
@@ -140,19 +147,19 @@ fn at(x: f64, order: i32, scaled: bool) -> f64 {
     sign * factor * terms.sum::<f64>() / f64::from(steps)
 }
 
-/// The derivative of order `n` of `digamma`. At the integers up to 0 it is infinite, with the sign
-/// that it has elsewhere.
+/// The derivative of order `n` of digamma. At its poles, which are 0 and the negative integers, it is infinite, with
+/// the sign that it has for positive numbers.
 struct Polygamma {
     n: i32,
 }
 
-/// With more the series is not good enough.
+/// The largest order for which the series is precise enough.
 const LARGEST_ORDER: i32 = 10;
 
-/// Where the series in `1 / x` is good to 12 digits.
+/// How much the argument is increased for the series in `1 / x`, which is right to 12 digits from there on.
 const SHIFT: i32 = 16;
 
-/// `B₂ⱼ`, Bernoulli's numbers.
+/// The Bernoulli numbers `B₂ⱼ`, for j from 1.
 const BERNOULLI: [f64; 8] = [
     1.0 / 6.0,
     -1.0 / 30.0,
@@ -188,8 +195,8 @@ impl Polygamma {
         }
     }
 
-    /// `n! Σ (x + k)^-(n+1)` over all k: terms around 0, beyond which they are as good as an integral,
-    /// and Euler and Maclaurin's formula.
+    /// The function at `x`: the signed `n!` times `Σ (x + k)^-(n+1)` over all `k ≥ 0`. The terms between -100 and 100
+    /// are summed. Those below are replaced by an integral, those above by the Euler-Maclaurin formula.
     fn of(&self, x: f64) -> f64 {
         const FARTHEST: f64 = 100.0;
         let power = -(self.n + 1);
@@ -217,14 +224,14 @@ impl Polygamma {
         self.factor() * (sum + (first + second - third) * x.powi(-self.n))
     }
 
-    /// `1/n + z/2 + Σ B₂ⱼ (n+1)…(n+2j-1) / (2j)! · z²ʲ` as a polynomial of `z²`, without its first two
-    /// terms and divided by `z²`, the highest power first.
+    /// The coefficients of `1/n + z/2 + Σ B₂ⱼ (n+1)…(n+2j-1) / (2j)! · z²ʲ`, where `z = 1 / x`, without its first two
+    /// terms and divided by `z²`: a polynomial in `z²`, the highest power first.
     fn series(&self) -> Vec<f64> {
         let n = f64::from(self.n);
         let mut ratio = 1.0;
         let series = BERNOULLI.iter().zip(1..).map(|(bernoulli, j)| {
             let j = f64::from(2 * j);
-            // From `(n+1)…(n+2j-3) / (2j-2)!` to the next.
+            // From `(n+1)…(n+2j-3) / (2j-2)!` to `(n+1)…(n+2j-1) / (2j)!`; the variable holds 2j.
             ratio *= if j == 2.0 {
                 1.0 / 2.0 * (n + 1.0)
             } else {
@@ -237,8 +244,8 @@ impl Polygamma {
         series
     }
 
-    /// The coefficients of `dⁿ/dxⁿ cot(πx) / πⁿ` as a polynomial of the cotangent, the highest first:
-    /// the derivative of `cot` is `-(1 + cot²)`.
+    /// The coefficients of `dⁿ/dxⁿ cot(πx) / πⁿ` as a polynomial in `cot(πx)`, the highest power first. They follow
+    /// from the derivative of `cot`, which is `-(1 + cot²)`.
     fn cotangents(&self) -> Vec<f64> {
         let mut polynomial = vec![0.0, 1.0];
         for _ in 0..self.n {
@@ -256,7 +263,7 @@ impl Polygamma {
         polynomial
     }
 
-    /// Of what is above 0.
+    /// Emits the function of `x` above 0: the first terms of the sum, and the series for the others.
     fn lower_positive(&self, g: &mut Lowering<'_>, x: TensorId) -> TensorId {
         let (one, half) = (g.scalar(F64, 1.0), g.scalar(F64, 0.5));
         let power = g.scalar(F64, -f64::from(self.n + 1));
@@ -291,7 +298,7 @@ impl Curve for Polygamma {
         T::from_f64(self.of(Element::to_f64(x)))
     }
 
-    /// At 0 and below it is `(-1)ⁿ` times the function of `1 - x`, less `π dⁿ/dxⁿ cot(πx)`.
+    /// At 0 and below, the function is `(-1)ⁿ` times the function of `1 - x`, minus `π dⁿ/dxⁿ cot(πx)`.
     fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         let x = g.cast(x, dtype, F64);
         let [zero, half, one] = [0.0, 0.5, 1.0].map(|number| g.scalar(F64, number));

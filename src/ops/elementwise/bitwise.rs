@@ -1,7 +1,9 @@
-//! Operations on the bits of integers.
+//! Operations on the bits of integers: `bitwise_and`, `bitwise_or`, `bitwise_xor`, `bitwise_not`,
+//! `bitwise_left_shift`, `bitwise_right_shift`.
 //!
-//! Paddle: `phi/kernels/bitwise_kernel.h`, `phi/kernels/funcs/bitwise_functors.h`. ONNX:
-//! BitwiseAnd and its like. Its BitShift takes unsigned integers alone, so shifts are products with powers of two and quotients by them, in int64.
+//! Paddle: `phi/kernels/bitwise_kernel.h`, `phi/kernels/funcs/bitwise_functors.h`. ONNX: BitwiseAnd, BitwiseOr,
+//! BitwiseXor, BitwiseNot; And, Or, Xor, Not for bools. ONNX's BitShift takes unsigned integers alone, so a shift is a
+//! multiplication by a power of two (Mul), or a division by one (Mod, Sub, Div), in int64.
 
 use super::compare::{INTEGERS_AND_BOOL, comparison};
 use super::logical::Gate;
@@ -47,7 +49,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// Logic on each bit of two integers, or on two bools.
+/// A logic gate on the bits of two integers, or on two bools.
 struct Bitwise {
     pair: Pair,
     gate: Gate,
@@ -83,7 +85,7 @@ impl Function for Bitwise {
     }
 }
 
-/// All bits the other way round; of bools, which have one, the opposite.
+/// All bits of integers inverted; for bools, the logical negation.
 struct BitwiseNot {
     x: ValueId,
 }
@@ -119,8 +121,8 @@ const fn shift(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpD
         .with_accuracy(Accuracy::Exact)
 }
 
-/// The bits of `x` moved by `y`. What moves out is lost; what moves in is 0, or the sign in an
-/// arithmetic shift to the right. So is all if `y` is negative, or not below the number of bits.
+/// `x` shifted by `y` bits. The bits that are shifted in are 0, or copies of the sign bit in an arithmetic shift to the
+/// right. If `y` is negative, or not below the number of bits, all bits of the result are such bits.
 struct Shift {
     pair: Pair,
     is_left: bool,
@@ -136,7 +138,7 @@ impl Shift {
         }))
     }
 
-    /// On integers of `bits` bits. The result is cut to them.
+    /// The shift of an integer of `bits` bits. The caller makes the result wrap to that width.
     fn shifted(&self, x: i64, y: i64, bits: i64) -> i64 {
         let is_inside = (0..bits).contains(&y);
         match (self.is_left, self.is_arithmetic) {
@@ -170,7 +172,6 @@ impl Function for Shift {
         let counts = g.node("Where", &[is_negative, bits, y], []);
         let counts = g.node("Where", &[is_small, counts, bits], []);
         let result = if self.is_left {
-            // Two steps, since no int64 is 2⁶⁴.
             in_two_steps(g, x, counts, |g, x, power| g.node("Mul", &[x, power], []))
         } else if self.is_arithmetic {
             in_two_steps(g, x, counts, quotient)
@@ -191,7 +192,7 @@ fn integer(g: &mut Lowering<'_>, value: i64) -> TensorId {
     g.constant(Tensor::scalar(value))
 }
 
-/// A step by two to the power of half the counts, and one by the other half.
+/// A `step` by two to the power of half the counts, and one by two to the power of the rest: no int64 holds 2⁶⁴.
 fn in_two_steps(
     g: &mut Lowering<'_>,
     x: TensorId,
@@ -209,15 +210,16 @@ fn in_two_steps(
     })
 }
 
-/// `⌊x / power⌋`
+/// `⌊x / power⌋` of int64 tensors.
 fn quotient(g: &mut Lowering<'_>, x: TensorId, power: TensorId) -> TensorId {
     let rest = g.node("Mod", &[x, power], []);
     let multiple = g.node("Sub", &[x, rest], []);
     g.node("Div", &[multiple, power], [])
 }
 
-/// Moves the bits of negative numbers as those of the positive ones that have the same: `2ᵇⁱᵗˢ` more.
-/// In int64 the first step, by which they become positive, is apart.
+/// The logical shift to the right. A negative number is shifted as the positive number that has the same bits, which
+/// is `2ᵇⁱᵗˢ` more. For int64, the nodes' own type does not hold that, so a first shift by one bit makes the number
+/// positive.
 fn lower_logical(g: &mut Lowering<'_>, x: TensorId, counts: TensorId, dtype: DType) -> TensorId {
     let zero = integer(g, 0);
     let is_negative = g.node("Less", &[x, zero], []);

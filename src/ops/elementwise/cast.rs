@@ -1,4 +1,4 @@
-//! Conversion to another element type.
+//! Conversion to another element type: `cast`.
 //!
 //! Paddle: `phi/kernels/cast_kernel.h`. ONNX: Cast.
 
@@ -13,7 +13,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     &[Arg::Tensor("x")],
     &[Form::legacy(&["cast"], &[Binding::Slot("X")], &["Out"])
         .renaming(&[("out_dtype", "dtype")])
-        // The operand has its type itself.
+        // It repeats the type of the operand.
         .ignoring(&["in_dtype"])],
     Cast::parse,
 )];
@@ -58,8 +58,8 @@ impl Function for Cast {
     }
 }
 
-/// The integer without the fraction of `x`. C leaves open what is beyond the range of its integers, and
-/// NaN: it is their `least` one as on x86, where Paddle runs. Narrow types then wrap.
+/// `x` truncated to an integer. C leaves the conversion of NaN, and of numbers beyond the range of the integers,
+/// undefined: they become the `least` integer, as on x86. The caller makes the result wrap to narrower types.
 fn truncated(x: f64, least: i64) -> i64 {
     let (low, cut) = (least as f64, x.trunc());
     if (low..-low).contains(&cut) {
@@ -73,7 +73,7 @@ fn truncated(x: f64, least: i64) -> i64 {
 mod tests {
     use super::truncated;
 
-    /// As recorded from Paddle 3.3.1 and ONNX Runtime 1.32, with int32 and uint8 as results.
+    /// The expected numbers were recorded from casts to int32 and uint8 by Paddle 3.3.1 and ONNX Runtime 1.32.
     #[test]
     fn numbers_beyond_the_integers_become_what_paddle_makes_of_them() {
         let least = i64::from(i32::MIN);

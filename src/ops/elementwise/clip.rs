@@ -1,4 +1,4 @@
-//! Elements kept between two limits.
+//! Elements kept between two limits: `clip`.
 //!
 //! Paddle: `phi/kernels/clip_kernel.h`. ONNX: Clip.
 
@@ -10,6 +10,7 @@ use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{BF16, F16, F32, F64, I32, I64};
 use crate::tensor::{Array, DType, Element, Tensor};
 
+/// The element types that `clip` and `increment` take.
 pub(super) const TYPES: &[DType] = &[I32, I64, F16, BF16, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -34,7 +35,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_dtypes(TYPES)];
 
-/// `min` where `x` is below it, `max` where it is above that, else `x`.
+/// `min` where `x` is below `min`, `max` where `x` is above `max`, else `x`. Each limit is a tensor of one element.
 struct Clip {
     x: ValueId,
     min: ValueId,
@@ -54,7 +55,7 @@ impl Clip {
     fn lower_limit(&self, g: &mut Lowering<'_>, id: ValueId) -> Result<TensorId> {
         let dtype = g.dtype(self.x);
         if let Some(constant) = g.constant_value(id) {
-            // Integers apart, since an f64 does not hold all of them.
+            // Integers are read as int64, since float64 does not hold all of them.
             let scalar = match (&constant.to_f64_vec()[..], &constant.to_i64_vec()[..]) {
                 ([limit], _) if constant.dtype().is_float() => Tensor::scalar(*limit),
                 (_, [limit]) => Tensor::scalar(*limit),

@@ -1,7 +1,8 @@
-//! Ops whose result is a bool: comparisons, logic (and that on the bits of integers), closeness.
+//! Comparisons of two tensors, whose results are bools: `equal`, `not_equal`, `less_than`, `less_equal`,
+//! `greater_than`, `greater_equal`, `isclose`, `allclose`, `equal_all`.
 //!
-//! Paddle: `phi/kernels/{compare,logical,bitwise,isclose,allclose}_kernel.h`.
-//! ONNX: Equal, Less, Greater, Not, And, Or, Xor, BitwiseAnd and its like.
+//! Paddle: `phi/kernels/{compare,isclose,allclose}_kernel.h`. ONNX: Equal, Less, LessOrEqual, Greater, GreaterOrEqual,
+//! Not; for `isclose` and `allclose` Sub, Abs, Mul, Add and Or as well; for scalar results ReduceMin.
 
 use std::marker::PhantomData;
 
@@ -51,13 +52,14 @@ pub(super) const OPS: &[OpDef] = &[
     comparison("equal_all", &[form(&["equal_all"])], EqualAll::parse),
 ];
 
+/// An op on two tensors of any type whose result is exact.
 pub(super) const fn comparison(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     binary(name, legacy, parse)
         .with_dtypes(ANY)
         .with_accuracy(Accuracy::Exact)
 }
 
-/// Where the result is computed has no bearing on it.
+/// The legacy form of a comparison. `force_cpu` says where the result is computed, and has no bearing on it.
 const fn compared(names: &'static [&'static str]) -> Form {
     form(names).ignoring(&["force_cpu"])
 }
@@ -89,7 +91,7 @@ const fn close(names: &'static [&'static str]) -> Form {
     Form::legacy(names, OPERANDS, &["Out"])
 }
 
-/// What tells one comparison from the others.
+/// What one comparison computes, and how it is lowered.
 trait Kernel: Send + Sync + 'static {
     fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId) -> TensorId;
 
@@ -169,6 +171,7 @@ impl Kernel for GreaterEqual {
     }
 }
 
+/// The comparison that `K` defines, of each pair of elements.
 struct Comparison<K> {
     pair: Pair,
     kernel: PhantomData<K>,
@@ -181,7 +184,7 @@ fn compare<K: Kernel>(op: &mut OpReader<'_>) -> Parsed {
     }))
 }
 
-/// The operands, lined up, in a type that ONNX Runtime compares.
+/// Emits the operands, lined up for broadcasting, in a type that ONNX Runtime compares.
 fn lower_pair(g: &mut Lowering<'_>, pair: &Pair) -> Result<(TensorId, TensorId)> {
     let dtype = pair.dtype(g)?;
     let (x, y) = pair.lower(g)?;
@@ -213,7 +216,8 @@ impl<K: Kernel> Function for Comparison<K> {
     }
 }
 
-/// `|x - y| ≤ atol + rtol · |y|`, for each pair or for all of them.
+/// Whether `|x - y| ≤ atol + rtol · |y|`, for each pair of elements, or as a scalar for all of them. With
+/// `equal_nan`, NaN is close to NaN.
 struct Close {
     pair: Pair,
     rtol: ValueId,
@@ -240,7 +244,7 @@ impl Close {
         x == y || (x - y).abs() <= atol + (rtol * y).abs()
     }
 
-    /// A tolerance as a scalar of f64.
+    /// A tolerance as a float64 scalar.
     fn lower_tolerance(g: &mut Lowering<'_>, id: ValueId) -> Result<TensorId> {
         if let Some(constant) = g.constant_value(id) {
             let tolerance = tolerance(constant)?;
@@ -272,7 +276,7 @@ impl Function for Close {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let dtype = self.pair.dtype(g)?;
         let (x, y) = self.pair.lower(g)?;
-        // Paddle, too, computes in f64.
+        // In float64, which is the type of Paddle's tolerances.
         let (x, y) = (g.cast(x, dtype, F64), g.cast(y, dtype, F64));
         let (rtol, atol) = (
             Self::lower_tolerance(g, self.rtol)?,
@@ -284,7 +288,7 @@ impl Function for Close {
         let relative = g.node("Abs", &[relative], []);
         let limit = g.node("Add", &[atol, relative], []);
         let is_near = g.compare_or_equal("Less", difference, limit);
-        // Also where both are infinite.
+        // The difference of equal infinities is NaN.
         let is_equal = g.node("Equal", &[x, y], []);
         let mut is_close = g.node("Or", &[is_near, is_equal], []);
         if self.equal_nan {

@@ -1,4 +1,5 @@
-//! Logic, and questions whose answer is true or false for each element.
+//! Logic, and questions whose answer is true or false for each element: `logical_and`, `logical_or`, `logical_xor`,
+//! `logical_not`, `isnan`, `isinf`, `isfinite`.
 //!
 //! Paddle: `phi/kernels/{isfinite,logical}_kernel.h`. ONNX: IsNaN, IsInf, And, Or, Xor, Not.
 
@@ -50,6 +51,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Exact),
 ];
 
+/// A logic gate with two inputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Gate {
     And,
@@ -58,6 +60,7 @@ pub(super) enum Gate {
 }
 
 impl Gate {
+    /// The gate on each bit of two integers.
     pub fn of(self, x: i64, y: i64) -> i64 {
         match self {
             Gate::And => x & y,
@@ -66,6 +69,7 @@ impl Gate {
         }
     }
 
+    /// ONNX's operator, which takes bools.
     pub fn onnx(self) -> &'static str {
         match self {
             Gate::And => "And",
@@ -75,7 +79,7 @@ impl Gate {
     }
 }
 
-/// Logic on two tensors, of which every number but 0 is true.
+/// A logic gate on two tensors, in which every number but 0 is true.
 struct Logic {
     pair: Pair,
     gate: Gate,
@@ -106,7 +110,8 @@ impl Function for Logic {
     }
 }
 
-/// The ops of Paddle 1 that have no suffix: whether the answer is yes for any element, in a vector.
+/// `isnan` and `isinf` of Paddle 1, without the suffix `_v2`: whether the answer is yes for any element, as a vector of
+/// one element.
 fn any(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let name = match draft.kind {
         OpKind::Known(name) => name,
@@ -120,6 +125,7 @@ fn any(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
+/// What is asked of each element. `Zero` is the question of `logical_not`.
 #[derive(Debug, Clone, Copy)]
 enum Question {
     Nan,
@@ -139,7 +145,7 @@ impl Question {
     }
 }
 
-/// The answer to a question about each element.
+/// The answer to a question about each element, as a bool.
 struct Predicate {
     x: ValueId,
     question: Question,
@@ -165,7 +171,7 @@ impl Function for Predicate {
                 let is_other = g.cast(x, dtype, Bool);
                 g.node("Not", &[is_other], [])
             }
-            // Integers are finite. ONNX asks floats alone, so that the answer is that for zeros.
+            // IsNaN and IsInf take floats alone. As float32, each integer is finite, too.
             _ if !dtype.is_float() => {
                 let float = g.cast(x, dtype, DType::F32);
                 self.lower_for_floats(g, float)

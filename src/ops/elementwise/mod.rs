@@ -1,7 +1,7 @@
-//! Functions of each element of one tensor, or of the elements of two at the same place, with NumPy's broadcasting.
+//! Functions that work element by element, on one tensor or on several that are broadcast as NumPy does.
 //!
-//! Arithmetic, comparisons, logic, bits and special functions belong here; the activations of layers are in
-//! `activation`.
+//! Arithmetic, comparisons, logic, bitwise operations, casts and special functions belong here; the activations of
+//! layers are in `activation`.
 
 mod add_n;
 mod arithmetic;

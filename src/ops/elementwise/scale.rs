@@ -1,4 +1,4 @@
-//! Linear functions of one tensor.
+//! Linear functions of one tensor: `scale`, `increment`.
 //!
 //! Paddle: `phi/kernels/{scale,increment}_kernel.h`. ONNX: Mul, Add.
 
@@ -38,7 +38,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
-/// `x + step`. Of a step on integers, the fraction is cut off.
+/// `x + step`. For integers, the step is truncated to an integer.
 struct Increment {
     x: ValueId,
     step: f64,
@@ -90,7 +90,7 @@ impl Function for Increment {
     }
 }
 
-/// `x · scale + bias`, or `(x + bias) · scale`. On integers, both are cut to integers first.
+/// `x · scale + bias`, or `(x + bias) · scale`. For integers, scale and bias are truncated to integers first.
 struct Scale {
     x: ValueId,
     scale: ValueId,
@@ -108,7 +108,8 @@ impl Scale {
         }))
     }
 
-    /// The type in which a runtime computes: it has no narrow integers, and casting wraps as they do.
+    /// The type in which the nodes compute: runtimes have no kernels for narrow integers. The cast of the result back
+    /// to these wraps, as their arithmetic does.
     fn computing(&self, facts: &Facts<'_>) -> DType {
         match facts.dtype(self.x) {
             DType::Bool | DType::U8 | DType::I8 | DType::I16 => DType::I64,
@@ -131,6 +132,7 @@ impl Scale {
             None => {
                 let mut scale = g.value(self.scale)?;
                 if g.rank(self.scale) > g.rank(self.x) {
+                    // A scale of shape [1] would add an axis to a scalar.
                     scale = g.squeeze(scale, &[0]);
                 }
                 g.cast(scale, g.dtype(self.scale), dtype)
@@ -187,7 +189,7 @@ impl Function for Scale {
             let biased = self.lower_bias(g, widened);
             self.lower_scale(g, biased)?
         };
-        // Before each output, Paddle scales by 1.
+        // Paddle puts a scale by 1 before each output, for which no node is needed.
         Ok(if y == widened {
             x
         } else {

@@ -1,4 +1,4 @@
-//! One of two tensors where a condition holds, and a blend of two.
+//! The choice between two tensors by a condition (`where`), and the interpolation between two tensors (`lerp`).
 //!
 //! Paddle: `phi/kernels/{where,lerp}_kernel.h`. ONNX: Where; Sub, Mul and Add.
 
@@ -46,7 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
-/// `x` where a condition holds, `y` elsewhere.
+/// `x` where the condition is true, `y` elsewhere; all three are broadcast. `x` and `y` must have the same type.
 struct Where {
     condition: ValueId,
     x: ValueId,
@@ -107,7 +107,7 @@ fn choose<T: Element>(condition: &Array<bool>, x: &Array<T>, y: &Array<T>) -> Re
     Ok(T::tensor(chosen.into()))
 }
 
-/// `x + weight · (y - x)`
+/// `x + weight · (y - x)`, broadcast.
 struct Lerp {
     x: ValueId,
     y: ValueId,

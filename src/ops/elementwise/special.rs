@@ -1,7 +1,8 @@
-//! Special functions, for which ONNX has no operators.
+//! Special functions: `erfinv`, `lgamma`, `gammaln`, `digamma`.
 //!
-//! Paddle: `phi/kernels/{erfinv,lgamma,gammaln,digamma}_kernel.h`. The nodes compute in double,
-//! so that single results are right to the last digit but one.
+//! Paddle: `phi/kernels/{erfinv,lgamma,gammaln,digamma}_kernel.h`. ONNX has no operators for them: the nodes (Add,
+//! Mul, Div, Log, Where and others) compute approximations in float64, so that float32 results are right to the last
+//! digit but one.
 
 use std::f64::consts::{FRAC_2_SQRT_PI, PI, SQRT_2};
 
@@ -18,7 +19,7 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("lgamma", &[plain(&["lgamma"])], |op| {
         pointwise(op, in_double(lower_log_gamma, libm::lgamma))
     }),
-    // The same function, with the name that SciPy has for it.
+    // The same function as `lgamma`, by the name that it has in SciPy.
     of_x(
         "gammaln",
         &[Form::legacy(&["gammaln"], &[Binding::Slot("x")], &["out"])],
@@ -29,7 +30,7 @@ pub(super) const OPS: &[OpDef] = &[
     }),
 ];
 
-/// A function whose nodes take float64.
+/// A function whose nodes compute in float64, whatever the type of the operand.
 pub(super) struct InDouble {
     lower: Lower,
     function: fn(f64) -> f64,
@@ -51,8 +52,8 @@ impl Curve for InDouble {
     }
 }
 
-/// The `x` for which `erf(x)` is this: a step of Halley's method after another from Winitzki's
-/// approximation. Beyond 1 it is infinite, as Paddle has it.
+/// The `x` for which `erf(x)` is `y`, by steps of Halley's method from Winitzki's approximation. It is infinite for 1
+/// and -1 and, as in Paddle, beyond them.
 fn inverse_erf(y: f64) -> f64 {
     let size = y.abs();
     if size >= 1.0 {
@@ -73,8 +74,8 @@ fn inverse_erf(y: f64) -> f64 {
     x.copysign(y)
 }
 
-/// `d/dx ln |Γ(x)|`. At 0 it is infinite, as in Paddle 3 (Paddle 2 gives NaN), and NaN at the other
-/// poles.
+/// `d/dx ln |Γ(x)|`. At 0 it is infinite, as in Paddle 3 (Paddle 2 gives NaN). At the other poles, which are the
+/// negative integers, it is NaN.
 fn digamma(x: f64) -> f64 {
     if x < 0.0 {
         let offset = x - x.round();
@@ -83,7 +84,7 @@ fn digamma(x: f64) -> f64 {
         }
         return digamma(1.0 - x) - PI / (PI * offset).tan();
     }
-    // Where it is this large, the first terms of the series in 1/x are enough.
+    // From 40 on, the first terms of the series in 1/x are enough.
     let (mut x, mut sum) = (x, 0.0);
     while x < 40.0 {
         sum -= 1.0 / x;
@@ -93,7 +94,7 @@ fn digamma(x: f64) -> f64 {
     sum + x.ln() - 0.5 / x - square * (1.0 / 12.0 - square * (1.0 / 120.0 - square / 252.0))
 }
 
-/// The polynomial with these coefficients, the highest power first.
+/// Emits the polynomial in `x` with these coefficients, the highest power first, in float64.
 pub(super) fn polynomial(g: &mut Lowering<'_>, x: TensorId, coefficients: &[f64]) -> TensorId {
     let mut sum = None;
     for coefficient in coefficients {
@@ -123,8 +124,8 @@ impl Rational {
     }
 }
 
-/// Quantiles of the normal distribution by Wichura's algorithm AS 241, right to about 16 digits: in
-/// the middle of `0.180625 - q²`, in the tails of `√(-ln p)` less 1.6, and less 5.
+/// Quantiles of the normal distribution by Wichura's algorithm AS 241, right to about 16 digits. In the middle, where
+/// the probability is `1/2 + q` with `|q| ≤ 0.425`, the quantile is `q` times this function of `0.180625 - q²`.
 const MIDDLE: Rational = Rational {
     numerator: [
         2_509.080_928_730_122_7,
@@ -148,6 +149,8 @@ const MIDDLE: Rational = Rational {
     ],
 };
 
+/// The magnitude of the quantile in the tails as a function of `√(-ln p) - 1.6`, where `p` is the probability of what
+/// lies beyond it.
 const TAIL: Rational = Rational {
     numerator: [
         7.745_450_142_783_414e-4,
@@ -171,6 +174,7 @@ const TAIL: Rational = Rational {
     ],
 };
 
+/// The magnitude of the quantile where `√(-ln p)` is above 5, as a function of `√(-ln p) - 5`.
 const FAR_TAIL: Rational = Rational {
     numerator: [
         2.010_334_399_292_288_1e-7,
@@ -194,7 +198,7 @@ const FAR_TAIL: Rational = Rational {
     ],
 };
 
-/// By the quantile of `(1 + y) / 2`, divided by √2.
+/// Emits the inverse error function: the normal distribution's quantile of `(1 + y) / 2`, divided by √2.
 fn lower_inverse_erf(g: &mut Lowering<'_>, y: TensorId, _: DType) -> TensorId {
     let number = |g: &mut Lowering<'_>, value: f64| g.scalar(F64, value);
     let (zero, half, one) = (number(g, 0.0), number(g, 0.5), number(g, 1.0));
@@ -218,7 +222,7 @@ fn lower_inverse_erf(g: &mut Lowering<'_>, y: TensorId, _: DType) -> TensorId {
     let far = FAR_TAIL.of(g, far);
     let is_far = g.node("Greater", &[root, far_start], []);
     let tail = g.node("Where", &[is_far, far, near], []);
-    // The logarithm knows nothing of a size of 1 and above.
+    // The logarithm gives no usable number where |y| is 1 or more.
     let infinity = number(g, f64::INFINITY);
     let is_inside = g.node("Less", &[size, one], []);
     let tail = g.node("Where", &[is_inside, tail, infinity], []);
@@ -233,19 +237,23 @@ fn lower_inverse_erf(g: &mut Lowering<'_>, y: TensorId, _: DType) -> TensorId {
     g.node("Div", &[quantile, root], [])
 }
 
-/// An argument taken to where the series in its inverse are good to 16 digits.
+/// An argument increased until the series in its inverse are right to 16 digits.
 struct Shifted {
-    /// Whether `x` is below 0, and the function is found by reflection.
+    /// Whether `x` is below 0, so that the function is computed by reflection.
     is_negative: TensorId,
     /// `x`, or `1 - x` if it is negative.
     positive: TensorId,
-    /// That, or `SHIFT` more if it was below `SHIFT`.
+    /// `positive`, or `positive + SHIFT` if it is small.
     large: TensorId,
+    /// Whether `positive` is below `SHIFT`.
     is_small: TensorId,
+    /// `1 / large`
     inverse: TensorId,
+    /// `1 / large²`
     inverse_square: TensorId,
 }
 
+/// How much a small argument is increased.
 const SHIFT: usize = 8;
 
 fn shifted(g: &mut Lowering<'_>, x: TensorId) -> Shifted {
@@ -269,7 +277,7 @@ fn shifted(g: &mut Lowering<'_>, x: TensorId) -> Shifted {
     }
 }
 
-/// How far `x` is from the nearest integer, and `sin(π · that)`, which is exact at the poles.
+/// Emits `x` minus the nearest integer, and the sine of π times this difference, which is exactly 0 at integers.
 pub(super) fn offset_and_sine(g: &mut Lowering<'_>, x: TensorId) -> (TensorId, TensorId) {
     let nearest = g.node("Round", &[x], []);
     let offset = g.node("Sub", &[x, nearest], []);
@@ -278,8 +286,8 @@ pub(super) fn offset_and_sine(g: &mut Lowering<'_>, x: TensorId) -> (TensorId, T
     (offset, g.node("Sin", &[angle], []))
 }
 
-/// Stirling's series for `ln Γ`, less the factors by which the argument was moved. Below 0, `ln
-/// |π / sin(πx)| - ln Γ(1 - x)`.
+/// Emits `ln |Γ(x)|`: Stirling's series at the increased argument, minus the logarithm of the product `x (x+1) …` by
+/// which Γ grows on the way there. Below 0 it is `ln |π / sin(πx)| - ln Γ(1 - x)`.
 fn lower_log_gamma(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     let s = shifted(g, x);
     let (half, one) = (g.scalar(F64, 0.5), g.scalar(F64, 1.0));
@@ -293,7 +301,7 @@ fn lower_log_gamma(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     let factors = g.node("Log", &[factors], []);
     let log = g.node("Log", &[s.large], []);
     let power = g.node("Sub", &[s.large, half], []);
-    // `(z - 1/2) · (ln z - 1) - 1/2`, which is not infinite before it has to be.
+    // `(z - 1/2) · ln z - z`, as `(z - 1/2) · (ln z - 1) - 1/2`: this overflows only where the result does.
     let log = g.node("Sub", &[log, one], []);
     let main = g.node("Mul", &[power, log], []);
     let constant = g.scalar(F64, (2.0 * PI).ln() / 2.0 - 0.5);
@@ -312,7 +320,7 @@ fn lower_log_gamma(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     let rest = g.node("Mul", &[rest, s.inverse], []);
     let sum = g.node("Add", &[main, rest], []);
     let log_gamma = g.node("Sub", &[sum, factors], []);
-    // What two large numbers leave there is not quite 0.
+    // At 1 and 2, the difference of two large numbers is not quite 0.
     let two = g.scalar(F64, 2.0);
     let from_one = g.node("Sub", &[x, one], []);
     let from_two = g.node("Sub", &[x, two], []);
@@ -334,8 +342,8 @@ fn lower_log_gamma(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     g.node("Where", &[is_infinite, infinity, result], [])
 }
 
-/// The series of the logarithm's slope, less the inverses by which the argument was moved. Below 0,
-/// `ψ(1 - x) - π / tan(πx)`.
+/// Emits digamma, `ψ(x)`: its series at the increased argument, minus the sum `1/x + 1/(x+1) + …` by which ψ grows on
+/// the way there. Below 0 it is `ψ(1 - x) - π / tan(πx)`.
 fn lower_digamma(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     let s = shifted(g, x);
     let (zero, half, one) = (g.scalar(F64, 0.0), g.scalar(F64, 0.5), g.scalar(F64, 1.0));

@@ -1,7 +1,10 @@
-//! The functions of mathematics, element by element.
+//! The functions of mathematics, element by element: `abs`, `sign`, `ceil`, `floor`, `rint`, `trunc`, `round`,
+//! `square`, `sqrt`, `rsqrt`, `reciprocal`, `exp`, `expm1`, `log`, `log2`, `log10`, `log1p`, `sin`, `cos`, `tan`,
+//! `asin`, `acos`, `atan`, `sinh`, `cosh`, `tanh`, `asinh`, `acosh`, `atanh`, `erf`, `logit`.
 //!
 //! Paddle: `phi/kernels/{activation,abs,sign,trunc,erf}_kernel.h`, functors in
-//! `phi/kernels/funcs/activation_functor.h`.
+//! `phi/kernels/funcs/activation_functor.h`. ONNX: the operator of the same name where there is one, Round for `rint`;
+//! the others, and `round` with halves away from zero, are composed of Mul, Div, Sqrt, Exp, Log, Floor and the like.
 
 use crate::error::Error;
 use crate::graph::{Lowering, TensorId};
@@ -28,7 +31,7 @@ pub(super) const OPS: &[OpDef] = &[
         whole(op, Plain::node("Floor", f32::floor, f64::floor))
     })
     .with_dtypes(NUMBERS),
-    // To the even neighbour, of two that are as near.
+    // Halves are rounded to the even neighbour.
     exact("rint", &[], |op| {
         whole(
             op,
@@ -118,12 +121,12 @@ pub(super) const OPS: &[OpDef] = &[
     }),
 ];
 
-/// An op that takes integers as well.
+/// An op that takes floats, int32 and int64.
 const fn wide(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     of_x(name, legacy, parse).with_dtypes(WIDE)
 }
 
-/// The same without any rounding.
+/// An op that takes floats, int32 and int64, and whose results are exact.
 const fn exact(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     wide(name, legacy, parse).with_accuracy(Accuracy::Exact)
 }
@@ -138,7 +141,7 @@ fn node(
     pointwise(op, Plain::node(operator, single, double))
 }
 
-/// A function that takes several operators.
+/// A function without an ONNX operator of its own, whose nodes `lower` emits.
 fn nodes(
     op: &mut OpReader<'_>,
     lower: Lower,
@@ -148,12 +151,12 @@ fn nodes(
     pointwise(op, Plain::nodes(lower, single, double))
 }
 
-/// A function that gives integers, and leaves integers as they are.
+/// A function that rounds floats to whole numbers, and leaves integers as they are.
 fn whole(op: &mut OpReader<'_>, function: Plain) -> Parsed {
     pointwise(op, function.on_integers(Integers::Kept))
 }
 
-/// -1, 0 or 1.
+/// -1, 0 or 1, by the sign of `x`.
 fn sign<T: Real>(x: T) -> T {
     if x == T::zero() { x } else { x.signum() }
 }
@@ -179,7 +182,7 @@ fn lower_rsqrt(g: &mut Lowering<'_>, x: TensorId, _: DType) -> TensorId {
     g.node("Reciprocal", &[root], [])
 }
 
-/// `tanh(x / 2) · (exp(x) + 1)`, which is as precise near 0 as elsewhere, unlike `exp(x) - 1`.
+/// `exp(x) - 1` as `tanh(x / 2) · (exp(x) + 1)`, which is as precise near 0 as elsewhere.
 fn lower_expm1(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
     let (half, one) = (g.scalar(dtype, 0.5), g.scalar(dtype, 1.0));
     let inner = g.node("Mul", &[x, half], []);
@@ -197,15 +200,15 @@ fn lower_log10(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
     lower_log(g, x, dtype, std::f64::consts::LN_10)
 }
 
-/// The logarithm to another base, by that base's own.
+/// The logarithm to another base, where `base` is the natural logarithm of that base.
 fn lower_log(g: &mut Lowering<'_>, x: TensorId, dtype: DType, base: f64) -> TensorId {
     let base = g.scalar(dtype, base);
     let log = g.node("Log", &[x], []);
     g.node("Div", &[log, base], [])
 }
 
-/// `ln(u)` with `u = 1 + x` rounded, times `x / (u - 1)`, which makes up for the rounding. The
-/// factor is 1 where nothing was rounded or `x` is infinite; where all was, the result is `x`.
+/// `ln(1 + x)` as `ln(u) · x / (u - 1)`, where `u` is `1 + x` after rounding. The factor `x / (u - 1)` makes up for the
+/// rounding; it is 1 where `1 + x` is exact or `x` is infinite. Where `u` is 1, the result is `x`.
 fn lower_log1p(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
     let one = g.scalar(dtype, 1.0);
     let sum = g.node("Add", &[x, one], []);
@@ -219,8 +222,8 @@ fn lower_log1p(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
     g.node("Where", &[is_lost, x, log], [])
 }
 
-/// The nearest integer, or multiple of a power of ten. Paddle 2 knows no `decimals`, and takes
-/// halves away from zero; Paddle 3 takes them to the even neighbour.
+/// `x` rounded to a number of decimal places, which may be negative. Without `decimals`, as in Paddle 2, halves are
+/// rounded away from zero. Paddle 3 states `decimals`, and rounds halves to the even neighbour.
 struct Round {
     decimals: Option<i32>,
 }
@@ -272,8 +275,8 @@ impl Curve for Round {
     }
 }
 
-/// `sign(x)` times `⌊|x|⌋`, or one more if what that cuts off is not below a half. All of it is
-/// exact, unlike `⌊|x| + 1/2⌋`.
+/// `x` rounded to the nearest integer, halves away from zero: `sign(x) · ⌊|x|⌋`, or `sign(x) · (⌊|x|⌋ + 1)` if the
+/// fraction is at least 1/2. All steps are exact, unlike those of `⌊|x| + 1/2⌋`.
 fn lower_round_away(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
     let half = g.scalar(dtype, 0.5);
     let abs = g.node("Abs", &[x], []);
@@ -287,7 +290,7 @@ fn lower_round_away(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId
     g.node("Mul", &[sign, rounded], [])
 }
 
-/// `ln(x / (1 - x))`, with `x` not closer than `epsilon` to 0 and 1; an epsilon of 0 lets all pass.
+/// `ln(x / (1 - x))` of `x` clipped to `[epsilon, 1 - epsilon]`; with an epsilon of 0, `x` is not clipped.
 struct Logit {
     epsilon: f64,
 }

@@ -1,7 +1,11 @@
-//! Ops that are a sum or a product, and an activation or dropout.
+//! Sums and products with an activation or dropout: `fused_gemm_epilogue`, `fused_bias_act`, `fused_dropout_add`,
+//! `swiglu`, `fused_scale_bias_add_relu`, `fused_elementwise_add`, `fused_elementwise_sub`, `fused_elementwise_mul`,
+//! `fused_elementwise_div`, `fused_elemwise_activation`, `fused_elemwise_add_activation`.
 //!
 //! Paddle: `phi/kernels/fusion/gpu/{fused_bias_act,fused_gemm_epilogue,fused_dropout_add}_kernel.cu`,
-//! `phi/kernels/funcs/fused_elemwise_activation_functor.h`.
+//! `phi/kernels/fusion/gpu/fused_scale_bias_add_relu_kernel.cu`, `phi/kernels/swiglu_kernel.h`,
+//! `phi/kernels/fusion/onednn/fused_elementwise_kernel.cc`, `phi/kernels/funcs/fused_elemwise_activation_functor.h`.
+//! ONNX: MatMul, Add, Sub, Mul, Div, Slice, and the operators of the activations.
 
 use crate::error::{Error, Result};
 use crate::operator::{Arg, Binding, FLOATS, Form, OpDef, Rewrite};
@@ -22,7 +26,7 @@ const BIAS_ACT: &[Binding] = &[
     Binding::Optional("smooth"),
 ];
 
-/// What is done to int8, which is refused.
+/// Attributes of the quantisation to int8, which is refused.
 pub(super) const QUANTISATION: &[&str] =
     &["quant_round_type", "quant_max_bound", "quant_min_bound"];
 
@@ -47,7 +51,7 @@ const SCALED: &[Binding] = &[
 
 const X_AND_Y: &[Binding] = &[Binding::Slot("X"), Binding::Slot("Y")];
 
-/// Whether what comes in between is a result too, as training needs it.
+/// Whether the inner function's result is a result too, which training alone needs.
 const INTERMEDIATE: &[&str] = &["save_intermediate_out"];
 
 pub(super) const OPS: &[OpDef] = &[
@@ -111,7 +115,7 @@ pub(super) const OPS: &[OpDef] = &[
         scaled_sum,
     )
     .ignoring(&["exhaustive_search"]),
-    // Programs of Paddle 3 have these four in a dialect of its own, and not in a file.
+    // In Paddle 3, these four belong to a dialect that it does not write to files.
     binary(
         "fused_elementwise_add",
         &[of_x_and_y(&["fused_elementwise_add"])],
@@ -155,7 +159,7 @@ const fn binary(name: &'static str, legacy: &'static [Form], apart: Rewrite) -> 
     decomposed(name, operands, legacy, FLOATS, apart)
 }
 
-/// Emits an activation by the name that it has in attributes.
+/// Emits an activation by the name that it has in attributes. `tanh_gelu` says whether gelu is approximated by tanh.
 pub(super) fn activated(
     parts: &mut Decomposition<'_>,
     x: ValueId,
@@ -175,7 +179,7 @@ pub(super) fn activated(
     Ok(parts.op(kind, &[x], attrs, parts.rank(x)))
 }
 
-/// `activation(x · y + bias)`. The kernel of cuBLAS takes gelu by tanh.
+/// `activation(x · y + bias)`, a matrix product. The kernel of cuBLAS approximates gelu by tanh.
 fn epilogue(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (trans_x, trans_y) = (parts.attr("trans_x", false)?, parts.attr("trans_y", false)?);
@@ -194,12 +198,12 @@ fn epilogue(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
-/// `activation(x + bias)`; those called `glu` take the first half of the last axis and multiply it
-/// with the second.
+/// `activation(x + bias)`. With `swiglu` and `geglu`, the activation of the first half of the last axis is multiplied
+/// by the second half.
 fn biased_activation(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     refuse_quantisation(&mut parts, 2..5)?;
-    // The type that is computed in, which a verification does not see.
+    // The type that Paddle computes in, which changes the rounding alone.
     parts.attr("compute_dtype", String::new())?;
     let method: String = parts.attr("act_method", "gelu".to_owned())?;
     let x = parts.operand(0)?;
@@ -219,7 +223,7 @@ fn biased_activation(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>
     parts.finish(&[result])
 }
 
-/// `silu(x) · y`, where `y` is the second half of `x` if it is not given.
+/// `silu(x) · y`. Without `y`, these are the first and the second half of the last axis of `x`.
 fn swish_gate(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let x = parts.operand(0)?;
@@ -234,6 +238,7 @@ fn swish_gate(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
+/// The extent of the last axis.
 fn last_extent(parts: &Decomposition<'_>, x: ValueId) -> Result<i64> {
     let last = parts.rank(x).checked_sub(1);
     parts.extent(
@@ -257,7 +262,7 @@ fn gated(parts: &mut Decomposition<'_>, function: &str, x: ValueId, y: ValueId) 
     Ok(parts.op("multiply", &[gate, y], &[], parts.rank(x)))
 }
 
-/// `activation(x ∘ y)`, as oneDNN computes it.
+/// `activation(x ∘ y)`, where `∘` is `+`, `-`, `·` or `/`.
 fn fused_binary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let kind = match draft.kind {
         OpKind::Known("fused_elementwise_add") => "add",
@@ -280,7 +285,7 @@ fn fused_binary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
         parts.attr("fuse_alpha", 0.0)?,
         parts.attr("fuse_beta", 0.0)?,
     );
-    // Those that are known take none, whatever the numbers are by default.
+    // The activations that are known take no parameters.
     if (alpha, beta) != (0.0, 0.0) && !activation.is_empty() {
         return Err(Error::unsupported("an activation with parameters"));
     }
@@ -290,8 +295,8 @@ fn fused_binary(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
-/// `relu(x1 · scale1 + bias1 + x2)`, where `x2` may have a scale and a bias, too. All have one for
-/// each channel, and these are the last axis.
+/// `relu(x1 · scale1 + bias1 + x2)`, where `x2` has a scale and a bias, too, if `fuse_dual` is set. Scales and biases
+/// are vectors over the channels, the last axis.
 fn scaled_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let is_dual = parts.attr("fuse_dual", false)?;
@@ -313,6 +318,7 @@ fn affine(parts: &mut Decomposition<'_>, x: ValueId, scale: ValueId, bias: Value
     parts.plus(product, Some(bias))
 }
 
+/// Refuses a `quant_scale`, and the operands at these positions, which are for int8 alone.
 pub(super) fn refuse_quantisation(
     parts: &mut Decomposition<'_>,
     operands: std::ops::Range<usize>,
@@ -325,7 +331,7 @@ pub(super) fn refuse_quantisation(
     Ok(())
 }
 
-/// `dropout(x) + y`
+/// `dropout(x) + y`, with dropout as at inference.
 fn dropped_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let rate = parts.operand(3)?;
@@ -345,7 +351,7 @@ fn dropped_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
-/// Two functions, the outer first: `unary(x ∘ y)` or `x ∘ unary(y)`.
+/// `unary(x ∘ y)` or `x ∘ unary(y)`, where `functor_list` names the outer function first.
 fn two_functors(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let functors = parts.attr("functor_list", Attr::Strings(Vec::new()))?;
@@ -377,6 +383,7 @@ fn two_functors(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
+/// The op of a binary function that is named in `functor_list`.
 fn binary_functor(name: &str) -> Option<&'static str> {
     match name {
         "elementwise_add" => Some("add"),
@@ -385,6 +392,7 @@ fn binary_functor(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Emits a binary op, with operands that are broadcast at `axis` as in Paddle 1 and 2.
 fn combine(
     parts: &mut Decomposition<'_>,
     kind: &'static str,
@@ -400,6 +408,7 @@ fn combine(
     )
 }
 
+/// Emits the unary function of this name in `functor_list`. `scale` is the factor of the one that is called so.
 fn unary_functor(
     parts: &mut Decomposition<'_>,
     name: &str,
@@ -408,7 +417,7 @@ fn unary_functor(
 ) -> Result<ValueId> {
     match name {
         "scale" => Ok(parts.scaled(x, scale)),
-        // This one takes gelu by tanh as well.
+        // Its gelu is approximated by tanh as well.
         name => activated(parts, x, name, true),
     }
 }

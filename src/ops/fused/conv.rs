@@ -1,6 +1,7 @@
-//! Convolutions with what follows them.
+//! `fused_conv2d_add_act`, also written `conv2d_fusion`: a convolution with a bias, a residual and an activation.
 //!
-//! Paddle: `phi/kernels/fusion/gpu/fused_conv2d_add_act_kernel.cu`.
+//! Paddle: `phi/kernels/fusion/gpu/fused_conv2d_add_act_kernel.cu`. ONNX: Conv, Add, and the operators of the
+//! activations.
 
 use super::activation::activated;
 use crate::error::{Error, Result};
@@ -15,7 +16,7 @@ const OPERANDS: &[Binding] = &[
     Binding::Optional("ResidualData"),
 ];
 
-/// How a kernel is looked for, and what all versions of the op say.
+/// Attributes of the search for a kernel, and one that says nothing here.
 const SEARCH: &[&str] = &["exhaustive_search", "workspace_size_MB", "is_test"];
 
 pub(super) const OPS: &[OpDef] = &[decomposed(
@@ -40,7 +41,7 @@ pub(super) const OPS: &[OpDef] = &[decomposed(
 fn activated_conv(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let activation: String = parts.attr("activation", "relu".to_owned())?;
-    // Of a leaky relu, which is refused by its name.
+    // The slope of a leaky relu, which is refused by its name.
     parts.attr("fuse_alpha", 0.0)?;
     if !parts.attr("split_channels", Vec::<i64>::new())?.is_empty() {
         return Err(Error::unsupported("a convolution with its channels apart"));

@@ -1,7 +1,8 @@
-//! Fully connected layers that Paddle's optimiser has fused, each a matrix product with what follows it.
+//! Fully connected layers that Paddle's optimiser has fused, each a matrix product with what follows it: `fc`,
+//! `fusion_squared_mat_sub`, `fusion_repeated_fc_relu`.
 //!
-//! Paddle: `phi/kernels/fc_kernel.h`, `phi/kernels/fusion/cpu/fusion_{squared_mat_sub,repeated_fc_relu}_kernel.cc`.
-//! ONNX: MatMul, Add, Relu, Mul, Sub.
+//! Paddle: `phi/kernels/impl/fc_kernel_impl.h`,
+//! `phi/kernels/fusion/cpu/fusion_{squared_mat_sub,repeated_fc_relu}_kernel.cc`. ONNX: MatMul, Add, Relu, Mul, Sub.
 
 use crate::error::{Error, Result};
 use crate::operator::{Arg, Binding, FLOATS, Form, OpDef};
@@ -27,7 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
         fully_connected,
     )
     .ignoring(&[
-        // What runs it, and scales that mean nothing without a quantised kernel.
+        // The backend, and scales that a quantised kernel alone reads.
         "use_mkldnn",
         "use_quantizer",
         "mkldnn_data_type",
@@ -54,8 +55,8 @@ pub(super) const OPS: &[OpDef] = &[
     .with_result_positions(&[1]),
 ];
 
-/// `input · w + bias`, with the axes of the input from `in_num_col_dims` on as its columns, and an
-/// activation.
+/// `activation(input · w + bias)`, with the axes of `input` from `in_num_col_dims` on flattened to columns. The
+/// activation is `relu` or none.
 fn fully_connected(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let columns: i64 = parts.attr("in_num_col_dims", 1)?;
@@ -110,7 +111,7 @@ fn squared_difference(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId
     parts.finish(&[result])
 }
 
-/// `relu(x · w + bias)`, one layer after the other.
+/// `relu(x · w + bias)` for each `w` and `bias` of the lists, one after the other.
 fn layers(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let mut x = parts.operand(0)?;

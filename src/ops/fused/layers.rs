@@ -1,7 +1,12 @@
-//! Ops that are layers of a network in a row, with a norm.
+//! Layers in a row, of which one is a layer norm: `skip_layernorm`, `fused_fc_elementwise_layernorm`,
+//! `fused_bias_dropout_residual_layer_norm`, `fused_feedforward`, `fused_bias_residual_layernorm`,
+//! `fused_embedding_eltwise_layernorm`.
 //!
-//! Paddle: documentation and Python code in `incubate/nn/functional/`, kernels in
-//! `phi/kernels/fusion/`.
+//! Paddle: documentation and Python code in `incubate/nn/functional/`;
+//! `phi/kernels/fusion/gpu/{skip_layernorm,fused_fc_elementwise_layernorm,fused_layernorm}_kernel.cu`,
+//! `phi/kernels/fusion/gpu/{fused_bias_dropout_residual_layer_norm,fused_feedforward}_kernel.cu`,
+//! `phi/kernels/fusion/gpu/fused_embedding_eltwise_layernorm_kernel.cu`. ONNX: LayerNormalization, MatMul, Add, Mul,
+//! Gather, and the operators of the activations.
 
 use super::activation::{QUANTISATION, activated, refuse_quantisation};
 use crate::error::{Error, Result};
@@ -37,7 +42,7 @@ const RESIDUAL: &[Binding] = &[
 
 const FEED_FORWARD: &[Binding] = &[
     Binding::Slot("X"),
-    // Of random numbers, which are drawn in training alone.
+    // Seeds of the random numbers of dropout, which are drawn in training alone.
     Binding::Optional("Dropout1Seed"),
     Binding::Optional("Dropout2Seed"),
     Binding::Slot("Linear1Weight"),
@@ -50,6 +55,7 @@ const FEED_FORWARD: &[Binding] = &[
     Binding::Optional("Ln2Bias"),
 ];
 
+/// Attributes of the random numbers of dropout, which are drawn in training alone.
 const FEED_FORWARD_IGNORED: &[&str] = &[
     "dropout1_fix_seed",
     "dropout2_fix_seed",
@@ -195,7 +201,7 @@ fn skip_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     };
     let x = parts.operand(0)?;
     let begin: i64 = parts.attr("begin_norm_axis", 1)?;
-    // The kernel does not read it, and takes the last of three axes.
+    // The kernel does not read `begin_norm_axis`, and normalises the last of three axes.
     if parts.rank(x) != 3 || begin != 2 {
         return Err(Error::unsupported(
             "a norm of another axis than the last of three",
@@ -206,7 +212,7 @@ fn skip_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result])
 }
 
-/// `layer_norm(activation(x · w + bias0) + y)`
+/// `layer_norm(activation(x · w + bias0) + y)` over the axes from `begin_norm_axis` on.
 fn connected_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let columns: i64 = parts.attr("x_num_col_dims", 1)?;
@@ -309,8 +315,9 @@ fn feed_forward(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[x])
 }
 
-/// `y = x + bias + residual_alpha · residual` and `layer_norm(y)`, or `y` without parameters of a
-/// norm. Without a residual, `y` is `x`: the kernels don't read the bias then.
+/// Two results, of which the second is `y = x + bias + residual_alpha · residual`. The first is `layer_norm(y)` over
+/// the axes from `begin_norm_axis` on, or `y` itself if the norm has neither a scale nor a bias. Without a residual,
+/// `y` is `x`: the kernels don't read the bias then.
 fn biased_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     refuse_quantisation(&mut parts, 0..0)?;
@@ -334,7 +341,7 @@ fn biased_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[result, sum])
 }
 
-/// `layer_norm(Σ embedding(ids, table))` over the last axis.
+/// `layer_norm(Σ embedding(ids, table))` over the last axis, with a sum over the lists of ids and tables.
 fn embeddings_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (ids, tables) = (parts.list(0)?, parts.list(1)?);

@@ -1,5 +1,5 @@
 //! Layers that Paddle's optimiser, or its fused API, has made one op of: a product with its bias and activation, a
-//! residual with its normalisation, ….
+//! residual with its normalisation, and the like.
 //!
 //! An op that is several others in a row belongs here, unless it is attention.
 

@@ -1,6 +1,6 @@
-//! Elements by their order along an axis, with their positions.
+//! Elements by their order along an axis, with their positions: `argsort`, `topk` and `kthvalue`.
 //!
-//! Paddle: `phi/kernels/{argsort,top_k,kthvalue}_kernel.h`. ONNX: TopK.
+//! Paddle: `phi/kernels/{argsort,top_k,kthvalue}_kernel.h`. ONNX: TopK; Slice and Squeeze for `kthvalue`.
 
 use std::cmp::Ordering;
 
@@ -45,6 +45,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
+/// An op that gives elements and their positions.
 const fn selection(
     name: &'static str,
     operands: &'static [Arg],
@@ -56,18 +57,18 @@ const fn selection(
         .with_dtypes(NUMBERS)
 }
 
-/// How many elements are selected along the axis.
+/// Which of the ordered elements along the axis are selected.
 #[derive(Debug, Clone, Copy)]
 enum Count {
     All,
-    /// The `k` of a call: so many.
+    /// The first `k`, which is an operand.
     First(ValueId),
-    /// The k-th alone, counted from 1.
+    /// The k-th one alone, counted from 1.
     Kth(i64),
 }
 
-/// Elements along an axis in their order, with their positions. Of those that are tied, the first
-/// comes first: Paddle leaves that open where it selects some.
+/// The elements of `x` along `axis` in ascending or descending order, all or some of them, and their positions
+/// as int64. Equal elements keep their order, which Paddle leaves open where it selects some.
 struct Selection {
     x: ValueId,
     axis: i64,
@@ -79,7 +80,7 @@ struct Selection {
 
 impl Selection {
     fn argsort(op: &mut OpReader<'_>) -> Parsed {
-        // ONNX's order is always a stable one.
+        // ONNX's TopK always keeps the order of equal elements.
         op.ignore("stable");
         Ok(Box::new(Self {
             x: op.operand("x")?,
@@ -91,7 +92,7 @@ impl Selection {
     }
 
     fn topk(op: &mut OpReader<'_>) -> Parsed {
-        // What need not be sorted may be.
+        // A result that need not be sorted may be.
         op.ignore("sorted");
         Ok(Box::new(Self {
             x: op.operand("x")?,
@@ -116,7 +117,7 @@ impl Selection {
         }))
     }
 
-    /// The extent of the axis in the result.
+    /// The extent of the axis in the results, for one of extent `along` in `x`.
     fn extent(&self, facts: &Facts<'_>, along: &Dim) -> Dim {
         match self.count {
             Count::All => along.clone(),
@@ -128,7 +129,7 @@ impl Selection {
         }
     }
 
-    /// The number of elements for a TopK, as a vector.
+    /// Emits the `K` of ONNX's TopK, as a vector of one element.
     fn lower_count(&self, g: &mut Lowering<'_>, x: TensorId, axis: usize) -> Result<TensorId> {
         match self.count {
             Count::All => {

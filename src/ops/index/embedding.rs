@@ -1,6 +1,6 @@
-//! Rows of a table, picked by ids.
+//! Rows of a table, picked by ids: `embedding`.
 //!
-//! Paddle: `phi/kernels/embedding_kernel.h`. ONNX: Gather, and Where for the padding.
+//! Paddle: `phi/kernels/embedding_kernel.h`. ONNX: Gather; Equal and Where for the padding.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::ops::shared::values::indices;
 use crate::program::{Builder, Draft, Fact, Facts, Operand, ValueId};
 use crate::tensor::{DType, Dim, Element, Tensor, with_array};
 
-/// What training and parameter servers want to know of a table.
+/// Attributes that matter to training and to parameter servers alone.
 const DISTRIBUTED: &[&str] = &[
     "is_test",
     "is_sparse",
@@ -44,7 +44,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_dtypes(&[DType::I32, DType::I64])];
 
-/// The indices of the first generation end with an axis of extent 1, which the result lacks.
+/// Removes the last axis of the ids: those of the older `lookup_table` have one of extent 1 there, which
+/// the result lacks.
 fn without_last_axis(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     if let Some(Operand::One(ids)) = draft.operands.first().cloned() {
         let rank = builder.rank(ids);
@@ -66,16 +67,18 @@ fn without_last_axis(builder: &mut Builder, mut draft: Draft) -> Result<Vec<Valu
     Ok(builder.emit(draft))
 }
 
-/// Rows of a table, one for each id; zeros for ids that are `padding_idx`.
+/// The rows of `weight`, one for each id; zeros for ids that are `padding_idx`. Ids of any shape and a
+/// weight of `[rows, width]` give the shape of the ids, followed by `width`.
 struct Embedding {
     ids: ValueId,
     weight: ValueId,
+    /// `None` if it is -1, which stands for no padding.
     padding_idx: Option<i64>,
 }
 
 impl Embedding {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // Of the gradient.
+        // Concerns the gradient alone.
         op.ignore("sparse");
         let padding_idx: i64 = op.attr_or("padding_idx", -1)?;
         Ok(Box::new(Self {

@@ -1,7 +1,8 @@
-//! Elements picked by their positions.
+//! Elements picked by their positions: `gather`, `index_select`, `gather_nd`, `index_sample` and
+//! `take_along_axis`.
 //!
-//! Paddle: `phi/kernels/{gather,gather_nd,index_select,index_sample,take_along_axis}_kernel.h`. ONNX: Gather, GatherND,
-//! GatherElements.
+//! Paddle: `phi/kernels/{gather,gather_nd,index_select,index_sample,take_along_axis}_kernel.h`.
+//! ONNX: Gather for `gather` and `index_select`, GatherND for `gather_nd`, GatherElements for the others.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -27,7 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )
-        // Of its gradient.
+        // Concerns the gradient alone.
         .ignoring(&["overwrite"])],
         Gather::parse,
     ),
@@ -84,8 +85,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// The slices of `x` at the positions along an axis that `index` lists. A single position of rank
-/// 0 removes the axis.
+/// The slices of `x` along `axis` at the positions that `index` lists. An index of rank 0 removes the axis.
 struct Gather {
     x: ValueId,
     index: ValueId,
@@ -108,7 +108,8 @@ impl Gather {
         normalize_axis(axis, facts.rank(self.x))
     }
 
-    /// What takes the place of the axis: indices of shape `[n, 1]` count as a vector.
+    /// The extents that take the place of the axis, from the shape of the index: one of shape `[n, 1]`
+    /// counts as a vector.
     fn extents<T: Clone>(index: &[T]) -> Result<Vec<T>> {
         match index {
             [] => Ok(Vec::new()),
@@ -169,7 +170,7 @@ impl Function for Gather {
     }
 }
 
-/// The slices `x[i, j, …]` for the vectors along the last axis of `index`.
+/// The slices `x[i, j, …]` for the vectors `(i, j, …)` along the last axis of `index`.
 struct GatherNd {
     x: ValueId,
     index: ValueId,
@@ -184,7 +185,8 @@ impl GatherNd {
     }
 }
 
-/// How many axes the vectors of an index reach into, and its other axes.
+/// The number of axes that the vectors along the last axis of an index address, of a tensor of `rank`, and
+/// the other extents of the index.
 pub(super) fn depth(index: &[Dim], rank: usize) -> Result<(usize, &[Dim])> {
     let Some((last, others)) = index.split_last() else {
         return Err(Error::malformed("an index of rank 0"));
@@ -225,7 +227,7 @@ impl Function for GatherNd {
 
     fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
         let (depth, _) = depth(facts.shape(self.index), facts.rank(self.x)).ok()?;
-        // One range for all numbers of a vector: the narrowest.
+        // All components of a vector share one range: the narrowest, which fits each axis.
         let extents: Option<Vec<i64>> = facts.shape(self.x)[..depth]
             .iter()
             .map(Dim::known)
@@ -234,8 +236,9 @@ impl Function for GatherNd {
     }
 }
 
-/// The elements of `x` at the places of `index`, but for the position along one axis, which is the
-/// one that stands in `index`.
+/// The elements of `x` at positions along `axis` that are given for each element of the result, as in
+/// NumPy's `take_along_axis`: along axis 1 of three, `result[i, j, k] = x[i, index[i, j, k], k]`.
+/// `index_sample` is the same along axis 1.
 struct TakeAlong {
     x: ValueId,
     index: ValueId,

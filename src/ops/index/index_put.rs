@@ -1,6 +1,7 @@
-//! Writing as `x[i, j] = value` does, and coordinates as a grid.
+//! Slices written to where indices say: `index_put`, as `x[i, j] = value` does, and `index_add`.
 //!
-//! Paddle: `phi/kernels/{index_put,index_add,meshgrid}_kernel.h`. ONNX: ScatterND, ScatterElements.
+//! Paddle: `phi/kernels/{index_put,index_add}_kernel.h`. ONNX: ScatterND, or Where for a mask and a single
+//! value, for `index_put`; ScatterElements for `index_add`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -55,8 +56,9 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
-/// `x` with `value`, broadcast, where the indices, broadcast, say for the first axes; a mask
-/// stands for the positions where it holds. Values are written, or added with `accumulate`.
+/// `x` with `value` written to `x[indices[0], indices[1], …]`, or added there with `accumulate`. The indices
+/// are broadcast to one shape, and `value` to that of the slices. A mask stands for the positions where
+/// it is true, and must be the only index.
 struct IndexPut {
     x: ValueId,
     indices: Vec<ValueId>,
@@ -74,7 +76,7 @@ impl IndexPut {
         }))
     }
 
-    /// The mask, if the index is one.
+    /// The mask, if the only index is one.
     fn mask(&self, facts: &Facts<'_>) -> Result<Option<ValueId>> {
         let is_mask = |id: &ValueId| facts.dtype(*id) == DType::Bool;
         match self.indices.as_slice() {
@@ -86,7 +88,7 @@ impl IndexPut {
         }
     }
 
-    /// How many axes of `x` are indexed.
+    /// How many axes of `x`, from the first on, are indexed.
     fn depth(&self, facts: &Facts<'_>) -> Result<usize> {
         let mask = self.mask(facts)?;
         let depth = mask.map_or(self.indices.len(), |mask| facts.rank(mask));
@@ -99,7 +101,7 @@ impl IndexPut {
         Ok(depth)
     }
 
-    /// The index vectors along a last axis.
+    /// Emits the indices as ScatterND takes them: vectors along the last axis.
     fn lower_index(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         if let Some(mask) = self.mask(g)? {
             let mask = g.value(mask)?;
@@ -138,6 +140,7 @@ impl Function for IndexPut {
         let (depth, rank) = (self.depth(g)? as i64, g.rank(self.x) as i64);
         let is_single = g.shape(self.value).iter().all(|dim| *dim == Dim::Known(1));
         let dtype = g.dtype(self.x);
+        // ONNX Runtime has no kernel of Where for the narrow types.
         let has_kernel = !matches!(dtype, DType::Bool | DType::I8 | DType::I16);
         if let Some(mask) = self.mask(g)?
             && is_single
@@ -216,7 +219,7 @@ fn put<T: Element>(
     ))
 }
 
-/// Where a mask holds: for each axis, the positions along it.
+/// Where a mask is true, in row-major order: for each axis, the positions along it.
 fn positions(mask: &Array<bool>) -> Vec<Array<i64>> {
     let mut columns = vec![Vec::new(); mask.ndim()];
     for (place, _) in mask.indexed_iter().filter(|(_, holds)| **holds) {
@@ -230,7 +233,7 @@ fn positions(mask: &Array<bool>) -> Vec<Array<i64>> {
         .collect()
 }
 
-/// `x` with the slices of `add_value` along an axis added to those that `index` lists.
+/// `x` with each slice `i` of `add_value` along `axis` added to the slice of `x` at `index[i]`.
 struct IndexAdd {
     x: ValueId,
     index: ValueId,

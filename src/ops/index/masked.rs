@@ -1,6 +1,7 @@
-//! Elements picked, or overwritten, where a mask is true.
+//! Elements picked where a mask is true, by `masked_select`, or overwritten there, by `masked_fill`.
 //!
-//! Paddle: `phi/kernels/{masked_select,masked_fill}_kernel.h`. ONNX: Compress, Where.
+//! Paddle: `phi/kernels/{masked_select,masked_fill}_kernel.h`. ONNX: Compress for `masked_select`, Where for
+//! `masked_fill`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -38,7 +39,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// The elements of a mask, broadcast to a shape.
+/// A mask, broadcast to a shape.
 fn mask(values: &Values<'_>, id: ValueId, shape: &[usize]) -> Result<Array<bool>> {
     let Tensor::Bool(mask) = values.get(id)? else {
         return Err(Error::malformed("a mask that is not of bools"));
@@ -54,7 +55,7 @@ fn spread<T: Element>(x: &Array<T>, shape: &[usize]) -> Result<Array<T>> {
     Ok(view.to_owned().into())
 }
 
-/// Both tensors with the shape that they broadcast to; nothing is emitted where they have it.
+/// Emits both tensors broadcast to one shape; no nodes if they have the same.
 fn broadcast(g: &mut Lowering<'_>, ids: [ValueId; 2]) -> Result<[TensorId; 2]> {
     let tensors = [g.value(ids[0])?, g.value(ids[1])?];
     let (a, b) = (g.shape(ids[0]), g.shape(ids[1]));
@@ -68,7 +69,7 @@ fn broadcast(g: &mut Lowering<'_>, ids: [ValueId; 2]) -> Result<[TensorId; 2]> {
     ])
 }
 
-/// The elements of `x` for which `mask` holds, in row-major order.
+/// The elements of `x` where `mask` is true, both broadcast to one shape, as a vector in row-major order.
 struct MaskedSelect {
     x: ValueId,
     mask: ValueId,
@@ -109,7 +110,7 @@ impl Function for MaskedSelect {
     }
 }
 
-/// `x` with another value where `mask` holds.
+/// `x` with `value` where `mask` is true. `x` and `mask` are broadcast to one shape, and `value` to that.
 struct MaskedFill {
     x: ValueId,
     mask: ValueId,
@@ -136,7 +137,7 @@ impl Function for MaskedFill {
         let (x, mask, value) = (g.value(self.x)?, g.value(self.mask)?, g.value(self.value)?);
         let dtype = g.dtype(self.x);
         let value = g.cast(value, g.dtype(self.value), dtype);
-        // ONNX Runtime has no kernel for the narrow types.
+        // ONNX Runtime has no kernel of Where for the narrow types.
         let wide = match dtype {
             DType::Bool | DType::I8 | DType::I16 => DType::I32,
             other => other,

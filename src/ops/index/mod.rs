@@ -1,4 +1,4 @@
-//! Elements by their positions: gathering, scattering, masks, sorting, searching.
+//! Elements by their positions: gather, scatter, masks, sorting, searching.
 //!
 //! An op that reads or writes where an index or a mask says, or whose result is positions, belongs here.
 

@@ -1,4 +1,4 @@
-//! Rows picked from one of several tensors of one shape.
+//! Rows, each picked from one of several tensors of the same shape: `multiplex`.
 //!
 //! Paddle: `phi/kernels/multiplex_kernel.h`. ONNX: GatherND.
 
@@ -24,7 +24,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Multiplex::parse,
 )];
 
-/// Row `i` of the tensor whose number stands in row `i` of `index`.
+/// Row `i` of the result is row `i` of the input whose number is `index[i, 0]`. Rows are slices along the
+/// first axis.
 struct Multiplex {
     inputs: Vec<ValueId>,
     index: ValueId,
@@ -89,7 +90,7 @@ impl Function for Multiplex {
     }
 }
 
-/// `x` with a row from another tensor.
+/// `x` with its row `row` replaced by that of another tensor.
 fn with_row<T: Element>(x: &Array<T>, from: &Array<T>, row: usize) -> Result<Tensor> {
     if x.shape() != from.shape() || x.shape().first().is_none_or(|extent| row >= *extent) {
         return Err(Error::malformed("a row that is not there"));

@@ -1,4 +1,4 @@
-//! The positions of the elements that are not zero.
+//! The positions of the elements that are not zero: `nonzero`.
 //!
 //! Paddle: `phi/kernels/nonzero_kernel.h`. ONNX: NonZero.
 
@@ -19,8 +19,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     NonZero::parse,
 )];
 
-/// The positions of all elements that are not zero, in row-major order: a row for each, with a
-/// column for each axis.
+/// The positions of all elements of `condition` that are not zero, in row-major order, as an int64 matrix: a
+/// row for each position, with a column for each axis. Refuses a tensor of rank 0.
 struct NonZero {
     condition: ValueId,
 }

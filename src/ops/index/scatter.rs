@@ -1,7 +1,7 @@
-//! Elements written to where an index says.
+//! Elements written to where an index says: `scatter`, `scatter_nd_add` and `put_along_axis`.
 //!
-//! Paddle: `phi/kernels/{scatter,scatter_nd_add,put_along_axis,index_add,index_put}_kernel.h`.
-//! ONNX: ScatterND, ScatterElements.
+//! Paddle: `phi/kernels/{scatter,scatter_nd_add,put_along_axis}_kernel.h`.
+//! ONNX: ScatterND for `scatter` and `scatter_nd_add`, ScatterElements for `put_along_axis`.
 
 use super::gather::depth;
 use crate::error::{Error, Result};
@@ -82,12 +82,14 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
+/// A result of the type and shape of `x`.
 fn like(facts: &Facts<'_>, x: ValueId) -> Fact {
     Fact::new(facts.dtype(x), facts.shape(x).to_vec())
 }
 
-/// Rows of `updates` in the place of those rows of `x` that `index` lists: the last one stays, or,
-/// without `overwrite`, their sum, for which `x` counts as zero where it is written to.
+/// `x` with each row `index[i]` replaced by row `i` of `updates`, where rows are slices along the first axis.
+/// Of several updates of one row, the last stays; without `overwrite`, it is their sum, to which the row of
+/// `x` adds nothing.
 struct Scatter {
     x: ValueId,
     index: ValueId,
@@ -131,7 +133,7 @@ impl Function for Scatter {
         if self.overwrite {
             return Ok(g.node("ScatterND", &[x, index, updates], []));
         }
-        // Rows that are written to start from zero.
+        // The sum has no part of `x`, so the rows that are written to are cleared first.
         let shape = g.node("Shape", &[updates], []);
         let zero = g.scalar(g.dtype(self.x), 0.0);
         let zeros = g.node("Expand", &[zero, shape], []);
@@ -162,7 +164,7 @@ impl Function for Scatter {
     }
 }
 
-/// The array of a tensor that must be of the same type as another.
+/// The array of a tensor that must have the element type of another array.
 fn of_type<'t, T: Element>(_: &Array<T>, tensor: &'t Tensor) -> Result<&'t Array<T>> {
     T::array(tensor).ok_or_else(|| {
         let (x, other) = (T::DTYPE, tensor.dtype());
@@ -170,8 +172,8 @@ fn of_type<'t, T: Element>(_: &Array<T>, tensor: &'t Tensor) -> Result<&'t Array
     })
 }
 
-/// `x` plus slices of `updates`, at the places that the vectors along the last axis of `index`
-/// name.
+/// `x` with slices of `updates` added to `x[i, j, …]`, for the vectors `(i, j, …)` along the last axis of
+/// `index`.
 struct ScatterNdAdd {
     x: ValueId,
     index: ValueId,
@@ -216,14 +218,16 @@ impl Function for ScatterNdAdd {
     }
 }
 
-/// `x` with elements of `values` at their own places, but for the position along one axis, which
-/// `indices` says. Several for one place are combined.
+/// `x` with elements of `values` written to positions along `axis` that `index` gives for each, as in NumPy's
+/// `put_along_axis`: along axis 1 of three, `values[i, j, k]` goes to `x[i, index[i, j, k], k]`. It
+/// replaces the element there, or is combined with it.
 struct PutAlong {
     x: ValueId,
     index: ValueId,
     values: ValueId,
     axis: i64,
     combine: Combine,
+    /// Whether a reduction takes in the elements of `x`.
     includes_self: bool,
 }
 

@@ -1,6 +1,6 @@
-//! The positions at which values would be inserted into sorted rows.
+//! The positions at which values would be inserted into sorted sequences: `searchsorted`.
 //!
-//! Paddle: `phi/kernels/searchsorted_kernel.h`. ONNX: Less and ReduceSum.
+//! Paddle: `phi/kernels/searchsorted_kernel.h`. ONNX: Less or LessOrEqual, and ReduceSum.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -21,8 +21,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_dtypes(WIDE)];
 
-/// For each value, how many elements of a sorted sequence are less (or, if `right`, not greater).
-/// There is one sequence for all values, or one for each row of them.
+/// For each value, how many elements of a sorted sequence are less (or, if `right`, not greater). There is
+/// one sequence for all values, or one for each row of them: a lane along the last axis.
 struct SearchSorted {
     sequence: ValueId,
     values: ValueId,

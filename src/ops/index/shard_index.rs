@@ -1,6 +1,6 @@
-//! Class numbers within one of several equal shards.
+//! Class numbers within one of several shards of equal size: `shard_index`.
 //!
-//! Paddle: `phi/kernels/shard_index_kernel.h`. ONNX: Div, Equal, Where.
+//! Paddle: `phi/kernels/shard_index_kernel.h`. ONNX: Div, Mod, Equal and Where.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -21,13 +21,15 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_dtypes(&[I32, I64])];
 
-/// The numbers of the classes that one of several shards has, counted from 0 in it; another value
-/// for those of other shards.
+/// For each class number, the number of the class within one shard, counted from 0, or `elsewhere` if the
+/// class is in another shard.
 struct ShardIndex {
     input: ValueId,
     /// How many classes are in one shard.
     size: i64,
+    /// The number of the shard, Paddle's `shard_id`.
     shard: i64,
+    /// Paddle's `ignore_value`.
     elsewhere: i64,
 }
 

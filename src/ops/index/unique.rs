@@ -1,7 +1,8 @@
-//! The distinct elements of a tensor, or the distinct slices along an axis.
+//! The distinct elements of a tensor, or the distinct slices along an axis: `unique`, and
+//! `unique_consecutive`, which compares neighbours alone.
 //!
-//! Paddle: `phi/kernels/{unique,unique_consecutive}_kernel.h`. ONNX: Unique; Compress, CumSum and
-//! NonZero for runs.
+//! Paddle: `phi/kernels/{unique,unique_consecutive}_kernel.h`. ONNX: Unique for `unique`; Equal, Compress,
+//! CumSum and NonZero for `unique_consecutive`.
 
 use std::cmp::Ordering;
 
@@ -48,51 +49,53 @@ pub(super) const OPS: &[OpDef] = &[
     .with_results(&["out", "index", "counts"]),
 ];
 
-/// A result of these ops.
+/// What a result of `unique` or `unique_consecutive` holds. "Elements" are slices if there is an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Piece {
     /// The distinct elements.
     Elements,
-    /// For each of them, where it is first.
+    /// For each distinct element, the position where it occurs first.
     First,
-    /// For each element of the operand, which of the distinct ones it is.
+    /// For each element of the operand, its position among the distinct ones.
     Inverse,
-    /// For each distinct element, how often it is there.
+    /// For each distinct element, how often it occurs.
     Counts,
 }
 
-/// Which elements are taken for one.
+/// Which elements count as one, and in which order the distinct ones are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
-    /// All that are equal; they are then sorted.
+    /// All that are equal; the distinct ones are sorted.
     Sorted,
-    /// All that are equal, in the order in which they are first seen.
+    /// All that are equal; the distinct ones are in the order of their first occurrences.
     AsSeen,
-    /// Those that are equal and stand side by side.
+    /// Those that are equal and adjacent; the distinct ones keep their order.
     Runs,
 }
 
+/// The distinct elements or slices of `x`, with the positions and counts that the op has as results.
 struct Unique {
     x: ValueId,
     /// The axis whose slices are compared; none for single elements.
     axis: Option<i64>,
     which: Which,
-    /// That of positions and counts.
+    /// The element type of positions and counts.
     dtype: DType,
-    /// Those that the op has.
+    /// What the results of the op hold, in their order.
     pieces: Vec<Piece>,
 }
 
-/// The distinct slices of a tensor, with the other results as far as they are needed.
+/// Where the distinct slices of a tensor are: see [`Piece`].
 struct Found {
-    /// The positions of the distinct slices.
+    /// The position where each distinct slice occurs first.
     first: Vec<i64>,
     inverse: Vec<i64>,
     counts: Vec<i64>,
 }
 
 impl Unique {
-    /// Results that are not asked for are absent or not computed by Paddle either.
+    /// Reads a `unique`. Results that its flags do not ask for may be absent, or be listed although Paddle
+    /// does not compute them: the number of results tells which there are.
     fn all(op: &mut OpReader<'_>) -> Parsed {
         let which = if op.attr_or("is_sorted", false)? {
             Which::Sorted
@@ -119,6 +122,7 @@ impl Unique {
         Self::parse(op, which, pieces)
     }
 
+    /// Reads a `unique_consecutive`. The number of results tells which there are.
     fn runs(op: &mut OpReader<'_>) -> Parsed {
         let has_inverse = op.attr_or("return_inverse", false)?;
         op.ignore("return_counts");
@@ -153,6 +157,7 @@ impl Unique {
         axis.transpose()
     }
 
+    /// The type and shape of a result.
     fn fact(&self, facts: &Facts<'_>, piece: Piece, axis: Option<usize>) -> Fact {
         let x = facts.get(self.x);
         let extent = match (axis, x.shape.as_slice()) {
@@ -174,7 +179,7 @@ impl Unique {
         }
     }
 
-    /// Distinct slices along the first axis; each is an array with its elements in row-major order.
+    /// Finds the distinct ones of `slices`, each of which has its elements in row-major order.
     fn find<T: Element + PartialOrd>(&self, slices: &[Vec<T>]) -> Found {
         let mut sorted: Vec<usize> = (0..slices.len()).collect();
         if self.which != Which::Runs {
@@ -212,7 +217,8 @@ impl Unique {
             Some(_) => x.clone(),
             None => map::reshape(x, &[x.len()])?,
         };
-        // Paddle swaps the axis with the first, and so compares the others in another order.
+        // Paddle swaps the axis with the first, which changes the order in which the elements of slices are
+        // compared.
         let axis = axis.unwrap_or(0);
         let mut swapped = x.clone();
         swapped.swap_axes(0, axis);
@@ -232,11 +238,11 @@ impl Unique {
         Ok(pieces.collect())
     }
 
-    /// Emits what gives the elements, their first positions, the inverse, and the counts.
+    /// Emits a Unique, and gives the distinct elements, their first positions, the inverse, and the counts.
     fn lower_all(&self, g: &mut Lowering<'_>, x: TensorId, axis: Option<usize>) -> [TensorId; 4] {
         let rank = g.rank(self.x);
         let mut swap: Vec<usize> = (0..rank).collect();
-        // Up to the second axis, the order of the others stays as it is.
+        // A swap of the first two axes leaves the order of the others as it is, and so needs no Transpose.
         let far = axis.filter(|axis| *axis > 1);
         let x = match far {
             Some(axis) => {
@@ -257,7 +263,8 @@ impl Unique {
         [elements, found[1], found[2], found[3]]
     }
 
-    /// The same for runs: each begins with an element that differs from the one before.
+    /// Emits what finds runs, each of which begins with an element that differs from the one before, and
+    /// gives the same as [`Unique::lower_all`].
     fn lower_runs(&self, g: &mut Lowering<'_>, x: TensorId, axis: Option<usize>) -> [TensorId; 4] {
         let rank = axis.map_or(1, |_| g.rank(self.x));
         let x = match axis {
@@ -297,7 +304,7 @@ impl Unique {
     }
 }
 
-/// The type in which ONNX Runtime has kernels for the comparisons.
+/// The element type in which elements are compared: one for which ONNX Runtime has the kernels.
 fn compared(dtype: DType) -> DType {
     match dtype {
         F16 | BF16 => F32,

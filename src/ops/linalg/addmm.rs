@@ -1,6 +1,7 @@
-//! Products of matrices and vectors together with a sum.
+//! Products of matrices and vectors together with a sum: `dot`, `addmm`, `baddbmm`, `bilinear`.
 //!
-//! Paddle: `phi/kernels/{dot,addmm,baddbmm,bilinear}_kernel.h`. ONNX: MatMul, Mul, Add, ReduceSum.
+//! Paddle: `phi/kernels/{dot,addmm,baddbmm,bilinear}_kernel.h`. ONNX: MatMul, Mul, Add, ReduceSum, by way of the ops
+//! that these are taken apart into when they are read.
 
 use crate::error::{Error, Result};
 use crate::operator::{Arg, Binding, FLOATS, Form, OpDef};
@@ -60,7 +61,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// The sum of a tensor and a product, both times a number.
+/// The form of an op that adds a tensor and a product, each times a number.
 const fn added(names: &'static [&'static str]) -> Form {
     Form::legacy(names, ADDED, &["Out"]).renaming(&[("Alpha", "alpha"), ("Beta", "beta")])
 }
@@ -72,11 +73,11 @@ const BILINEAR: &[Binding] = &[
     Binding::Optional("Bias"),
 ];
 
-/// `Σ x · y` over the last axis.
+/// `Σ x · y` over the last axis: `dot`.
 fn dot(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (x, y) = (parts.operand(0)?, parts.operand(1)?);
-    // A sum would widen int32.
+    // A sum without a stated type would widen int32 to int64.
     let dtype = Attr::Int(parts.dtype(x).paddle_code());
     let products = parts.op("multiply", &[x, y], &[], parts.rank(x));
     let last = parts.integers(&[-1]);
@@ -87,14 +88,14 @@ fn dot(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     )
 }
 
-/// `beta · input + alpha · x · y`, with matrices or batches of them.
+/// `beta · input + alpha · x · y`, of matrices (`addmm`) or of batches of them (`baddbmm`).
 fn add_product(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (alpha, beta) = (parts.attr("alpha", 1.0)?, parts.attr("beta", 1.0)?);
     let (input, x, y) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);
     let rank = parts.rank(x);
     if beta == 0.0 {
-        // Not read then, whatever it holds.
+        // Paddle does not read `input` then, so that a NaN in it changes nothing.
         let product = parts.op("matmul", &[x, y], &[], rank);
         let alpha = parts.number(alpha);
         return parts.last("scale", &[product, alpha], &[]);
@@ -105,7 +106,7 @@ fn add_product(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.last("add", &[product, term], &[])
 }
 
-/// `Σᵢⱼ xᵢ · weight[k, i, j] · yⱼ + bias[k]` of the rows of `x` and `y`.
+/// `Σᵢⱼ xᵢ · weight[k, i, j] · yⱼ + bias[k]` for each row of `x` and `y`, as `[batch, k]`: `bilinear`.
 fn bilinear(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (x, y, weight) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);

@@ -1,4 +1,4 @@
-//! The cross product of vectors of three elements.
+//! The cross product of vectors of three elements: `cross`.
 //!
 //! Paddle: `phi/kernels/cross_kernel.h`. ONNX: Gather, Mul and Sub.
 
@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[binary(
     Cross::parse,
 )];
 
+/// The form of an op of two operands in `ProgramDesc`.
 pub(super) const fn form(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[Binding::Slot("X"), Binding::Slot("Y")], &["Out"])
 }
@@ -36,7 +37,7 @@ pub(super) const fn binary(
         .with_accuracy(Accuracy::Rounded)
 }
 
-/// Runs a generic kernel on two tensors of one type.
+/// Runs a generic kernel on two tensors of the same element type.
 macro_rules! with_numbers {
     ($x:expr, $y:expr, ($a:ident, $b:ident) => $kernel:expr) => {
         match ($x, $y) {
@@ -53,7 +54,7 @@ macro_rules! with_numbers {
     };
 }
 
-/// Arithmetic of a type, which wraps on integers.
+/// Arithmetic of an element type. Integers wrap around.
 pub(super) trait Number: Element {
     fn times(self, other: Self) -> Self;
     fn minus(self, other: Self) -> Self;
@@ -89,7 +90,7 @@ struct Cross {
     axis: i64,
 }
 
-/// No axis is named.
+/// The attribute `axis` where no axis is named.
 const NO_AXIS: i64 = 9;
 
 impl Cross {
@@ -101,6 +102,7 @@ impl Cross {
         }))
     }
 
+    /// The axis of the vectors, for operands of this shape.
     fn axis(&self, x: &[Dim]) -> Result<usize> {
         if self.axis != NO_AXIS {
             return normalize_axis(self.axis, x.len());
@@ -122,9 +124,10 @@ impl Cross {
     }
 }
 
-/// Which elements of the operands meet: `x[1] y[2] - x[2] y[1]` and so on around.
+/// The element `i` of the product is `x[NEXT[i]] · y[LAST[i]] - x[LAST[i]] · y[NEXT[i]]`.
 const NEXT: [usize; 3] = [1, 2, 0];
 
+/// See [`NEXT`].
 const LAST: [usize; 3] = [2, 0, 1];
 
 impl Function for Cross {

@@ -1,7 +1,8 @@
-//! Diagonals of matrices: taken, written, and made into matrices.
+//! Diagonals of matrices: taken (`diagonal`), summed (`trace`), overwritten (`fill_diagonal`, `fill_diagonal_tensor`),
+//! and made into matrices (`diag_embed`, `diag`, which also takes them).
 //!
 //! Paddle: `phi/kernels/{diag,diagonal,diag_embed,fill_diagonal,fill_diagonal_tensor,trace}_kernel.h`.
-//! ONNX: Gather from the elements in a row; Where with a mask of the diagonal.
+//! ONNX: Gather from the flattened matrices; Where with a mask of the diagonal; ReduceSum for `trace`.
 
 use ndarray::{Dimension, IxDyn};
 
@@ -19,7 +20,8 @@ use crate::tensor::{
 
 const INPUT: &[Binding] = &[Binding::Slot("Input")];
 
-/// Before Paddle 3, the first of the two axes holds the rows, whichever is named first.
+/// The attribute that `trace` gets in programs from before Paddle 3: there, the lower of the two axes holds the rows,
+/// whichever is named first.
 const SORTED_AXES: &str = "sorted_axes";
 
 pub(super) const OPS: &[OpDef] = &[
@@ -67,7 +69,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Accumulated),
 ];
 
-/// The sum of a diagonal.
+/// `trace`: the sum of a diagonal, taken apart into `diagonal` and `sum`.
 fn trace(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let x = parts.operand(0)?;
@@ -89,8 +91,8 @@ fn trace(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     )
 }
 
-/// Which diagonal of which matrices: the elements whose column is `offset` to the right of their
-/// row.
+/// A diagonal of the matrices that two axes of a tensor hold, `rows` and `columns`: the elements in each row `i` and
+/// the column `i + offset`.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     offset: i64,
@@ -99,6 +101,7 @@ struct Place {
 }
 
 impl Place {
+    /// Reads a diagonal; the axes are attributes of these names.
     fn parse(
         op: &mut OpReader<'_>,
         [rows, columns]: [&str; 2],
@@ -115,7 +118,7 @@ impl Place {
         Ok(place)
     }
 
-    /// The axes of the matrices among those of a tensor.
+    /// The axes of the rows and of the columns, counted from 0, in a tensor of this rank.
     fn axes(self, rank: usize) -> Result<[usize; 2]> {
         let (rows, columns) = (
             normalize_axis(self.rows, rank)?,
@@ -127,26 +130,26 @@ impl Place {
         Ok([rows, columns])
     }
 
-    /// All axes, with those of the matrices last.
+    /// All axes of a tensor of this rank, with those of the matrices last.
     fn order(self, rank: usize) -> Result<Vec<usize>> {
         let matrix = self.axes(rank)?;
         let others = (0..rank).filter(|axis| !matrix.contains(axis));
         Ok(others.chain(matrix).collect())
     }
 
-    /// Where the diagonal starts.
+    /// The row and the column where the diagonal starts.
     fn start(self) -> [i64; 2] {
         [(-self.offset).max(0), self.offset.max(0)]
     }
 
-    /// The number of its elements.
+    /// The number of elements of the diagonal in a matrix with so many rows and columns.
     fn length(self, rows: i64, columns: i64) -> i64 {
         let [row, column] = self.start();
         (rows - row).min(columns - column).max(0)
     }
 }
 
-/// What puts the axes of a tensor back, which were put into this order.
+/// The inverse of a permutation of axes.
 fn inverse(order: &[usize]) -> Vec<usize> {
     let mut inverse = vec![0; order.len()];
     for (position, axis) in order.iter().enumerate() {
@@ -155,7 +158,7 @@ fn inverse(order: &[usize]) -> Vec<usize> {
     inverse
 }
 
-/// The elements of a diagonal, along a new last axis.
+/// The elements of a diagonal, along a new last axis in the place of the two axes of the matrices.
 struct Diagonal {
     x: ValueId,
     place: Place,
@@ -244,7 +247,7 @@ impl Function for Diagonal {
     }
 }
 
-/// A list of numbers 0, 1, … for each extent, as far as is known before a run.
+/// Emits the int64 vector 0, 1, … below an extent, as a constant if that is known and small.
 fn positions(g: &mut Lowering<'_>, extent: TensorId, known: Option<i64>) -> TensorId {
     match known {
         Some(extent @ 0..=1024) => g.vector(&(0..extent).collect::<Vec<i64>>()),
@@ -252,8 +255,9 @@ fn positions(g: &mut Lowering<'_>, extent: TensorId, known: Option<i64>) -> Tens
     }
 }
 
-/// Emits matrices whose diagonal holds the last axis of `y`, of this rank, and which are as
-/// `elsewhere` in other places.
+/// Emits matrices on the last two axes: their diagonal holds the elements along the last axis of `y`, which is of this
+/// rank, and their other elements are those of `elsewhere`. `matrix` is the number of rows and that of columns, each as
+/// a tensor and, if it is known, as an integer.
 fn lower_written(
     g: &mut Lowering<'_>,
     (y, rank): (TensorId, usize),
@@ -261,7 +265,8 @@ fn lower_written(
     matrix: [(TensorId, Option<i64>); 2],
     elsewhere: TensorId,
 ) -> TensorId {
-    // The element of the diagonal in each row or, if it starts further down, in each column.
+    // `y` is padded to one element for each row or, if the diagonal starts below the first row, for each column. It can
+    // then be broadcast along the other axis.
     let (along, axis) = if offset >= 0 {
         (matrix[0].0, rank)
     } else {
@@ -281,8 +286,10 @@ fn lower_written(
     g.node("Where", &[is_diagonal, y, elsewhere], [])
 }
 
-/// `elsewhere` with the elements of `y` along the last axis written to a diagonal of the matrices
-/// along the last two axes. What finds no place there is dropped.
+/// `elsewhere` with the elements of `y` along the last axis written to a diagonal of the matrices on the last two axes.
+///
+/// # Errors
+/// When the other axes differ, or the diagonal is shorter than the last axis of `y`.
 fn written<T: Element>(mut elsewhere: Array<T>, y: &Array<T>, place: Place) -> Result<Array<T>> {
     let fail = || Error::malformed("a diagonal that does not fit its matrices");
     let [row, column] = place.start().map(|start| start as usize);
@@ -300,7 +307,8 @@ fn written<T: Element>(mut elsewhere: Array<T>, y: &Array<T>, place: Place) -> R
     Ok(elsewhere)
 }
 
-/// Square matrices with the last axis of `x` as a diagonal, and another value elsewhere.
+/// Square matrices with the elements along the last axis of `x` on a diagonal, and `padding` elsewhere: `diag_embed`,
+/// and `diag` of a vector.
 struct Embedded {
     x: ValueId,
     place: Place,
@@ -316,7 +324,8 @@ impl Embedded {
         }))
     }
 
-    /// What takes matrices along the last two axes to where they belong.
+    /// The permutation that moves the matrices from the last two axes to those that the op names, for an `x` of this
+    /// rank.
     fn back(&self, rank: usize) -> Result<Vec<usize>> {
         Ok(inverse(&self.place.order(rank + 1)?))
     }
@@ -380,7 +389,7 @@ impl Function for Embedded {
     }
 }
 
-/// A matrix of a vector, or the diagonal of a matrix.
+/// A matrix with a vector on its diagonal, or the diagonal of a matrix, whichever `x` is: `diag`.
 struct Diag {
     of_vector: Embedded,
     of_matrix: Diagonal,
@@ -425,8 +434,8 @@ impl Function for Diag {
     }
 }
 
-/// A matrix with one value in its diagonal, up to the row in which a square would end. With `wrap`
-/// it begins anew below, with one row in between.
+/// A matrix with `value` on a diagonal: `fill_diagonal`. In a matrix with more rows than columns, the diagonal ends
+/// with the square that the first rows form; with `wrap`, it starts again below that square, after one row in between.
 struct FillDiagonal {
     x: ValueId,
     value: f64,
@@ -510,7 +519,7 @@ impl Function for FillDiagonal {
     }
 }
 
-/// `x` with the last axis of `y` in a diagonal.
+/// `x` with the elements along the last axis of `y` written to a diagonal of its matrices: `fill_diagonal_tensor`.
 struct FillDiagonalTensor {
     x: ValueId,
     y: ValueId,
@@ -526,7 +535,7 @@ impl FillDiagonalTensor {
         }))
     }
 
-    /// What the shape of `y` is without the axis that it may have before the only one.
+    /// The shape of `y`, without the axis in front that it may have where `x`, of this rank, is a single matrix.
     fn squeezed<T>(y: &[T], rank: usize) -> Result<&[T]> {
         match y {
             [_, length @ ..] if rank == 2 && length.len() == 1 => Ok(length),

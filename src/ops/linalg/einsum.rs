@@ -1,7 +1,7 @@
-//! Einstein's summation.
+//! Einstein summation: `einsum`.
 //!
-//! Paddle: `phi/kernels/impl/einsum_impl.h`; its Python interface writes one op per pair of operands. Paddle 2 leaves
-//! an ellipsis in the equation. ONNX: Einsum.
+//! Paddle: `phi/kernels/einsum_kernel.h`; its Python interface writes one op per pair of operands. Paddle 2 leaves an
+//! ellipsis in the equation. ONNX: Einsum.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::tensor::{Array, Dim, Tensor};
 /// Names an axis in an equation.
 type Label = char;
 
-/// Stands for an ellipsis among labels: the axes of an operand that have none.
+/// Stands for an ellipsis among labels: the axes of an operand that have no label of their own.
 const ELLIPSIS: Label = '.';
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -36,8 +36,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_opset(12)
 .with_accuracy(Accuracy::Accumulated)];
 
-/// The products of all combinations of elements whose axes of one label have one position, summed
-/// over the labels that the result does not have.
+/// Products of the elements of one or two operands whose positions along axes of the same label agree, summed over the
+/// labels that the output does not have.
 struct Einsum {
     x: Vec<ValueId>,
     /// The labels of each operand.
@@ -83,8 +83,8 @@ impl Einsum {
         Ok(Box::new(Self { x, inputs, output }))
     }
 
-    /// The equation without ellipses, for operands of these ranks. Axes without labels are aligned from the last, as
-    /// for broadcasting.
+    /// The equation with labels in the place of ellipses, for operands of these ranks. Axes without labels are aligned
+    /// from the last, as for broadcasting.
     fn labelled(&self, ranks: &[usize]) -> Result<Self> {
         let rests = self.inputs.iter().zip(ranks).filter_map(|(labels, rank)| {
             let has_rest = labels.contains(&ELLIPSIS);
@@ -116,13 +116,13 @@ impl Einsum {
         })
     }
 
-    /// The same, by what is known of the operands before a run.
+    /// As [`Einsum::labelled`], by the ranks that the operands are known to have before a run.
     fn labelled_by(&self, facts: &Facts<'_>) -> Result<Self> {
         let ranks = self.x.iter().map(|x| facts.shape(*x).len());
         self.labelled(&ranks.collect::<Vec<_>>())
     }
 
-    /// The extent of each label.
+    /// The extent of each label. An extent of 1 is broadcast.
     fn extents(&self, facts: &Facts<'_>) -> Result<BTreeMap<Label, Dim>> {
         let mut extents: BTreeMap<Label, Dim> = BTreeMap::new();
         for (x, labels) in self.x.iter().zip(&self.inputs) {
@@ -153,6 +153,7 @@ impl Einsum {
         Ok(extents)
     }
 
+    /// The equation as ONNX's Einsum takes it.
     fn equation(&self) -> String {
         let inputs: Vec<String> = self
             .inputs
@@ -218,8 +219,8 @@ impl Function for Einsum {
 }
 
 impl Einsum {
-    /// One batched matrix product: what both operands have and the result keeps is the batch, what
-    /// both have and the result lacks is summed.
+    /// The einsum of two operands as one batched matrix product: the labels that both operands and the output have are
+    /// the batch, and those that both operands, but not the output, have are summed by the product.
     fn product<T: Real>(&self, x: &Term<T>, y: &Term<T>) -> Result<Array<T>> {
         let wanted = |other: &Term<T>, label: &Label| {
             self.output.contains(label) || other.labels.contains(label)
@@ -266,7 +267,7 @@ struct Term<T> {
 }
 
 impl<T: Real> Term<T> {
-    /// An operand, of which only the diagonal of axes with the same label is left.
+    /// An operand. Of axes with the same label, only the diagonal is kept.
     fn of(x: &Array<T>, labels: &[Label]) -> Result<Self> {
         if x.ndim() != labels.len() {
             return Err(Error::malformed(
@@ -286,12 +287,13 @@ impl<T: Real> Term<T> {
         Ok(Self { array, labels })
     }
 
+    /// The extent of a label, or 1 if no axis has it.
     fn extent(&self, label: Label) -> usize {
         let axis = self.labels.iter().position(|other| *other == label);
         axis.map_or(1, |axis| self.array.shape()[axis])
     }
 
-    /// The term with these labels in their order, and all others summed.
+    /// The term with its axes in the order of `labels`, summed over all others.
     fn keeping(&self, labels: &[Label]) -> Result<Self> {
         let axes = 0..self.labels.len();
         let summed: Vec<usize> = axes
@@ -314,7 +316,7 @@ impl<T: Real> Term<T> {
         })
     }
 
-    /// The array with its axes in the order of `labels`, and extents of 1 repeated.
+    /// The array with its axes in the order of `labels`, and extents of 1 broadcast to those that `extent` gives.
     fn arranged(&self, labels: &[Label], extent: impl Fn(&Label) -> usize) -> Result<Array<T>> {
         let position = |label: &Label| self.labels.iter().position(|other| other == label);
         let order: Option<Vec<usize>> = labels.iter().map(position).collect();

@@ -1,6 +1,7 @@
-//! Inverses and determinants of matrices.
+//! Inverses and determinants of matrices: `inverse`, `determinant`.
 //!
-//! Paddle: `phi/kernels/{inverse,determinant}_kernel.h`. ONNX: Det; nothing for the inverse.
+//! Paddle: `phi/kernels/{inverse,determinant}_kernel.h`. ONNX: Det. There is no operator for the inverse: it becomes
+//! the nodes of a Gauss-Jordan elimination in float64.
 
 use ndarray::{Array2, ArrayD, Axis};
 
@@ -43,7 +44,7 @@ const fn of_matrices(
         .with_pir(pir)
 }
 
-/// The extent of square matrices, if it is known.
+/// The number of rows, and of columns, of the square matrices in a tensor of this shape, if it is known.
 fn order(shape: &[Dim]) -> Result<Option<usize>> {
     let [.., rows, columns] = shape else {
         return Err(Error::malformed("an operand that is no matrix"));
@@ -57,11 +58,13 @@ fn order(shape: &[Dim]) -> Result<Option<usize>> {
     }
 }
 
-/// A matrix as `P · A = L · U`, with the largest pivots. Both factors share one matrix.
+/// The LU decomposition `P · A = L · U` of a matrix `A`, with partial pivoting. Both factors share `matrix`; the
+/// diagonal is that of `U`, since `L` has ones there.
 struct Factors {
     matrix: Array2<f64>,
     /// The rows of `A` in their order in `P · A`.
     rows: Vec<usize>,
+    /// Whether the permutation `P` is odd, so that the determinant changes its sign.
     is_odd: bool,
 }
 
@@ -107,7 +110,10 @@ impl Factors {
         if self.is_odd { -product } else { product }
     }
 
-    /// Solves `A · x = e` for each column of the identity.
+    /// The inverse of `A`: solves `A · x = e` for each column `e` of the identity.
+    ///
+    /// # Errors
+    /// When a pivot is 0.
     fn inverse(&self) -> Result<Array2<f64>> {
         let order = self.rows.len();
         if self.matrix.diag().iter().any(|pivot| *pivot == 0.0) {
@@ -135,6 +141,9 @@ impl Factors {
 }
 
 /// The matrices on the last two axes, one after the other, in float64.
+///
+/// # Errors
+/// When they are not square, or have no elements.
 fn matrices<T: Element>(x: &Array<T>) -> Result<Vec<Array2<f64>>> {
     let [.., rows, columns] = *x.shape() else {
         return Err(Error::malformed("an operand that is no matrix"));
@@ -257,9 +266,9 @@ fn column(g: &mut Lowering<'_>, order: usize, holds: impl Fn(usize) -> bool) -> 
     g.constant(Element::tensor(column.into_dyn().into()))
 }
 
-/// A step of Gauss and Jordan's elimination on `[…, order, 2 · order]`: the row from `step` on with
-/// the largest element in that column is brought here, divided by it, and taken from all others as
-/// often as the column becomes one of the identity.
+/// Emits a step of Gauss-Jordan elimination on `[…, order, 2 · order]`. The pivot is the element of the largest
+/// absolute value in the column `step`, from the row `step` on. Its row is swapped with the row `step` and divided by
+/// the pivot; multiples of it are subtracted from all other rows, so that the column becomes one of the identity.
 fn eliminate(
     g: &mut Lowering<'_>,
     x: TensorId,

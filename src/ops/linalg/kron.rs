@@ -1,4 +1,4 @@
-//! The Kronecker product.
+//! The Kronecker product: `kron`.
 //!
 //! Paddle: `phi/kernels/kron_kernel.h`. ONNX: Unsqueeze, Mul and Reshape.
 
@@ -23,20 +23,21 @@ pub(super) const OPS: &[OpDef] = &[binary(
     },
 )];
 
-/// The Kronecker product: each element of `x` times the whole of `y`, as a block in its place. The
-/// operand of lower rank gets axes in front.
+/// The Kronecker product: each element of `x` is replaced by a block, the product of this element and all of `y`. The
+/// operand of lower rank gets axes of extent 1 in front.
 struct Kron {
     x: ValueId,
     y: ValueId,
 }
 
-/// The shape with axes of extent 1 in front, up to `rank`.
+/// A shape with extents of 1 in front, up to `rank`.
 fn padded<T: Clone>(shape: &[T], rank: usize, one: &T) -> Vec<T> {
     let missing = vec![one.clone(); rank.saturating_sub(shape.len())];
     [missing.as_slice(), shape].concat()
 }
 
-/// Emits an operand with an axis of extent 1 before (`first` = 0) or behind each of its own.
+/// Emits an operand with `rank` axes, and an axis of extent 1 before (`first` = 0) or behind (`first` = 1) each of
+/// them.
 fn lower_apart(g: &mut Lowering<'_>, id: ValueId, rank: usize, first: i64) -> Result<TensorId> {
     let x = g.value(id)?;
     let missing = rank.saturating_sub(g.rank(id)) as i64;
@@ -45,7 +46,7 @@ fn lower_apart(g: &mut Lowering<'_>, id: ValueId, rank: usize, first: i64) -> Re
     Ok(g.unsqueeze(x, &added))
 }
 
-/// Emits the extents of an operand with axes in front.
+/// Emits the shape of an operand with extents of 1 in front, up to `rank`.
 fn lower_extents(g: &mut Lowering<'_>, id: ValueId, rank: usize) -> Result<TensorId> {
     let x = g.value(id)?;
     let own = g.rank(id);

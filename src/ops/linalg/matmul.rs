@@ -1,4 +1,4 @@
-//! Products of matrices.
+//! Products of matrices: `matmul`, which `bmm` and `mv` become, and `matmul_with_flatten`.
 
 use ndarray::{ArrayD, Axis};
 
@@ -28,7 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
                 ])
                 .ignoring(&["head_number"])
                 .rewriting(scale_product),
-            // Paddle takes three axes of `bmm` and a vector on the right of `mv`.
+            // In Paddle, `bmm` takes two operands of rank 3, and `mv` a matrix and a vector.
             Form::legacy(&["bmm"], X_AND_Y, &["Out"]),
             Form::legacy(
                 &["mv"],
@@ -53,7 +53,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Accumulated),
 ];
 
-/// The `alpha` of the oldest matmul becomes an op of its own.
+/// Makes the `alpha` of `ProgramDesc`'s older `matmul` an op of its own: a `scale` behind the product.
 fn scale_product(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let alpha = match draft.attrs.remove("alpha") {
         None => 1.0,
@@ -82,8 +82,8 @@ fn scale_product(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>
     }))
 }
 
-/// NumPy's `matmul`, with either operand's last two axes swapped first. A vector is a row on the
-/// left and a column on the right, whatever the flags say.
+/// NumPy's `matmul`, with the last two axes of either operand swapped first where its flag says so. A vector is a row
+/// on the left and a column on the right, whatever the flags say.
 ///
 /// Paddle: `phi/kernels/matmul_kernel.h`. ONNX: MatMul.
 struct Matmul {
@@ -103,7 +103,7 @@ impl Matmul {
         }))
     }
 
-    /// The operands' shapes as matrices: transposed, vectors with a second axis.
+    /// The shapes of the operands as they are multiplied: transposed, and vectors with a second axis of extent 1.
     fn matrices(&self, facts: &Facts<'_>) -> Result<(Vec<Dim>, Vec<Dim>)> {
         let mut x = matrix(facts.shape(self.x), self.transpose_x)?;
         let mut y = matrix(facts.shape(self.y), self.transpose_y)?;
@@ -117,6 +117,7 @@ impl Matmul {
     }
 }
 
+/// The shape of an operand with its last two axes swapped if `transpose` says so and it is no vector.
 fn matrix(shape: &[Dim], transpose: bool) -> Result<Vec<Dim>> {
     let mut shape = shape.to_vec();
     let rank = shape.len();
@@ -129,6 +130,7 @@ fn matrix(shape: &[Dim], transpose: bool) -> Result<Vec<Dim>> {
     Ok(shape)
 }
 
+/// Emits an operand with its last two axes swapped if `transpose` says so and it is no vector.
 fn lower_operand(g: &mut Lowering<'_>, id: ValueId, transpose: bool) -> Result<TensorId> {
     let tensor = g.value(id)?;
     let rank = g.rank(id);
@@ -172,7 +174,8 @@ impl Function for Matmul {
         if g.rank(self.y) != 1 || rank < 2 {
             return Ok(g.node("MatMul", &[x, y], []));
         }
-        // ONNX Runtime fuses a transpose with a product with a vector, and then forgets to transpose.
+        // The vector as a matrix, since ONNX Runtime fuses a Transpose with a MatMul by a vector, and then does not
+        // transpose.
         let column = g.unsqueeze(y, &[1]);
         let product = g.node("MatMul", &[x, column], []);
         Ok(g.squeeze(product, &[rank as i64 - 1]))
@@ -204,7 +207,7 @@ impl Function for Matmul {
     }
 }
 
-/// A product over the last two axes.
+/// A kernel that multiplies the matrices on the last two axes of two arrays.
 type Product<T> = fn(&Array<T>, &Array<T>) -> Result<ArrayD<T>>;
 
 impl Matmul {
@@ -232,6 +235,7 @@ impl Matmul {
     }
 }
 
+/// An operand as it is multiplied: transposed, or a vector with a second axis of extent 1 at `vector_axis`.
 fn as_matrix<T: Element>(x: &Array<T>, transpose: bool, vector_axis: usize) -> Array<T> {
     let mut x = x.clone();
     let rank = x.ndim();
@@ -244,7 +248,8 @@ fn as_matrix<T: Element>(x: &Array<T>, transpose: bool, vector_axis: usize) -> A
     x
 }
 
-/// One multiply-accumulate per element of the result and step of the sum.
+/// The multiply-accumulates of a product: one per element of the result and position along the axes that are summed,
+/// whose extents are `depth`.
 fn count_macs<'d>(
     facts: &Facts<'_>,
     operands: [ValueId; 2],
@@ -265,11 +270,10 @@ fn count_macs<'d>(
     }
 }
 
-/// The product of two matrices, into which the operands are flattened: the axes from
-/// `x_num_col_dims` (`y_num_col_dims`) on become the columns. The result has the axes that are
-/// not summed.
+/// The product of two matrices, into which the operands are flattened: the axes from `x_num_col_dims` or
+/// `y_num_col_dims` on become the columns, and those before them the rows. The result has the axes that are not summed.
 ///
-/// Paddle: `phi/kernels/matmul_kernel.h` (`MatmulWithFlatten`). ONNX: Flatten and MatMul.
+/// Paddle: `phi/kernels/matmul_kernel.h` (`MatmulWithFlatten`). ONNX: Reshape or Flatten, and MatMul.
 struct MatmulWithFlatten {
     x: ValueId,
     y: ValueId,
@@ -277,7 +281,7 @@ struct MatmulWithFlatten {
     y_num_col_dims: i64,
 }
 
-/// Where the columns of a flattened operand start.
+/// The first of the axes that become the columns of a flattened operand of this rank.
 fn column_axis(num_col_dims: i64, rank: usize) -> Result<usize> {
     let axis = usize::try_from(num_col_dims).ok();
     axis.filter(|axis| (1..=rank).contains(axis))
@@ -288,7 +292,7 @@ fn column_axis(num_col_dims: i64, rank: usize) -> Result<usize> {
         })
 }
 
-/// Emits what makes a matrix of a tensor: the axes from `axis` on are its columns.
+/// Emits a tensor flattened to a matrix, whose columns are the axes from `axis` on.
 fn lower_matrix(g: &mut Lowering<'_>, id: ValueId, axis: usize) -> Result<TensorId> {
     let tensor = g.value(id)?;
     if g.rank(id) == 2 && axis == 1 {

@@ -1,6 +1,7 @@
-//! Ops that are several matrix products, inverses or determinants in a row.
+//! Ops that consist of matrix products, inverses or determinants: `multi_dot`, `matrix_power`, `slogdet`.
 //!
-//! Paddle: `phi/kernels/{multi_dot,matrix_power,slogdeterminant}_kernel.h`. ONNX: MatMul, Det.
+//! Paddle: `phi/kernels/{multi_dot,matrix_power,slogdeterminant}_kernel.h`. ONNX: MatMul, Det, and what `inverse`
+//! becomes, by way of the ops that these are taken apart into when they are read.
 
 use ndarray::Array2;
 
@@ -43,8 +44,8 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// The product of all matrices, of which the first and the last may be vectors. The order in which
-/// they are multiplied is Paddle's choice, by their extents; here it is from left to right.
+/// `multi_dot`: the product of a list of matrices, of which the first and the last may be vectors. They are multiplied
+/// from left to right, while Paddle chooses an order by their extents.
 fn chain(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let factors = parts.list(0)?;
@@ -59,8 +60,8 @@ fn chain(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[product])
 }
 
-/// The matrices to the power `n`, by squares. Those to the power 0 are the identity, and a negative
-/// power is that of the inverse.
+/// `matrix_power`: matrices to the power `n`, by repeated squaring. To the power 0 they are the identity, and a
+/// negative power is one of the inverse.
 fn power(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let n: i64 = parts.attr("n", 1)?;
@@ -96,9 +97,10 @@ fn power(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.finish(&[product.unwrap_or(x)])
 }
 
-/// Larger matrices would not be a constant that a model should have.
+/// An identity with more rows would be too large a constant for a model.
 const LARGEST: i64 = 4096;
 
+/// A constant identity matrix of the extent and the element type of the matrices in `x`.
 fn identity(parts: &mut Decomposition<'_>, x: ValueId) -> Result<ValueId> {
     let last = parts.rank(x).checked_sub(1);
     let last = last.ok_or_else(|| Error::malformed("a number to be raised as a matrix"))?;
@@ -110,7 +112,8 @@ fn identity(parts: &mut Decomposition<'_>, x: ValueId) -> Result<ValueId> {
     Ok(parts.tensor(identity))
 }
 
-/// The sign of the determinants and the logarithms of their size, one behind the other.
+/// `slogdet`: the signs of the determinants and the logarithms of their absolute values, stacked along a new first axis
+/// of extent 2.
 fn sign_and_log(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let x = parts.operand(0)?;

@@ -1,6 +1,6 @@
 //! Linear algebra: matrix products, einsum, determinants and inverses, diagonals and triangles.
 //!
-//! An op that takes the last two axes for a matrix, or two tensors for vectors, belongs here.
+//! An op that takes two axes of a tensor for a matrix, or that multiplies tensors as vectors or matrices, belongs here.
 
 mod addmm;
 mod cross;

@@ -1,6 +1,8 @@
-//! Decomposition of matrices.
+//! Triangles of matrices (`tril`, `triu`, `tril_triu`), and the positions of their elements (`tril_indices`,
+//! `triu_indices`).
 //!
-//! Paddle: `phi/kernels/tril_triu_kernel.h`. ONNX: Trilu.
+//! Paddle: `phi/kernels/{tril_triu,tril_indices,triu_indices}_kernel.h`. ONNX: Trilu, or Where with a mask; a constant
+//! for the positions.
 
 use ndarray::ArrayD;
 
@@ -12,7 +14,7 @@ use crate::program::{Attr, Builder, Draft, Fact, Facts, FromAttr, ValueId};
 use crate::tensor::{Array, DType, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
-    // A name that only older programs of either format have.
+    // Only older programs, of either format, have this op.
     OpDef::new(
         "tril_triu",
         &[Arg::Tensor("x")],
@@ -62,10 +64,11 @@ fn upper_positions(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> 
     })
 }
 
-/// Matrices with more elements are no constant that a model should have.
+/// The positions in matrices with more elements would be too large a constant for a model.
 const LARGEST: i64 = 1 << 22;
 
-/// The rows and the columns of the elements of a triangle, one list behind the other: a constant.
+/// A constant of shape `[2, n]`: the rows and the columns of the `n` elements of a triangle, in row-major order.
+/// `extents` are the attributes for the numbers of rows and columns of the matrix.
 fn positions(
     builder: &mut Builder,
     draft: Draft,
@@ -100,8 +103,8 @@ fn positions(
         .collect())
 }
 
-/// The matrices along the last two axes with zeros above the diagonal, or below it. `diagonal`
-/// says how far to the right of the main one it is.
+/// The matrices on the last two axes with zeros above a diagonal, or below it. `diagonal` says how far to the right of
+/// the main diagonal that is.
 struct Triangle {
     x: ValueId,
     diagonal: i64,

@@ -1,7 +1,7 @@
-//! Losses of the chances that a network gives to classes.
+//! Losses of the probabilities that a network gives to classes: `cross_entropy_with_softmax`, `nll_loss`.
 //!
-//! Paddle: `phi/kernels/{cross_entropy,nll_loss}_kernel.h`. ONNX: GatherElements of LogSoftmax; its own losses know
-//! no labels in a row of their own.
+//! Paddle: `phi/kernels/{cross_entropy,nll_loss}_kernel.h`. ONNX: Softmax, LogSoftmax, GatherElements, Gather, Where,
+//! ReduceSum. ONNX's own SoftmaxCrossEntropyLoss takes no soft labels, and no labels that have the class axis.
 
 use super::loss::Reduction;
 use crate::error::{Error, Result};
@@ -50,14 +50,16 @@ pub(super) const OPS: &[OpDef] = &[
     .with_results(&["out", "total_weight"]),
 ];
 
-/// Which elements count, and where they are: labels with one position on the axis of the classes.
+/// Labels that are indices of classes, with an extent of 1 along the class axis.
 struct Labels {
+    /// Whether each label is ignored.
     is_ignored: TensorId,
-    /// Ignored labels are 0 here.
+    /// The int64 labels, with 0 in place of ignored ones.
     classes: TensorId,
 }
 
 impl Labels {
+    /// Emits the parts of int64 `labels`, of which `ignored` is the one to ignore.
     fn lower(g: &mut Lowering<'_>, labels: TensorId, ignored: i64) -> Self {
         let ignored = g.constant(Tensor::scalar(ignored));
         let is_ignored = g.node("Equal", &[labels, ignored], []);
@@ -69,21 +71,21 @@ impl Labels {
         }
     }
 
-    /// The elements of `x` at the labels, with the sign changed.
+    /// Emits the negated elements of `x` at the labels along `axis`.
     fn negative(&self, g: &mut Lowering<'_>, x: TensorId, axis: usize) -> TensorId {
         let axis = ("axis", NodeAttr::Int(axis as i64));
         let found = g.node("GatherElements", &[x, self.classes], [axis]);
         g.node("Neg", &[found], [])
     }
 
-    /// Zero at ignored labels.
+    /// Emits `x` with 0 at ignored labels.
     fn kept(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         let zero = g.scalar(dtype, 0.0);
         g.node("Where", &[self.is_ignored, zero, x], [])
     }
 }
 
-/// The logarithms at the labels with the sign changed, and 0 at ignored ones.
+/// The negated logarithms at the labels along `axis`, and 0 at ignored labels. Other negative labels are refused.
 fn at_labels<T: Real>(
     logarithms: &Array<T>,
     labels: &Array<i64>,
@@ -101,14 +103,14 @@ fn at_labels<T: Real>(
     Ok(found.into())
 }
 
-/// `ln 0` is this.
+/// The least value of a logarithm, which `ln 0` becomes.
 const LEAST_LOGARITHM: f64 = -1e20;
 
-/// `softmax(x)` along an axis, and the loss of the labels: `-ln softmax(x)[label]`, or if labels are
-/// chances `-Σ label ln softmax(x)`. Without a softmax, x is one.
+/// `softmax(x)` along an axis, and the loss, which has an extent of 1 along it: `-ln softmax(x)[label]`, or for soft
+/// labels, which are probabilities, `-Σ label · ln softmax(x)`. Without `use_softmax`, x is itself the softmax.
 ///
-/// Paddle's kernel for CPUs takes the logarithm of the softmax, and so loses those of chances that
-/// are close to 0; here it is computed as one, as its kernel for GPUs does.
+/// Paddle's kernel for CPUs takes the logarithm of the softmax, and so loses those of probabilities that are close to
+/// 0. Here, the logarithm of the softmax is computed in one step, as in Paddle's kernel for GPUs.
 struct CrossEntropy {
     x: ValueId,
     label: ValueId,
@@ -120,7 +122,7 @@ struct CrossEntropy {
 
 impl CrossEntropy {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // It says how to get the same numbers.
+        // It chooses between two ways to compute the same numbers.
         op.ignore("numeric_stable_mode");
         Ok(Box::new(Self {
             x: op.operand("input")?,
@@ -220,8 +222,9 @@ impl Operator for CrossEntropy {
     }
 }
 
-/// `-x[label] · weight[label]`, where the classes are along axis 1: of each element, their sum, or
-/// that over the sum of the weights, which is the other result.
+/// The losses `-x[label] · weight[label]` of log-probabilities x of shape `[n, classes, …]` and labels of shape
+/// `[n, …]`, their sum, or their mean, which is the sum divided by the sum of `weight[label]`. The second result is
+/// that sum of weights, or 0 if the losses are not reduced.
 struct LogLikelihood {
     x: ValueId,
     label: ValueId,
@@ -230,6 +233,7 @@ struct LogLikelihood {
     reduction: Reduction,
 }
 
+/// The class axis.
 const CLASSES: usize = 1;
 
 impl LogLikelihood {

@@ -1,4 +1,4 @@
-//! Labels mixed with a distribution over all classes.
+//! Labels mixed with a distribution over all classes: `label_smooth`.
 //!
 //! Paddle: `phi/kernels/label_smooth_kernel.h`. ONNX: Mul, Add.
 
@@ -25,8 +25,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Rounded)];
 
-/// `(1 - epsilon) · label + epsilon · prior`, where every class is as likely if nothing else is
-/// said.
+/// `(1 - epsilon) · label + epsilon · prior`, with the classes along the last axis. Without a prior, all classes have
+/// the same probability.
 struct LabelSmooth {
     label: ValueId,
     prior: Option<ValueId>,

@@ -1,7 +1,8 @@
-//! Losses of predictions against what is right, element by element.
+//! Losses of predictions against labels, element by element: `log_loss`, `bce_loss`, `kldiv_loss`,
+//! `sigmoid_cross_entropy_with_logits`, `huber_loss`.
 //!
 //! Paddle: `phi/kernels/{huber_loss,log_loss,kldiv_loss,bce_loss,sigmoid_cross_entropy_with_logits}_kernel.h`.
-//! ONNX: arithmetic.
+//! ONNX: Add, Sub, Mul, Neg, Log, Exp, Abs, Max, Min and Where; ReduceMean, ReduceSum and Div for reductions.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -93,13 +94,13 @@ const fn loss(
         .with_accuracy(Accuracy::Accumulated)
 }
 
-/// What becomes of the losses of all elements.
+/// How the losses of all elements are reduced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reduction {
     None,
     Mean,
     Sum,
-    /// The sum over the number of rows.
+    /// The sum, divided by the batch size, which is the extent of the first axis.
     BatchMean,
 }
 
@@ -116,18 +117,18 @@ impl Reduction {
     }
 }
 
-/// A loss of one prediction, which is `x`, where `y` is right.
+/// The loss of one prediction `x` with the label `y`.
 #[derive(Debug, Clone, Copy)]
 enum Formula {
     /// `-y ln(x + epsilon) - (1 - y) ln(1 - x + epsilon)`
     Log { epsilon: f64 },
     /// `(y - 1) max(ln(1 - x), -100) - y max(ln x, -100)`
     Binary,
-    /// `y (ln y - x)`, and 0 where y is not above 0; `exp(y) (y - x)` if y is a logarithm.
+    /// `y (ln y - x)`, or 0 if `y` is not above 0; with `log_target`, where `y` is a logarithm, `exp(y) (y - x)`
     Divergence { log_target: bool },
 }
 
-/// Logarithms of less than this are cut off.
+/// The least value of the logarithms in `bce_loss`.
 const LEAST_LOGARITHM: f64 = -100.0;
 
 impl Formula {
@@ -177,6 +178,7 @@ impl Formula {
         }
     }
 
+    /// Emits `ln(x + epsilon)` for `log_loss`, and `max(ln x, -100)` for `bce_loss`.
     fn lower_logarithm(self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         if let Self::Log { epsilon } = self {
             let epsilon = g.scalar(dtype, epsilon);
@@ -189,7 +191,7 @@ impl Formula {
     }
 }
 
-/// A loss of each element, or what all of them are reduced to.
+/// The loss of each element, or the reduction of all losses to a scalar.
 struct Loss {
     x: ValueId,
     label: ValueId,
@@ -262,7 +264,8 @@ impl Function for Loss {
     }
 }
 
-/// Paddle 2 computes `max(x, 0) - x y + w ln(1 + exp(-|x|))` with weights, which Paddle 3 does not.
+/// Refuses the weights w of positive labels: with them, Paddle 2 computes `max(x, 0) - x y + w ln(1 + exp(-|x|))`, and
+/// Paddle 3 another loss.
 fn without_weight(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     match draft.operands.get(2) {
         None | Some(Operand::Absent) => Ok(builder.emit(draft)),
@@ -272,8 +275,9 @@ fn without_weight(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     }
 }
 
-/// `(1 - y) x + w (max(-x, 0) + ln(1 + exp(-|x|)))` of logits x where y is right, and 0 where y is to
-/// be ignored; w is 1 unless it is given. Normalised, over the number of those that are not ignored.
+/// `(1 - y) x + w (max(-x, 0) + ln(1 + exp(-|x|)))` of logits x and labels y, or 0 where the label is the ignored one;
+/// the weight w is 1 unless it is given. With `normalize`, each loss is divided by the number of labels that are not
+/// ignored.
 struct Logits {
     x: ValueId,
     label: ValueId,
@@ -383,7 +387,7 @@ impl Function for Logits {
     }
 }
 
-/// With `r = label - input`: `r²/2` where `|r| ≤ delta`, `delta (|r| - delta/2)` beyond. The other
+/// For the residual `r = label - input`, `r²/2` where `|r| ≤ delta`, and `delta (|r| - delta/2)` elsewhere. The second
 /// result is r.
 struct Huber {
     x: ValueId,
@@ -413,7 +417,7 @@ impl Operator for Huber {
         let (x, label) = (g.value(self.x)?, g.value(self.label)?);
         let residual = g.node("Sub", &[label, x], []);
         let size = g.node("Abs", &[residual], []);
-        // With the size c cut off at delta, both cases are c (|r| - c/2).
+        // With c = min(|r|, delta), both cases are c (|r| - c/2).
         let delta = g.scalar(dtype, self.delta);
         let cut = g.extreme("Min", size, delta, dtype);
         let half = g.scalar(dtype, 0.5);

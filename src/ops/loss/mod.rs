@@ -1,4 +1,4 @@
-//! Losses that exported programs still hold, and what prepares labels for them.
+//! Losses, which exported programs may still contain, and ops that prepare labels for them.
 //!
 //! An op that compares predictions with labels belongs here.
 

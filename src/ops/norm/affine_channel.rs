@@ -1,4 +1,4 @@
-//! A linear function of each channel.
+//! `affine_channel`: a scale and a bias for each channel.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -39,9 +39,9 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Rounded)];
 
-/// `x · scale + bias`, both vectors over the channels of `x` (`[n, c, …]` or `[n, …, c]`).
+/// `x · scale + bias`, where `scale` and `bias` are vectors over the channels of `x` (`[n, c, …]`, or `[n, …, c]`).
 ///
-/// Paddle: `phi/kernels/cpu/affine_channel_kernel.cc`.
+/// Paddle: `phi/kernels/cpu/affine_channel_kernel.cc`. ONNX: Mul and Add.
 struct AffineChannel {
     x: ValueId,
     scale: ValueId,
@@ -59,7 +59,7 @@ impl AffineChannel {
         }))
     }
 
-    /// How many axes there are behind the channels.
+    /// The number of axes behind the channel axis.
     fn behind(&self, rank: usize) -> Result<usize> {
         let axes = rank.checked_sub(2);
         let axes = axes.ok_or_else(|| Error::malformed("an operand without channels"))?;

@@ -1,4 +1,4 @@
-//! Batch normalisation as it is at inference: with the statistics of training.
+//! Batch normalisation at inference, with the statistics of training: `batch_norm`, also written `sync_batch_norm`.
 //!
 //! Paddle: `phi/kernels/batch_norm_kernel.h`. ONNX: BatchNormalization.
 
@@ -21,7 +21,7 @@ const FROM: &[Binding] = &[
     Binding::Optional("Bias"),
 ];
 
-/// The statistics that Paddle writes back are what it has read, so that nothing is overwritten.
+/// The operands of the PIR op. It overwrites two of them with its results, which at inference are what it has read.
 const POSITIONS: &[&str] = &["X", "Mean", "Variance", "Scale", "Bias"];
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -45,8 +45,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 
-/// `(x - mean) / √(variance + epsilon) · scale + bias`, each of them a vector over the channels,
-/// which are axis 1, or the last one.
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, where all but `x` are vectors over the channels of `x`. The
+/// channel axis is axis 1, or the last one.
 struct BatchNorm {
     x: ValueId,
     mean: ValueId,
@@ -59,7 +59,7 @@ struct BatchNorm {
 
 impl BatchNorm {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // How fast statistics follow the batches of a training.
+        // How fast the statistics follow the batches in training.
         op.ignore("momentum");
         let is_test =
             op.attr_or("is_test", false)? && !op.attr_or("trainable_statistics", false)?;
@@ -81,7 +81,7 @@ impl BatchNorm {
         }))
     }
 
-    /// The axis of the channels.
+    /// The channel axis of an operand of this rank.
     fn axis(&self, rank: usize) -> Result<usize> {
         match rank {
             0 | 1 => Err(Error::malformed(format!(
@@ -92,7 +92,7 @@ impl BatchNorm {
         }
     }
 
-    /// A vector of the channels' length with one value.
+    /// Emits a vector over the channels, with the same value for each.
     fn uniform(&self, g: &mut Lowering<'_>, value: f64) -> Result<TensorId> {
         let channels = g.shape(self.mean).first().and_then(Dim::extent);
         let channels = channels.ok_or_else(|| {

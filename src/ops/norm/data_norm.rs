@@ -1,4 +1,4 @@
-//! Normalisation by sums over all that was seen in training.
+//! `data_norm`: normalisation by sums over the data of the training.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -6,7 +6,7 @@ use crate::kernels::{Real, with_real};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
 };
-use crate::ops::shared::image::pixels;
+use crate::ops::shared::image::non_negative_i32;
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, Dim, Tensor, display_shape};
@@ -46,11 +46,12 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Rounded)];
 
-/// `(x - batch_sum / batch_size) · √(batch_size / batch_square_sum)` for each column of `x`
-/// (`[n, c]`), and then `· scale_w + bias` if it is asked for. With `slot_dim`, rows are made of slots
-/// of so many elements; one whose first element is 0 becomes zeros.
+/// `(x - batch_sum / batch_size) · √(batch_size / batch_square_sum)` for each column of `x` (`[n, c]`), and then
+/// `· scale_w + bias` if `enable_scale_and_shift` is set. All parameters are vectors of `c` elements. With a positive
+/// `slot_dim`, rows consist of slots of that many elements, and a slot whose first element is 0 becomes zeros.
 ///
-/// Paddle: `DataNormKernel` in `phi/kernels/cpu/data_norm_kernel.cc`. ONNX: this formula.
+/// Paddle: `DataNormKernel` in `phi/kernels/cpu/data_norm_kernel.cc`. ONNX: Div, Sqrt, Sub, Mul and Add; Less and Where
+/// for slots.
 struct DataNorm {
     x: ValueId,
     batch_size: ValueId,
@@ -60,7 +61,7 @@ struct DataNorm {
     slot_dim: Option<usize>,
 }
 
-/// What Paddle takes for 0 is less.
+/// Paddle takes lesser magnitudes for 0.
 const LEAST: f64 = 1e-7;
 
 impl DataNorm {
@@ -75,7 +76,7 @@ impl DataNorm {
             scale_and_bias: has_scale
                 .then(|| Ok::<_, Error>([op.operand("scale_w")?, op.operand("bias")?]))
                 .transpose()?,
-            slot_dim: pixels(slot_dim).filter(|slot| *slot > 0),
+            slot_dim: non_negative_i32(slot_dim).filter(|slot| *slot > 0),
         }))
     }
 

@@ -1,4 +1,4 @@
-//! Normalisation of groups of channels, of each image by itself.
+//! Normalisation of groups of channels (`group_norm`) or of each channel (`instance_norm`), for each batch item.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -50,19 +50,17 @@ const fn of_images(name: &'static str, legacy: &'static [Form], parse: Parse) ->
 /// What is normalised together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Groups {
-    /// Each channel by itself.
+    /// The elements of each channel.
     Channels,
-    /// So many groups of successive channels.
+    /// The elements of each of this many groups of successive channels.
     Count(usize),
 }
 
-/// `(x - mean) / √(variance + epsilon) · scale + bias`, with the mean and the variance of each group of
-/// channels of each image. `x` is `[n, c, …]` (or `[n, …, c]`), `scale` and `bias` have an element for
-/// each channel.
+/// `(x - mean) / √(variance + epsilon) · scale + bias`, with the mean and the variance of each group of channels of
+/// each batch item. `x` is `[n, c, …]` (or `[n, …, c]`); `scale` and `bias` are vectors over the channels.
 ///
-/// Paddle: `phi/kernels/cpu/group_norm_kernel.cc`, `instance_norm_kernel.cc`. ONNX:
-/// InstanceNormalization, of `x` with each group as one channel. Runtimes only expand
-/// GroupNormalization.
+/// Paddle: `phi/kernels/cpu/{group_norm,instance_norm}_kernel.cc`. ONNX: InstanceNormalization of `x` with each group
+/// as one channel, then Mul and Add. GroupNormalization has no advantage: runtimes only expand it.
 struct GroupNorm {
     x: ValueId,
     scale: Option<ValueId>,
@@ -84,7 +82,7 @@ impl GroupNorm {
         }))
     }
 
-    /// How many groups there are.
+    /// The number of groups.
     fn count(&self, channels: Option<usize>) -> Result<usize> {
         match (self.groups, channels) {
             (Groups::Channels, Some(channels)) => Ok(channels),
@@ -98,8 +96,8 @@ impl GroupNorm {
         }
     }
 
-    /// Emits the normalisation of `x` (`[n, c, …]`), with what it is multiplied by and what is added
-    /// if each channel is normalised by itself.
+    /// Emits the normalisation of each channel of `x` (`[n, groups, …]`). The scale and the bias are for the node
+    /// InstanceNormalization, and have no effect in float64, where there is none.
     fn standardize(
         &self,
         g: &mut Lowering<'_>,
@@ -108,7 +106,7 @@ impl GroupNorm {
         [scale, bias]: [Option<TensorId>; 2],
     ) -> TensorId {
         let dtype = g.dtype(self.x);
-        // ONNX Runtime has InstanceNormalization for f32 alone.
+        // ONNX Runtime has a kernel of InstanceNormalization for float32 alone.
         if dtype == DType::F64 {
             return g.standardize(x, dtype, &[2], self.epsilon);
         }
@@ -121,7 +119,7 @@ impl GroupNorm {
         g.node("InstanceNormalization", &inputs, [epsilon])
     }
 
-    /// The extents `[n, c, …]`.
+    /// A shape of this layout as `[n, c, …]`.
     fn channels_first(&self, shape: &[Dim]) -> Result<Vec<Dim>> {
         let axes = shape.len().checked_sub(2);
         let axes = axes.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Layer normalisation.
+//! `layer_norm`: layer normalisation.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -34,8 +34,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `begin_norm_axis` on.
 ///
-/// Paddle: `phi/kernels/layer_norm_kernel.h`. ONNX: LayerNormalization. Paddle's scale
-/// and bias have one axis, ONNX's those that are normalised.
+/// Paddle: `phi/kernels/layer_norm_kernel.h`. ONNX: LayerNormalization. Paddle's scale and bias have one axis, ONNX's
+/// those that are normalised.
 struct LayerNorm {
     x: ValueId,
     scale: Option<ValueId>,
@@ -56,7 +56,10 @@ impl LayerNorm {
     }
 }
 
-/// A parameter with the normalised axes.
+/// Emits a scale or a bias in the shape of the axes that are normalised.
+///
+/// # Errors
+/// When it has another rank, and several of these extents are not known.
 pub(super) fn normalized_parameter(
     g: &mut Lowering<'_>,
     id: ValueId,

@@ -1,10 +1,10 @@
-//! Local response normalisation.
+//! `lrn`: local response normalisation.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{Real, norm, with_real};
 use crate::operator::{Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
-use crate::ops::shared::image::{Layout, pixels};
+use crate::ops::shared::image::{Layout, non_negative_i32};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Tensor};
 
@@ -17,23 +17,24 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(&[DType::F32])
 .with_accuracy(Accuracy::Accumulated)];
 
-/// `x / (k + alpha · Σ x²)^beta`, with the sum over an odd number of channels around each. `x` is
+/// `x / (k + alpha · Σ x²)^beta`, where the sum for each channel is over `n` channels around it, an odd number. `x` is
 /// `[n, c, h, w]` (or `[n, h, w, c]`).
 ///
-/// Paddle: `phi/kernels/legacy/cpu/lrn_kernel.cc`, which its functions of today don't use. ONNX: LRN,
-/// whose `alpha` is divided by the number of channels.
+/// Paddle: `phi/kernels/impl/lrn_kernel_impl.h`, which `nn.LocalResponseNorm` does not use. ONNX: LRN, which divides
+/// `alpha` by the number of channels in a sum.
 struct LocalResponse {
     x: ValueId,
     window: norm::Response,
     layout: Layout,
 }
 
+/// The number of spatial axes.
 const AXES: usize = 2;
 
 impl LocalResponse {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         let n: i64 = op.attr_or("n", 5)?;
-        let channels = pixels(n).filter(|channels| channels % 2 == 1);
+        let channels = non_negative_i32(n).filter(|channels| channels % 2 == 1);
         let channels = channels.ok_or_else(|| {
             Error::malformed(format!(
                 "a sum over {n} channels, which is not an odd number"

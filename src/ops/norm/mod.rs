@@ -1,6 +1,6 @@
-//! Normalisation: layer, batch, group, RMS and local response, and the affine transform of channels.
+//! Normalisation: layer, batch, group, RMS, local response and spectral, and the affine transform of channels.
 //!
-//! An op that scales activations by statistics, given or computed, belongs here; norms of vectors are in `reduce`.
+//! An op that scales a tensor by statistics, given or computed, belongs here; norms of vectors are in `reduce`.
 
 mod affine_channel;
 mod batch_norm;

@@ -1,7 +1,7 @@
-//! Normalisation by the root of the mean square.
+//! `rms_norm`, also written `fused_rms_norm_quant`: normalisation by the root of the mean square.
 //!
 //! Paddle: `phi/kernels/gpu/rms_norm_kernel.cu`, `phi/kernels/fusion/cpu/fused_rms_norm_quant_avx_kernel.cc`.
-//! ONNX: the formula. RMSNormalization came with opset 23.
+//! ONNX: Mul, ReduceMean, Add, Sqrt and Div. RMSNormalization exists from opset 23 on.
 
 use super::layer_norm::normalized_parameter;
 use crate::error::{Error, Result};
@@ -44,8 +44,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Form::pir(&["rms_norm"], OPERANDS, FROM).rewriting(of_either_signature),
 ])];
 
-/// From Paddle 3.3 on, `rms_norm` is another op: its second operand is the scale, its second result
-/// only training reads, and it is told the shape of what is normalised instead of the first axis.
+/// Brings the `rms_norm` of Paddle 3.3, which is another op, to the older signature. Its second operand is the scale,
+/// training alone reads its second result, and `normalized_shape` replaces `begin_norm_axis`.
 fn of_either_signature(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let Some(shape) = draft.attrs.remove("normalized_shape") else {
         return Ok(builder.emit(draft));
@@ -62,12 +62,12 @@ fn of_either_signature(builder: &mut Builder, mut draft: Draft) -> Result<Vec<Va
     Ok(builder.emit(draft))
 }
 
-/// `x / √(mean(x²) + epsilon) · scale + bias`, over the axes from `begin_norm_axis` on. A residual is added
-/// to `x` before, and if there is one, so is its bias; the sum is the second result, which is empty or
-/// absent without.
+/// `x / √(mean(x²) + epsilon) · scale + bias`, over the axes from `begin_norm_axis` on. If there is a residual, it and
+/// its bias are added to `x` before. The sum is the second result: empty without a residual, and absent in some
+/// programs.
 struct RmsNorm {
     x: ValueId,
-    /// What is added to `x`.
+    /// What is added to `x`: the residual and its bias.
     residual: [Option<ValueId>; 2],
     /// Whether the sum is a result.
     returns_sum: bool,
@@ -99,6 +99,7 @@ impl RmsNorm {
         }))
     }
 
+    /// The operands that are added to `x`.
     fn added(&self) -> impl Iterator<Item = ValueId> {
         self.residual.into_iter().flatten()
     }
@@ -148,7 +149,7 @@ impl Operator for RmsNorm {
             let added = g.value(added)?;
             x = g.node("Add", &[x, added], []);
         }
-        // Squares of half precision overflow above 255.
+        // In float16, squares of numbers above 255 overflow.
         let wide = match dtype {
             DType::F16 | DType::BF16 => DType::F32,
             other => other,

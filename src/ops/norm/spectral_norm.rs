@@ -1,4 +1,4 @@
-//! Weights divided by their largest singular value.
+//! `spectral_norm`: a weight divided by its largest singular value, by power iteration.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -28,10 +28,10 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 
-/// `weight / uᵀ W v`, where `W` is `weight` with `dim` as its rows and all other axes as its columns.
-/// Before, `v = Wᵀ u / (|Wᵀ u| + eps)` and `u = W v / (|W v| + eps)` are repeated `power_iters` times.
+/// `weight / (uᵀ W v)`, where `W` is the matrix of `weight` with the axis `dim` as its rows and all others flattened as
+/// its columns. Before, `v = Wᵀ u / (|Wᵀ u| + eps)` and `u = W v / (|W v| + eps)` are repeated `power_iters` times.
 ///
-/// Paddle: `phi/kernels/impl/spectral_norm_kernel_impl.h`. ONNX: these formulas.
+/// Paddle: `phi/kernels/impl/spectral_norm_kernel_impl.h`. ONNX: MatMul, ReduceSumSquare, Sqrt, Add and Div.
 struct SpectralNorm {
     weight: ValueId,
     u: ValueId,
@@ -41,7 +41,7 @@ struct SpectralNorm {
     eps: f64,
 }
 
-/// More iterations would only make the graph longer.
+/// The most power iterations, each of which is several nodes of the graph.
 const MOST_ITERATIONS: i64 = 1000;
 
 impl SpectralNorm {
@@ -60,7 +60,7 @@ impl SpectralNorm {
         }))
     }
 
-    /// The axes of the weight with `dim` as the first.
+    /// The axes of a weight of this rank, with `dim` as the first.
     fn order(&self, rank: usize) -> Result<Vec<usize>> {
         let dim = normalize_axis(self.dim, rank)?;
         let others = (0..rank).filter(|axis| *axis != dim);

@@ -1,65 +1,69 @@
-//! Adaptive windows in ONNX, which has none.
+//! Adaptive pooling in ONNX, which has no operator for it.
 //!
-//! `count` windows cover an image of some extent: number `p` goes from `⌊p · extent / count⌋` to
-//! `⌈(p + 1) · extent / count⌉`. Along axes where they are of one size and equally far apart, they are
-//! windows of ONNX's. Along others, the elements of each window are gathered, which needs no extent
-//! before a run. A product with a matrix would make no number of every average of an image that holds
-//! one which is not finite.
+//! `count` windows cover an axis of some extent: number `p` goes from `⌊p · extent / count⌋` to
+//! `⌈(p + 1) · extent / count⌉`. Along axes where they are of one size and equally far apart, MaxPool and AveragePool
+//! have the same windows. Along others, the elements of each window are gathered and reduced, for which no extent has
+//! to be known before a run. A matrix product with zeros outside of each window is no alternative: one element that
+//! is infinite or NaN would make all averages along its axis NaN.
 
-use super::windows::Windows;
+use super::windows::PoolGeometry;
 use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::ops::shared::image::ints;
 use crate::program::ValueId;
 use crate::tensor::{DType, Dim};
 
-/// What becomes of a window.
+/// How a window is reduced to one element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reduction {
+pub(super) enum PoolReduction {
     Max,
     Average,
 }
 
-/// How many windows there are, and over what.
-pub(super) struct Sizes<'s> {
-    /// The operand that says how many windows there are.
+/// What is known of the output and the input of an adaptive pool.
+pub(super) struct AdaptiveSizes<'s> {
+    /// The operand that states the number of windows along each spatial axis.
     pub operand: ValueId,
-    /// What is known of it.
+    /// What is known of these numbers.
     pub kernel: &'s [Dim],
-    /// The extents of the image.
+    /// The spatial extents of the input.
     pub image: &'s [Dim],
-    /// The image's type.
+    /// The element type of the input.
     pub dtype: DType,
 }
 
-/// The windows along one axis.
+/// The windows along one spatial axis.
 enum Along {
-    /// One over all.
+    /// One window over an extent that is not known.
     Whole,
-    /// Fixed ones, of a kernel and a stride.
+    /// Windows of one size, equally far apart: the kernel size and the stride.
     Fixed([usize; 2]),
+    /// All others, also those that are not known.
     Uneven,
 }
 
 impl Along {
-    fn of(windows: &Windows, axis: usize, size: &Dim, image: &Dim) -> Result<Self> {
+    fn of(geometry: &PoolGeometry, axis: usize, size: &Dim, image: &Dim) -> Result<Self> {
         if size.same(image) {
             return Ok(Along::Fixed([1, 1]));
         }
         let fixed = match (size.known(), image.extent()) {
             (Some(1), None) => return Ok(Along::Whole),
-            (Some(_), Some(image)) => windows.axis(axis, size, image)?.evenly(),
+            (Some(_), Some(image)) => geometry.axis(axis, size, image)?.evenly(),
             _ => None,
         };
         Ok(fixed.map_or(Along::Uneven, Along::Fixed))
     }
 }
 
-/// The kernel and the stride along every axis, if all windows are fixed ones.
-pub(super) fn fixed(windows: &Windows, sizes: &Sizes<'_>) -> Result<Option<[Vec<usize>; 2]>> {
+/// The kernel size and the stride along every spatial axis, if all of them have fixed windows.
+pub(super) fn fixed(
+    geometry: &PoolGeometry,
+    sizes: &AdaptiveSizes<'_>,
+) -> Result<Option<[Vec<usize>; 2]>> {
     let (mut kernels, mut strides) = (Vec::new(), Vec::new());
     for (axis, (size, image)) in sizes.kernel.iter().zip(sizes.image).enumerate() {
-        let Along::Fixed([kernel, stride]) = Along::of(windows, axis, size, image)? else {
+        let Along::Fixed([kernel, stride]) = Along::of(geometry, axis, size, image)? else {
             return Ok(None);
         };
         kernels.push(kernel);
@@ -68,24 +72,25 @@ pub(super) fn fixed(windows: &Windows, sizes: &Sizes<'_>) -> Result<Option<[Vec<
     Ok(Some([kernels, strides]))
 }
 
-/// Emits the pooling of `x` (`[n, c, …]`).
+/// Emits the adaptive pooling of `x` (`[n, c, …]`): one pooling node for all axes with fixed windows, a reduction of
+/// whole axes, and Gather and a reduction for each axis with uneven windows.
 pub(super) fn lower(
     g: &mut Lowering<'_>,
     x: TensorId,
-    windows: &Windows,
-    sizes: &Sizes<'_>,
-    reduction: Reduction,
+    geometry: &PoolGeometry,
+    sizes: &AdaptiveSizes<'_>,
+    reduction: PoolReduction,
 ) -> Result<TensorId> {
     let (global, local, reduce) = match reduction {
-        Reduction::Max => ("GlobalMaxPool", "MaxPool", "ReduceMax"),
-        Reduction::Average => ("GlobalAveragePool", "AveragePool", "ReduceMean"),
+        PoolReduction::Max => ("GlobalMaxPool", "MaxPool", "ReduceMax"),
+        PoolReduction::Average => ("GlobalAveragePool", "AveragePool", "ReduceMean"),
     };
     if sizes.kernel.iter().all(|size| *size == Dim::Known(1)) {
         return Ok(g.node(global, &[x], []));
     }
     let axes = sizes.kernel.iter().zip(sizes.image).enumerate();
     let along: Vec<Along> = axes
-        .map(|(axis, (size, image))| Along::of(windows, axis, size, image))
+        .map(|(axis, (size, image))| Along::of(geometry, axis, size, image))
         .collect::<Result<_>>()?;
     let mut y = x;
     let fixed = along.iter().map(|along| match along {
@@ -107,10 +112,10 @@ pub(super) fn lower(
     }
     for (axis, along) in along.iter().enumerate() {
         if matches!(along, Along::Uneven) {
-            let bounds = Bounds::new(g, y, windows, sizes, axis)?;
+            let bounds = Bounds::new(g, y, geometry, sizes, axis)?;
             y = match reduction {
-                Reduction::Average => bounds.average(g, y, sizes, axis),
-                Reduction::Max => {
+                PoolReduction::Average => bounds.average(g, y, sizes, axis),
+                PoolReduction::Max => {
                     let last = bounds.last(g);
                     let members = bounds.members(g, last);
                     let axis = axis + 2;
@@ -127,26 +132,26 @@ fn on_axis(axis: usize) -> (&'static str, NodeAttr) {
     ("axis", NodeAttr::Int(axis as i64))
 }
 
-/// Emits the position in the image of the largest element of each window of `x` (`[n, c, …]`), the
-/// first if there are several, as int64.
+/// Emits the position of the largest element of each window of `x` (`[n, c, …]`), of equal ones the first, as int64:
+/// its index over the spatial axes in row-major order.
 pub(super) fn lower_positions(
     g: &mut Lowering<'_>,
     x: TensorId,
-    windows: &Windows,
-    sizes: &Sizes<'_>,
+    geometry: &PoolGeometry,
+    sizes: &AdaptiveSizes<'_>,
 ) -> Result<TensorId> {
     let axes = sizes.kernel.len();
     let mut gathered = x;
     let mut along = Vec::new();
     for axis in 0..axes {
-        let bounds = Bounds::new(g, x, windows, sizes, axis)?;
+        let bounds = Bounds::new(g, x, geometry, sizes, axis)?;
         let last = bounds.last(g);
         let members = bounds.members(g, last);
-        // Each axis before has become two.
+        // Each axis before has become two, for windows and their elements.
         gathered = g.node("Gather", &[gathered, members], [on_axis(2 + 2 * axis)]);
         along.push((bounds, members));
     }
-    // [n, c, windows …, elements …], and these as one axis.
+    // [n, c, windows …, elements …], with the axes of elements flattened.
     let windows_first = (0..axes).map(|axis| 2 + 2 * axis);
     let elements = (0..axes).map(|axis| 3 + 2 * axis);
     let order: Vec<usize> = [0, 1]
@@ -161,12 +166,12 @@ pub(super) fn lower_positions(
     let elements = g.node("Reshape", &[gathered, shape], []);
     let attrs = [("axis", NodeAttr::Int(-1)), ("keepdims", NodeAttr::Int(0))];
     let mut number = g.node("ArgMax", &[elements], attrs);
-    // The number among the window's elements, taken apart from its last axis on.
+    // The number among the window's elements is taken apart into an index for each axis, the last axis first.
     let mut position = None;
     let mut lines = None;
     for (axis, (bounds, members)) in along.iter().enumerate().rev() {
         let count = g.shape_slice(*members, 1, 2);
-        // What is repeated stands behind what it repeats, so that it never comes first.
+        // Short windows repeat their last element, but behind it, so that ArgMax never finds the repetition.
         let tap = g.node("Mod", &[number, count], []);
         number = g.node("Div", &[number, count], []);
         let behind: Vec<i64> = (1..(axes - axis) as i64).collect();
@@ -185,11 +190,11 @@ pub(super) fn lower_positions(
     Ok(position.unwrap_or(number))
 }
 
-/// Where the windows along an axis begin and end, as int64 vectors.
+/// The first element of each window along a spatial axis, and the one behind its last, as int64 vectors.
 struct Bounds {
     starts: TensorId,
     ends: TensorId,
-    /// The largest number of elements in one, if it is known.
+    /// The extent of the longest window, if it is known.
     longest: Option<usize>,
 }
 
@@ -197,13 +202,13 @@ impl Bounds {
     fn new(
         g: &mut Lowering<'_>,
         x: TensorId,
-        windows: &Windows,
-        sizes: &Sizes<'_>,
+        geometry: &PoolGeometry,
+        sizes: &AdaptiveSizes<'_>,
         axis: usize,
     ) -> Result<Self> {
         let (size, image) = (&sizes.kernel[axis], &sizes.image[axis]);
         let known = match (size.known(), image.extent()) {
-            (Some(_), Some(image)) => Some(windows.axis(axis, size, image)?),
+            (Some(_), Some(image)) => Some(geometry.axis(axis, size, image)?),
             _ => None,
         };
         if let Some(spans) = known.and_then(|windows| windows.listed()) {
@@ -243,15 +248,15 @@ impl Bounds {
         })
     }
 
-    /// Emits the last element of each window, as a column.
+    /// Emits the index of the last element of each window, `[windows, 1]`.
     fn last(&self, g: &mut Lowering<'_>) -> TensorId {
         let one = g.scalar(DType::I64, 1.0);
         let last = g.node("Sub", &[self.ends, one], []);
         g.unsqueeze(last, &[1])
     }
 
-    /// Emits the elements of each window as a row: those that have less than others have `filler` behind
-    /// them.
+    /// Emits the indices of the elements of each window, `[windows, elements]`. The rows of windows that have fewer
+    /// elements than the longest end with `filler`.
     fn members(&self, g: &mut Lowering<'_>, filler: TensorId) -> TensorId {
         let one = g.scalar(DType::I64, 1.0);
         let steps = match self.longest {
@@ -273,16 +278,16 @@ impl Bounds {
         g.node("Where", &[is_inside, members, filler], [])
     }
 
-    /// Emits the averages along an axis of the image.
+    /// Emits the mean of each window along a spatial axis of `x`.
     fn average(
         &self,
         g: &mut Lowering<'_>,
         x: TensorId,
-        sizes: &Sizes<'_>,
+        sizes: &AdaptiveSizes<'_>,
         axis: usize,
     ) -> TensorId {
         let (rank, axis) = (sizes.kernel.len() + 2, axis + 2);
-        // Windows that have less elements than others have the zero behind the last.
+        // The rows of short windows end with the index of the zero that is put behind the last element.
         let behind = g.shape_slice(x, axis as i64, axis as i64 + 1);
         let mut pads = vec![0; 2 * rank];
         pads[rank + axis] = 1;

@@ -1,9 +1,9 @@
-//! The largest element of each window, and where it is.
+//! Max pooling with the positions of the maxima: `max_pool2d_with_index`, `max_pool3d_with_index`.
 
 use super::adaptive;
-use super::adaptive::{Reduction, Sizes};
+use super::adaptive::{AdaptiveSizes, PoolReduction};
 use super::pool::FROM;
-use super::windows::{Extent, Windows};
+use super::windows::{Extent, PoolGeometry};
 use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
@@ -41,15 +41,15 @@ const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -
     .with_dtypes(&[DType::F32, DType::F64])
 }
 
-/// The largest element of each window of images `[n, c, …]`, and its position in its image, counted
-/// in row-major order; of several the first.
+/// The largest element of each window of `x` (`[n, c, …]`), and its position, of equal ones the first: an int32 that
+/// counts the elements of its channel in row-major order.
 ///
-/// Paddle: `MaxPool2dWithIndexFunctor` in `phi/kernels/funcs/pooling.cc`. ONNX: MaxPool, whose
-/// positions count all images.
+/// Paddle: `MaxPool2dWithIndexFunctor` in `phi/kernels/funcs/pooling.cc`. ONNX: MaxPool, whose positions count the
+/// elements of the whole tensor; GlobalMaxPool and ArgMax; Gather and ArgMax for uneven adaptive windows.
 struct MaxPool {
     x: ValueId,
     kernel: ValueId,
-    windows: Windows,
+    geometry: PoolGeometry,
 }
 
 impl MaxPool {
@@ -57,14 +57,14 @@ impl MaxPool {
         Ok(Box::new(Self {
             x: op.operand("x")?,
             kernel: op.operand("kernel_size")?,
-            windows: Windows::parse(op, AXES)?,
+            geometry: PoolGeometry::parse(op, AXES)?,
         }))
     }
 
     fn pool<T: Real>(&self, x: &Array<T>, kernel: &[i64]) -> Result<Vec<Tensor>> {
         let layout = Layout::ChannelsFirst;
-        let image = layout.extents(x.shape(), self.windows.axes())?.image;
-        let spans = self.windows.spans(kernel, &image, false)?;
+        let image = layout.extents(x.shape(), self.geometry.axes())?.image;
+        let spans = self.geometry.spans(kernel, &image, false)?;
         let values = pool(x, &spans, |window: Window<'_, T>| window.max())?;
         let positions = pool(x, &spans, |window: Window<'_, T>| window.position_of_max())?;
         Ok(vec![
@@ -73,7 +73,7 @@ impl MaxPool {
         ])
     }
 
-    /// MaxPool's two results, of windows with these attributes.
+    /// Emits a MaxPool with these attributes: its maxima, and its positions as Paddle counts them.
     fn lower_windows(
         g: &mut Lowering<'_>,
         x: TensorId,
@@ -87,6 +87,7 @@ impl MaxPool {
         (values, g.node("Mod", &[positions, pixels], []))
     }
 
+    /// Emits the maximum over all spatial axes, and its position.
     fn lower_global(g: &mut Lowering<'_>, x: TensorId, axes: usize) -> (TensorId, TensorId) {
         let values = g.node("GlobalMaxPool", &[x], []);
         let shape = g.vector(&[0, 0, -1]);
@@ -100,10 +101,10 @@ impl MaxPool {
 impl Operator for MaxPool {
     fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
         let layout = Layout::ChannelsFirst;
-        let extents = layout.extents(facts.shape(self.x), self.windows.axes())?;
-        let kernel = self.windows.kernel(facts.content(self.kernel))?;
+        let extents = layout.extents(facts.shape(self.x), self.geometry.axes())?;
+        let kernel = self.geometry.kernel(facts.content(self.kernel))?;
         let axes = kernel.iter().zip(&extents.image).enumerate();
-        let image = axes.map(|(axis, (size, image))| self.windows.count(axis, size, image));
+        let image = axes.map(|(axis, (size, image))| self.geometry.count(axis, size, image));
         let shape = layout.shape(Extents {
             image: image.collect::<Result<_>>()?,
             ..extents
@@ -115,40 +116,40 @@ impl Operator for MaxPool {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
-        let axes = self.windows.axes();
+        let axes = self.geometry.axes();
         let image = Layout::ChannelsFirst.extents(g.shape(self.x), axes)?.image;
-        let kernel = self.windows.kernel(g.content(self.kernel))?;
+        let kernel = self.geometry.kernel(g.content(self.kernel))?;
         let x = g.value(self.x)?;
-        let sizes = Sizes {
+        let sizes = AdaptiveSizes {
             operand: self.kernel,
             kernel: &kernel,
             image: &image,
             dtype: g.dtype(self.x),
         };
         let is_one = kernel.iter().all(|size| *size == Dim::Known(1));
-        let (values, positions) = match self.windows.extent {
+        let (values, positions) = match self.geometry.extent {
             Extent::Global => Self::lower_global(g, x, axes),
             Extent::Adaptive if is_one => Self::lower_global(g, x, axes),
-            Extent::Adaptive => match adaptive::fixed(&self.windows, &sizes)? {
+            Extent::Adaptive => match adaptive::fixed(&self.geometry, &sizes)? {
                 Some([kernel, strides]) => {
                     let attrs = vec![("kernel_shape", ints(&kernel)), ("strides", ints(&strides))];
                     Self::lower_windows(g, x, axes, attrs)
                 }
                 None => (
-                    adaptive::lower(g, x, &self.windows, &sizes, Reduction::Max)?,
-                    adaptive::lower_positions(g, x, &self.windows, &sizes)?,
+                    adaptive::lower(g, x, &self.geometry, &sizes, PoolReduction::Max)?,
+                    adaptive::lower_positions(g, x, &self.geometry, &sizes)?,
                 ),
             },
             Extent::Kernel => {
                 for (axis, (size, image)) in kernel.iter().zip(&image).enumerate() {
-                    self.windows.refuse_windows_behind(axis, size, image)?;
+                    self.geometry.refuse_windows_behind(axis, size, image)?;
                 }
                 let kernel: Vec<usize> = kernel.iter().filter_map(Dim::extent).collect();
                 let attrs = vec![
                     ("kernel_shape", ints(&kernel)),
-                    ("strides", ints(&self.windows.strides)),
-                    self.windows.padding.attr(),
-                    ("ceil_mode", NodeAttr::Int(self.windows.ceil_mode.into())),
+                    ("strides", ints(&self.geometry.strides)),
+                    self.geometry.padding.attr(),
+                    ("ceil_mode", NodeAttr::Int(self.geometry.ceil_mode.into())),
                 ];
                 Self::lower_windows(g, x, axes, attrs)
             }

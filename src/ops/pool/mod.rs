@@ -1,6 +1,6 @@
-//! Pooling: averages, maxima and p-norms over windows, adaptive pools, and the way back (`unpool`).
+//! Pooling: the maximum, mean or p-norm of windows, adaptive pooling, and the inverse of max pooling (`unpool`).
 //!
-//! An op that slides a window without weights over an image belongs here; those with weights are in `conv`.
+//! An op that slides a window without weights over spatial axes belongs here; those with weights are in `conv`.
 
 mod adaptive;
 mod max_pool_with_index;

@@ -1,8 +1,8 @@
-//! The largest or the mean element, or the norm, of each window.
+//! Pooling without positions: `pool2d` and `pool3d` (maximum or mean), `lp_pool2d` (p-norm).
 
 use super::adaptive;
-use super::adaptive::Reduction;
-use super::windows::{Extent, Windows};
+use super::adaptive::PoolReduction;
+use super::windows::{Extent, PoolGeometry};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::pool::{Window, pool};
@@ -20,7 +20,7 @@ pub(super) const OPS: &[OpDef] = &[
     definition("lp_pool2d", &[NORMS], Pool::parse::<2>),
 ];
 
-/// Paddle 2 does not have it.
+/// `lp_pool2d` in the older format, which only Paddle 3 writes: Paddle 2 does not have the op.
 const NORMS: Form = Form::legacy(
     &["lp_pool2d"],
     &[
@@ -33,7 +33,7 @@ const NORMS: Form = Form::legacy(
     &["out"],
 );
 
-/// Where the image and the kernel's size come from in programs before Paddle 3.
+/// Where the input and the kernel size come from in the older format.
 pub(super) const FROM: &[Binding] = &[
     Binding::Slot("X"),
     Binding::IntArray {
@@ -53,27 +53,27 @@ const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -
         .with_accuracy(Accuracy::Accumulated)
 }
 
-/// What becomes of a window.
+/// How a window is reduced to one element.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     Max,
-    /// The mean of what is in the image, or with `counts_padding` of the padding as well.
+    /// The mean of the elements of the input, or with `counts_padding` of the zeros around it as well.
     Average {
         counts_padding: bool,
     },
-    /// `(Σ xᵖ)^(1 / p)`. Paddle takes powers of the numbers, ONNX's LpPool of their magnitudes.
+    /// `(Σ xᵖ)^(1 / p)`. Paddle takes powers of the elements, ONNX's LpPool of their magnitudes.
     Norm(f64),
 }
 
-/// Pooling of images `[n, c, …]` (or `[n, …, c]`).
+/// The maximum, mean or p-norm of each window of `x` (`[n, c, …]`, or `[n, …, c]`).
 ///
-/// Paddle: `phi/kernels/funcs/pooling.cc`. ONNX: MaxPool, AveragePool, GlobalMaxPool,
-/// GlobalAveragePool.
+/// Paddle: `phi/kernels/funcs/pooling.cc`. ONNX: MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool; for norms
+/// Pow before and after an AveragePool or ReduceSum.
 struct Pool {
     x: ValueId,
     kernel: ValueId,
     kind: Kind,
-    windows: Windows,
+    geometry: PoolGeometry,
     layout: Layout,
 }
 
@@ -94,8 +94,8 @@ impl Pool {
         {
             return Err(Error::unsupported(format!("a norm of {p}")));
         }
-        let windows = Windows::parse(op, AXES)?;
-        if windows.extent == Extent::Adaptive && !matches!(kind, Kind::Average { .. }) {
+        let geometry = PoolGeometry::parse(op, AXES)?;
+        if geometry.extent == Extent::Adaptive && !matches!(kind, Kind::Average { .. }) {
             return Err(Error::unsupported(
                 "adaptive maxima or norms, for which this op of Paddle's has windows of another kind; \
                  Paddle's own functions write max_pool2d_with_index",
@@ -105,20 +105,20 @@ impl Pool {
             x: op.operand("x")?,
             kernel: op.operand("kernel_size")?,
             kind,
-            windows,
+            geometry,
             layout: Layout::parse(op)?,
         }))
     }
 
     fn pool<T: Real>(&self, x: &Array<T>, kernel: &[i64]) -> Result<Array<T>> {
-        let image = self.layout.extents(x.shape(), self.windows.axes())?.image;
+        let image = self.layout.extents(x.shape(), self.geometry.axes())?.image;
         let counts_padding = matches!(
             self.kind,
             Kind::Average {
                 counts_padding: true
             }
         );
-        let spans = self.windows.spans(kernel, &image, counts_padding)?;
+        let spans = self.geometry.spans(kernel, &image, counts_padding)?;
         let x = self.layout.view_from(x.clone());
         let result = match self.kind {
             Kind::Max => pool(&x, &spans, |window: Window<'_, T>| window.max())?,
@@ -133,10 +133,10 @@ impl Function for Pool {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let extents = self
             .layout
-            .extents(facts.shape(self.x), self.windows.axes())?;
-        let kernel = self.windows.kernel(facts.content(self.kernel))?;
+            .extents(facts.shape(self.x), self.geometry.axes())?;
+        let kernel = self.geometry.kernel(facts.content(self.kernel))?;
         let axes = kernel.iter().zip(&extents.image).enumerate();
-        let image = axes.map(|(axis, (size, image))| self.windows.count(axis, size, image));
+        let image = axes.map(|(axis, (size, image))| self.geometry.count(axis, size, image));
         let shape = self.layout.shape(Extents {
             image: image.collect::<Result<_>>()?,
             ..extents
@@ -145,22 +145,22 @@ impl Function for Pool {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let axes = self.windows.axes();
+        let axes = self.geometry.axes();
         let image = self.layout.extents(g.shape(self.x), axes)?.image;
-        let kernel = self.windows.kernel(g.content(self.kernel))?;
+        let kernel = self.geometry.kernel(g.content(self.kernel))?;
         let x = g.value(self.x)?;
         let x = self.layout.lower_from(g, x, axes + 2);
-        let y = match (self.kind, self.windows.extent) {
+        let y = match (self.kind, self.geometry.extent) {
             (Kind::Max, Extent::Global) => g.node("GlobalMaxPool", &[x], []),
             (Kind::Average { .. }, Extent::Global) => g.node("GlobalAveragePool", &[x], []),
             (Kind::Average { .. }, Extent::Adaptive) => {
-                let sizes = adaptive::Sizes {
+                let sizes = adaptive::AdaptiveSizes {
                     operand: self.kernel,
                     kernel: &kernel,
                     image: &image,
                     dtype: g.dtype(self.x),
                 };
-                adaptive::lower(g, x, &self.windows, &sizes, Reduction::Average)?
+                adaptive::lower(g, x, &self.geometry, &sizes, PoolReduction::Average)?
             }
             (Kind::Norm(p), _) => self.lower_norm(g, x, p, &image, &kernel)?,
             (Kind::Max, _) => self.lower_max(g, x, &image, &kernel)?,
@@ -181,33 +181,35 @@ impl Function for Pool {
     }
 }
 
-/// A factor for each window along an axis, or the same for all.
+/// A factor for each window along a spatial axis, or one for all.
 enum Factors {
     Same(f64),
     Each(Vec<f64>),
 }
 
 impl Pool {
-    /// The attributes that say where windows are, but for their padding.
+    /// The attributes `kernel_shape` and `strides`.
     fn attrs(&self, kernel: &[Dim]) -> [(&'static str, NodeAttr); 2] {
         let sizes: Vec<usize> = kernel.iter().filter_map(Dim::extent).collect();
         [
             ("kernel_shape", ints(&sizes)),
-            ("strides", ints(&self.windows.strides)),
+            ("strides", ints(&self.geometry.strides)),
         ]
     }
 
+    /// All attributes of a pooling node that say where its windows are.
     fn padded_attrs(&self, kernel: &[Dim], image: &[Dim]) -> Result<Vec<(&'static str, NodeAttr)>> {
         let mut attrs = self.attrs(kernel).to_vec();
-        attrs.push(self.windows.pads_attr(kernel, image)?);
-        attrs.push(("ceil_mode", NodeAttr::Int(self.windows.ceil_mode.into())));
+        attrs.push(self.geometry.pads_attr(kernel, image)?);
+        attrs.push(("ceil_mode", NodeAttr::Int(self.geometry.ceil_mode.into())));
         Ok(attrs)
     }
 
+    /// Refuses windows that may begin behind the input, along any spatial axis.
     fn refuse_windows_behind(&self, image: &[Dim], kernel: &[Dim]) -> Result<()> {
         let mut axes = kernel.iter().zip(image).enumerate();
         axes.try_for_each(|(axis, (size, image))| {
-            self.windows.refuse_windows_behind(axis, size, image)
+            self.geometry.refuse_windows_behind(axis, size, image)
         })
     }
 
@@ -246,7 +248,7 @@ impl Pool {
         let dtype = g.dtype(self.x);
         let (power, root) = (g.scalar(dtype, p), g.scalar(dtype, p.recip()));
         let powers = g.node("Pow", &[x, power], []);
-        let sum = if self.windows.extent == Extent::Global {
+        let sum = if self.geometry.extent == Extent::Global {
             let axes: Vec<usize> = (2..image.len() + 2).collect();
             g.reduce("ReduceSum", powers, &axes, true)
         } else {
@@ -258,7 +260,8 @@ impl Pool {
         Ok(g.node("Pow", &[sum, root], []))
     }
 
-    /// Averages that count padding: of full windows, times the share of them that Paddle counts.
+    /// Emits averages that count padding: those of full windows, times the quotient of the kernel size and the number
+    /// of elements that Paddle counts.
     fn lower_counting(
         &self,
         g: &mut Lowering<'_>,
@@ -269,10 +272,10 @@ impl Pool {
         self.refuse_windows_behind(image, kernel)?;
         let axes = kernel.iter().zip(image).enumerate();
         let factors = axes.map(|(axis, (size, image))| {
-            let windows = self.windows.axis_of(axis, size, image)?;
+            let windows = self.geometry.axis_of(axis, size, image)?;
             let [before, after] = windows.pads;
-            let is_explicit = self.windows.padding != Padding::Same;
-            if !self.windows.ceil_mode && is_explicit && after <= before {
+            let is_explicit = self.geometry.padding != Padding::Same;
+            if !self.geometry.ceil_mode && is_explicit && after <= before {
                 return Ok(Factors::Same(1.0));
             }
             let known = image.extent().and_then(|_| windows.listed());
@@ -291,8 +294,8 @@ impl Pool {
         self.lower_full_windows(g, x, (image, kernel), factors)
     }
 
-    /// The average of windows that are all of the kernel's size, with zeros around the image, times
-    /// factors.
+    /// Emits the averages of full windows, in which all elements of the kernel size count, with zeros around the
+    /// input, times a factor for each window.
     fn lower_full_windows(
         &self,
         g: &mut Lowering<'_>,
@@ -306,20 +309,20 @@ impl Pool {
         if is_known {
             let axes = kernel.iter().zip(image).enumerate();
             let pads = axes.map(|(axis, (size, image))| {
-                let windows = self.windows.axis_of(axis, size, image)?;
+                let windows = self.geometry.axis_of(axis, size, image)?;
                 let [before, after] = windows.pads;
-                // As far as the last window reaches.
+                // ONNX needs zeros as far as the last window reaches.
                 let end = (windows.count - 1) * windows.stride + windows.kernel;
                 let reached = end.saturating_sub(windows.image + before);
                 Ok([before, reached.max(after)])
             });
             attrs.push(pads_attr(&pads.collect::<Result<Vec<_>>>()?));
-        } else if self.windows.ceil_mode {
+        } else if self.geometry.ceil_mode {
             return Err(Error::unsupported(
                 "a norm or an average that counts padding, of ceil_mode, of an image of unknown extent",
             ));
         } else {
-            attrs.push(self.windows.pads_attr(kernel, image)?);
+            attrs.push(self.geometry.pads_attr(kernel, image)?);
         }
         let y = g.node("AveragePool", &[x], attrs);
         Ok(match factor(&factors, g.dtype(self.x))? {
@@ -332,7 +335,7 @@ impl Pool {
     }
 }
 
-/// What the windows of an image are multiplied by; nothing if that is 1.
+/// The product of the factors along each axis, to be broadcast over the result; none if all are 1.
 fn factor(along: &[Factors], dtype: DType) -> Result<Option<Tensor>> {
     let mut shape = Vec::new();
     let mut product = vec![1.0];

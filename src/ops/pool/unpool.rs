@@ -1,10 +1,10 @@
-//! Elements back to where a pooling with positions found them.
+//! The inverse of max pooling: `unpool` and `unpool3d` put elements back where a pooling with positions found them.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{Real, with_real};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parse, Parsed, Values};
-use crate::ops::shared::image::{Extents, Layout, pixels};
+use crate::ops::shared::image::{Extents, Layout, non_negative_i32};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Tensor, refuse_too_large};
 
@@ -42,11 +42,11 @@ const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -
     OpDef::new(name, operands, legacy, parse).with_dtypes(&[DType::F32, DType::F64])
 }
 
-/// Images of zeros, of extents `output_size`, with the elements of `x` (`[n, c, …]`) at positions that
-/// `indices` counts in row-major order, in each image by itself.
+/// Zeros with the spatial extents `output_size`, to which the elements of `x` (`[n, c, …]`) are scattered. Their
+/// positions, `indices` (of the shape of `x`), count the elements of each channel of the result in row-major order.
 ///
-/// Paddle: `phi/kernels/cpu/unpool_kernel.cc`, which reads neither the kernel nor the layout. ONNX:
-/// ScatterElements; MaxUnpool counts positions over all images.
+/// Paddle: `phi/kernels/cpu/unpool_kernel.cc`, which reads neither the kernel size nor the layout. ONNX:
+/// ScatterElements, since MaxUnpool counts the elements of the whole tensor.
 struct Unpool {
     x: ValueId,
     indices: ValueId,
@@ -56,7 +56,7 @@ struct Unpool {
 
 impl Unpool {
     fn parse<const AXES: usize>(op: &mut OpReader<'_>) -> Parsed {
-        // What `output_size` was computed from.
+        // `output_size` was computed from these.
         for name in ["ksize", "strides", "padding", "paddings"] {
             op.ignore(name);
         }
@@ -71,9 +71,16 @@ impl Unpool {
         }))
     }
 
+    /// The result in a run.
+    ///
+    /// # Errors
+    /// When `size` does not have a number for each spatial axis, or a position lies outside of the result.
     fn scatter<T: Real>(&self, x: &Array<T>, indices: &[i64], size: &[i64]) -> Result<Array<T>> {
         let extents = Layout::ChannelsFirst.extents(x.shape(), self.axes)?;
-        let image: Option<Vec<usize>> = size.iter().map(|extent| pixels(*extent)).collect();
+        let image: Option<Vec<usize>> = size
+            .iter()
+            .map(|extent| non_negative_i32(*extent))
+            .collect();
         let image = image.filter(|image| image.len() == self.axes);
         let image = image.ok_or_else(|| Error::malformed(format!("an output_size of {size:?}")))?;
         let shape = Layout::ChannelsFirst.shape(Extents {

@@ -1,38 +1,40 @@
-//! Which windows a pooling op has.
+//! The geometry of a pooling op, and the windows that follow from it.
 
 use crate::error::{Error, Result};
 use crate::graph::NodeAttr;
 use crate::kernels::pool::Span;
 use crate::operator::OpReader;
-use crate::ops::shared::image::{Padding, pads_attr, pixels, positive};
+use crate::ops::shared::image::{Padding, non_negative_i32, pads_attr, positive};
 use crate::tensor::{Dim, display_shape, refuse_too_large};
 
-/// Which windows there are.
+/// What the extent of a window is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Of the kernel's size, a stride apart.
+    /// The kernel size. Windows are a stride apart.
     Kernel,
-    /// One over the whole image.
+    /// That of the input: there is one window.
     Global,
-    /// As many as the kernel's size says, which together cover the image.
+    /// What it takes to cover the input with as many windows as the kernel size says.
     Adaptive,
 }
 
-/// The windows of an op.
+/// The geometry of a pooling op, but for the kernel size, which is an operand.
 ///
 /// Paddle: `UpdatePadding`, `PoolOutputSize` and `AdaptStartIndex` in `phi/kernels/funcs/pooling.h`.
-pub(super) struct Windows {
+pub(super) struct PoolGeometry {
     pub extent: Extent,
     pub strides: Vec<usize>,
     pub padding: Padding,
+    /// Whether the number of windows is rounded up, so that the last may reach beyond the padding.
     pub ceil_mode: bool,
 }
 
-/// An extent that stands for an unknown one: what holds for an image of some size holds for all, but
-/// for the rest of a division.
+/// Stands for an extent that is not known. What is derived from it holds for all extents, unless it depends on the
+/// remainder of a division by the stride.
 const LARGE: usize = 1 << 20;
 
-impl Windows {
+impl PoolGeometry {
+    /// Reads the attributes of an op with `axes` spatial axes.
     pub fn parse(op: &mut OpReader<'_>, axes: usize) -> Result<Self> {
         let is_global = op.attr_or("global_pooling", false)?;
         let is_adaptive = op.attr_or("adaptive", false)?;
@@ -48,11 +50,16 @@ impl Windows {
         })
     }
 
+    /// The number of spatial axes.
     pub fn axes(&self) -> usize {
         self.strides.len()
     }
 
-    /// The kernel's size along each axis, from what is known of the operand that states it.
+    /// The kernel size along each spatial axis, from what is known of the operand that states it, with one number for
+    /// all axes or one for each.
+    ///
+    /// # Errors
+    /// When a number is not positive, or not known where it is the extent of windows.
     pub fn kernel(&self, content: Option<&[Dim]>) -> Result<Vec<Dim>> {
         let kernel = match content {
             None => vec![Dim::Unknown; self.axes()],
@@ -74,9 +81,12 @@ impl Windows {
         Ok(kernel)
     }
 
-    /// The windows of one axis.
+    /// The windows along a spatial axis, for this kernel size and an input of extent `image`.
     pub fn axis(&self, axis: usize, size: &Dim, image: usize) -> Result<AxisWindows> {
-        let size = size.known().and_then(pixels).filter(|size| *size > 0);
+        let size = size
+            .known()
+            .and_then(non_negative_i32)
+            .filter(|size| *size > 0);
         let size = size.ok_or_else(|| Error::malformed("a kernel of no size"));
         let stride = self.strides[axis];
         let whole = AxisWindows {
@@ -116,16 +126,16 @@ impl Windows {
         })
     }
 
-    /// The attribute of an ONNX node that says what surrounds the image.
+    /// The padding attribute of an ONNX node.
     ///
     /// # Errors
-    /// For windows of an unknown image that may be apart, for which ONNX Runtime computes paddings
-    /// below zero.
+    /// For SAME padding of an input of unknown extent, with gaps between the windows, for which ONNX Runtime computes
+    /// negative padding.
     pub fn pads_attr(&self, kernel: &[Dim], image: &[Dim]) -> Result<(&'static str, NodeAttr)> {
         let axes = kernel.iter().zip(image).enumerate();
         let windows = axes.map(|(axis, (size, image))| self.axis_of(axis, size, image));
         let windows: Vec<AxisWindows> = windows.collect::<Result<_>>()?;
-        // Whether all extents that the image may have need the same.
+        // Whether the padding is the same for all extents that the input may have.
         let is_fixed = |(windows, image): (&AxisWindows, &Dim)| {
             image.extent().is_some() || windows.stride == 1 || windows.kernel == 1
         };
@@ -144,12 +154,12 @@ impl Windows {
         Ok(self.padding.attr())
     }
 
-    /// The windows of one axis, those of a large image where its extent is not known.
+    /// As [`Self::axis`], with a large extent in place of one that is not known.
     pub fn axis_of(&self, axis: usize, size: &Dim, image: &Dim) -> Result<AxisWindows> {
         self.axis(axis, size, image.extent().unwrap_or(LARGE))
     }
 
-    /// How many windows there are along one axis.
+    /// The number of windows along a spatial axis.
     pub fn count(&self, axis: usize, size: &Dim, image: &Dim) -> Result<Dim> {
         match (self.extent, image.extent()) {
             (Extent::Global, _) => Ok(Dim::Known(1)),
@@ -159,7 +169,8 @@ impl Windows {
         }
     }
 
-    /// The windows along each axis of an image. Averages over them count padding, or not.
+    /// The windows along each spatial axis of an input of extents `image`. `padding` says whether averages count the
+    /// padding in them.
     pub fn spans(&self, kernel: &[i64], image: &[usize], padding: bool) -> Result<Vec<Vec<Span>>> {
         let kernel: Vec<Dim> = kernel.iter().copied().map(Dim::Known).collect();
         let kernel = self.kernel(Some(&kernel))?;
@@ -173,7 +184,7 @@ impl Windows {
         .collect()
     }
 
-    /// Refuses windows that ONNX does not have.
+    /// Refuses `ceil_mode` if a window may begin behind the input: ONNX leaves such windows out.
     pub fn refuse_windows_behind(&self, axis: usize, size: &Dim, image: &Dim) -> Result<()> {
         let windows = self.axis_of(axis, size, image)?;
         let [before, after] = windows.pads;
@@ -190,39 +201,41 @@ impl Windows {
     }
 }
 
-/// The windows along one axis.
+/// The windows along one spatial axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AxisWindows {
     extent: Extent,
     pub kernel: usize,
     pub stride: usize,
-    /// What surrounds the image.
+    /// The padding before and after the input.
     pub pads: [usize; 2],
+    /// The extent of the input.
     pub image: usize,
+    /// The number of windows.
     pub count: usize,
 }
 
-/// With more windows than this, nobody looks at each of them before a run.
+/// The most windows along an axis that are looked at one by one before a run.
 const MANY: usize = 1 << 12;
 
 impl AxisWindows {
-    /// Where an adaptive window begins, or the one before it ends if the division has no rest.
+    /// Where the adaptive window at a position begins, and where the one before it ends.
     fn boundary(&self, position: usize) -> (usize, usize) {
         let product = position as u128 * self.image as u128;
         let count = self.count as u128;
-        // At most the image's extent.
+        // Both are at most the extent of the input.
         ((product / count) as usize, product.div_ceil(count) as usize)
     }
 
-    /// The window at a position.
+    /// The window at a position, in which an average counts padding or does not.
     pub fn span(&self, position: usize, counts_padding: bool) -> Span {
         if self.extent == Extent::Adaptive {
             let inside = self.boundary(position).0..self.boundary(position + 1).1;
             let counted = inside.len();
             return Span { inside, counted };
         }
-        // As Paddle counts: from the start of the padding, and to as much behind the image as there
-        // is before it.
+        // As in Paddle, windows begin at the start of the padding, and end at the latest where the input is
+        // padded by as much behind it as before it, whatever the padding behind it is.
         let (before, image) = (self.pads[0], self.image);
         let start = position * self.stride;
         let end = (start + self.kernel).min(image + 2 * before);
@@ -235,7 +248,7 @@ impl AxisWindows {
         Span { inside, counted }
     }
 
-    /// The kernel and the stride of fixed windows that are these adaptive ones, if there are any.
+    /// The kernel size and the stride that make the same windows as these adaptive ones, if there are such.
     pub fn evenly(&self) -> Option<[usize; 2]> {
         if self.count == 0 || self.image == 0 {
             return None;
@@ -258,7 +271,7 @@ impl AxisWindows {
         (is_even && stride > 0).then_some([first.len(), stride])
     }
 
-    /// The windows, if there are not too many to be listed.
+    /// Each of the windows, with the padding counted, if they are not too many.
     pub fn listed(&self) -> Option<Vec<Span>> {
         (self.count <= MANY).then(|| (0..self.count).map(|p| self.span(p, true)).collect())
     }

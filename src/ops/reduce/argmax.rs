@@ -1,4 +1,4 @@
-//! The position of the largest or smallest element.
+//! The position of the largest or smallest element: `argmax`, `argmin`.
 //!
 //! Paddle: `phi/kernels/arg_min_max_kernel.h`. ONNX: ArgMax, ArgMin.
 
@@ -44,8 +44,8 @@ const fn arg_extreme(name: &'static str, legacy: &'static [Form], parse: Parse) 
     .with_dtypes(NUMBERS)
 }
 
-/// The position of the largest or smallest element along an axis, or among all; the first of
-/// those that are tied.
+/// The position of the largest or smallest element along an axis or, with `flatten`, among all elements: the first one
+/// of those that are tied.
 struct ArgExtreme {
     x: ValueId,
     axis: ValueId,
@@ -74,7 +74,7 @@ impl ArgExtreme {
         }))
     }
 
-    /// The axis, or none where all elements count.
+    /// The axis that is searched, or none if all elements are.
     fn axis(&self, facts: &Facts<'_>) -> Result<Option<usize>> {
         let rank = facts.rank(self.x);
         if self.flatten || rank == 0 {
@@ -137,7 +137,7 @@ impl Function for ArgExtreme {
     }
 }
 
-/// The one axis, or all.
+/// The axes that are searched: `axis`, or all if there is none.
 fn concerned(axis: Option<usize>, rank: usize) -> Vec<usize> {
     axis.map_or_else(|| (0..rank).collect(), |axis| vec![axis])
 }

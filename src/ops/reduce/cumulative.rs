@@ -1,7 +1,8 @@
-//! Reductions of all elements up to each position of an axis.
+//! Reductions of all elements up to each position of an axis: `cumsum`, `cumprod`, `logcumsumexp`, `cummax`, `cummin`.
 //!
-//! Paddle: `phi/kernels/{cum,cumprod,logcumsumexp}_kernel.h`. ONNX has CumSum alone; the others
-//! become reductions of a square of all elements by all positions.
+//! Paddle: `phi/kernels/{cum,cumprod,cum_maxmin}_kernel.h`. ONNX: CumSum. The others become ReduceProd,
+//! ReduceLogSumExp, ReduceMax or ReduceMin over the elements along the axis, broadcast to each of its positions and
+//! masked by Where.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -71,6 +72,7 @@ const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> O
         .with_dtypes(WIDE)
 }
 
+/// What is made of the elements up to a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Sum,
@@ -78,17 +80,19 @@ enum Kind {
     LogSumExp,
 }
 
-/// Where an op has its axis.
+/// Where an op has its axis: in an attribute or in an operand.
 #[derive(Debug, Clone, Copy)]
 enum Along {
     Constant(i64),
     Operand(ValueId),
 }
 
+/// The sum, product, or logarithm of the sum of exponentials, of the elements up to each position of an axis. `span`
+/// says whether those behind the position count instead, and whether the one at the position counts.
 struct Cumulative {
     x: ValueId,
     axis: Along,
-    /// Whether `x` is a vector to it.
+    /// Whether `x` is flattened to a vector first.
     flatten: bool,
     span: Span,
     kind: Kind,
@@ -127,7 +131,7 @@ impl Cumulative {
         facts.dtype(self.x)
     }
 
-    /// The axis of a tensor that has at least one.
+    /// The axis counted from 0, for an `x` of this rank, which is not 0.
     fn axis(&self, facts: &Facts<'_>, rank: usize) -> Result<usize> {
         let axis = match self.axis {
             Along::Constant(axis) => axis,
@@ -227,16 +231,19 @@ impl Function for Cumulative {
     }
 }
 
-/// The elements along an axis, once for each of its positions, and which of them count there.
+/// Emitted tensors for a reduction at each position of an axis: the elements along the axis, which are broadcast to all
+/// positions, and a mask of those that count at each of them.
 struct Square {
-    /// Has one axis more than the operand, its last: the axis itself. The one before has extent 1.
+    /// The operand with the axis swapped with the last one, and an axis of extent 1 before it, for the positions:
+    /// `[…, 1, extent]`.
     elements: TensorId,
+    /// Whether each element counts at each position: bools, `[positions, elements]`.
     counts: TensorId,
-    /// 0, 1, 2 … along the axis.
+    /// The int64 vector 0, 1, 2, … along the axis.
     positions: TensorId,
-    /// What takes the result's axes to the operand's order.
+    /// The permutation that swaps the axis with the last one, and so is its own inverse.
     swap: Vec<usize>,
-    /// The position of the axis itself.
+    /// The axis of `elements` that is reduced.
     last: usize,
 }
 
@@ -271,8 +278,8 @@ impl Square {
         }
     }
 
-    /// What is made of the elements that count; the others are replaced by one that changes
-    /// nothing.
+    /// Emits the reduction of the elements that count; the others are replaced by `neutral`, which does not change the
+    /// result.
     fn reduce(
         &self,
         g: &mut Lowering<'_>,
@@ -286,7 +293,7 @@ impl Square {
         g.transpose(reduced, &self.swap)
     }
 
-    /// The last position of those whose element is `result`.
+    /// Emits the last of the counted positions whose element equals `result`, as int32.
     fn last_position(&self, g: &mut Lowering<'_>, result: TensorId) -> TensorId {
         let result = g.transpose(result, &self.swap);
         let result = g.unsqueeze(result, &[self.last as i64]);
@@ -300,8 +307,8 @@ impl Square {
     }
 }
 
-/// The largest or smallest element up to each position, and where it is; the last of those that
-/// are tied.
+/// The largest or smallest element up to each position of an axis, and its position: the last one of those that are
+/// tied.
 struct Extremes {
     x: ValueId,
     axis: i64,

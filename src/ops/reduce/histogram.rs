@@ -1,6 +1,6 @@
-//! How often numbers, or numbers of a range, are among the elements of a tensor.
+//! Counts of elements by their value (`bincount`) or by the part of a range that they are in (`histogram`).
 //!
-//! Paddle: `phi/kernels/{bincount,histogram}_kernel.h`. ONNX: ScatterElements that adds.
+//! Paddle: `phi/kernels/{bincount,histogram}_kernel.h`. ONNX: ScatterElements with the reduction `add`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -48,7 +48,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_opset(16),
 ];
 
-/// `zeros` plus each of `updates` at the place that stands in `places`, all of them vectors.
+/// Emits `zeros` with each of `updates` added at its index in `places`; all three are vectors.
 fn lower_sums(
     g: &mut Lowering<'_>,
     zeros: TensorId,
@@ -62,7 +62,8 @@ fn lower_sums(
     g.node("ScatterElements", &[zeros, places, updates], attrs)
 }
 
-/// How often each number from 0 on is there, or the sum of what `weights` has in its places.
+/// How often each integer from 0 on occurs in the vector `x`, or the sum of the `weights` of its occurrences. The
+/// result is a vector of `max(max(x) + 1, minlength)` elements.
 struct Bincount {
     x: ValueId,
     weights: Option<ValueId>,
@@ -78,6 +79,7 @@ impl Bincount {
         }))
     }
 
+    /// The element type of the result: int64 without weights, float32 with such weights, float64 with others.
     fn dtype(weights: Option<DType>) -> DType {
         match weights {
             None => I64,
@@ -144,14 +146,15 @@ impl Function for Bincount {
     }
 
     fn indexes(&self, _: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        /// As large as is of use to draw.
+        /// A bound for the numbers that are drawn as inputs, so that the result stays short.
         const SMALL: i64 = 16;
         Some((self.x, Dim::Known(SMALL)))
     }
 }
 
-/// How many elements are in each of as many equal parts of a range, whose end is in the last of
-/// them. A range without width stands for that of the elements.
+/// How many elements are in each of `bins` equal parts of a range, the last of which includes the end of the range. If
+/// the bounds of the range are equal, they are the smallest and the largest element instead; if these are equal, too,
+/// the range is from 1 below to 1 above them.
 struct Histogram {
     x: ValueId,
     bins: i64,
@@ -177,9 +180,9 @@ impl Histogram {
         }))
     }
 
-    /// Both ends of the range.
+    /// Emits both bounds of the range as scalars of the element type of `x`, which is a vector.
     fn lower_range(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> [TensorId; 2] {
-        // Integers are compared with whole bounds.
+        // Bounds for integers lose their fractions, as in Paddle.
         let range = self.range.map(|bound| Tensor::scalar(bound).cast(dtype));
         if range[0] != range[1] {
             return range.map(|bound| g.constant(bound));
@@ -216,7 +219,7 @@ impl Histogram {
         let round = |x: f64| T::from_f64(x).to_f64();
         let width = round(range[1] - range[0]);
         for x in elements().filter(|x| (range[0]..=range[1]).contains(x)) {
-            // Each step is rounded as the element type is; integers are divided as such.
+            // Each operation is rounded to the element type, so that the quotient of integers is truncated.
             let place = round(round(round(x - range[0]) * self.bins as f64) / width);
             counts[(place as i64).clamp(0, self.bins - 1) as usize] += 1;
         }

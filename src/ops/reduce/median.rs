@@ -1,6 +1,6 @@
-//! The middle of the elements along axes.
+//! Medians along axes: `median`, `nanmedian`.
 //!
-//! Paddle: `phi/kernels/{median,nanmedian}_kernel.h`. ONNX: TopK.
+//! Paddle: `phi/kernels/{median,nanmedian}_kernel.h`. ONNX: TopK, and Gather or GatherElements.
 
 use std::cmp::Ordering;
 
@@ -14,6 +14,7 @@ use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{Bool, F32, F64, I32, I64};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, with_array};
 
+/// The element types that medians and modes are defined for.
 pub(super) const TYPES: &[DType] = &[I32, I64, F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
@@ -35,18 +36,21 @@ pub(super) const OPS: &[OpDef] = &[
     .with_results(&["out", "medianindex"]),
 ];
 
-/// The element in the middle when they are sorted. Of an even number, it is the mean of both in
-/// the middle, or the smaller of them.
+/// The median of the elements along axes: the one in the middle when they are sorted. If their number is even, it is
+/// the mean of the two in the middle or, in the mode `min`, the smaller of them.
+///
+/// The second result holds int64 positions among the elements along the axes, in row-major order: those of the two in
+/// the middle, along a new last axis, or that of the smaller one in the mode `min`.
 struct Median {
     x: ValueId,
     axis: Option<ValueId>,
     keepdim: bool,
     is_min: bool,
-    /// Whether a NaN is left out; else the median of those with one among them is NaN.
+    /// Whether NaNs are left out; else the median of elements with a NaN among them is NaN.
     skips_nan: bool,
 }
 
-/// Both elements in the middle and their positions, as tensors with a last axis of extent 1.
+/// The two elements in the middle and their positions, as tensors with a last axis of extent 1.
 struct Middle {
     values: [TensorId; 2],
     positions: [TensorId; 2],
@@ -74,7 +78,7 @@ impl Median {
         listed_axes(&listed, facts.rank(self.x))
     }
 
-    /// The middle of each row of `x`, whose last axis has this extent.
+    /// Emits the two elements in the middle along the last axis of `x`, which has this extent, if it is known.
     fn lower_middle(&self, g: &mut Lowering<'_>, x: TensorId, extent: Option<i64>) -> Middle {
         let axis = ("axis", NodeAttr::Int(-1));
         let [count, left, right] = if let Some(extent) = extent {
@@ -98,8 +102,8 @@ impl Median {
         }
     }
 
-    /// The same for rows of which those elements count that are none of `is_nan`; `valid` is their
-    /// number.
+    /// Emits the two elements in the middle of those along the last axis of `x` that are not NaN. `is_nan` says which
+    /// elements are; `valid` is the number of the others, as int64 with a last axis of extent 1.
     fn lower_middle_of_valid(
         g: &mut Lowering<'_>,
         (x, dtype): (TensorId, DType),
@@ -128,7 +132,7 @@ impl Median {
         }
     }
 
-    /// What is made of both elements in the middle.
+    /// Emits the median, given the two elements in the middle.
     fn lower_value(
         &self,
         g: &mut Lowering<'_>,
@@ -144,12 +148,13 @@ impl Median {
         if !dtype.is_float() {
             return mean;
         }
-        // The sum of two that are infinite in different ways, or too large, is nothing to halve.
+        // Two equal elements are their own mean, while their sum may overflow.
         let is_same = g.node("Equal", &[left, right], []);
         g.node("Where", &[is_same, left, mean], [])
     }
 
-    /// The middle of a row: the value, and the positions of both elements that it is made of.
+    /// The median of the elements in `row`, and the positions of the two in the middle. For a median that is NaN, these
+    /// are the position of the first NaN or, where NaNs are left out, -1.
     fn of<T: Element + PartialOrd>(&self, row: &[T]) -> (T, [i64; 2]) {
         let is_nan = |x: &T| x.to_f64().is_nan();
         let nan = row.iter().position(is_nan);
@@ -193,8 +198,8 @@ impl Median {
     }
 }
 
-/// The elements along some axes in a row, as the last axis behind the others, and its extent if
-/// that is known.
+/// Emits a tensor with `axes` moved behind its other axes and merged to one, whose extent is returned as well, if it is
+/// known.
 pub(super) fn lower_rows(
     g: &mut Lowering<'_>,
     id: ValueId,
@@ -217,7 +222,8 @@ pub(super) fn lower_rows(
     Ok((g.node("Reshape", &[x, shape], []), extent))
 }
 
-/// Drops the last axis, of extent 1, and puts one for each of `axes` that is to be kept.
+/// Emits `x` without its last axis, of extent 1, into which [`lower_rows`] merged `axes` of an operand of this rank.
+/// With `keepdim`, each of `axes` comes back with extent 1.
 pub(super) fn lower_kept(
     g: &mut Lowering<'_>,
     x: TensorId,

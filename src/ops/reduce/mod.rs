@@ -1,6 +1,7 @@
-//! Reductions of axes (sum, max, norms, medians, histograms), and running ones along an axis (cumsum, …).
+//! Reductions along axes (sum, max, norms, medians, histograms), and cumulative ones along an axis (cumsum, …).
 //!
-//! An op that makes one element, or one after another, of all elements along an axis belongs here.
+//! An op that reduces all elements along an axis, or those up to each position of it, belongs here, and so does one
+//! that scales by a norm.
 
 mod argmax;
 mod cumulative;

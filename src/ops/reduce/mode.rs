@@ -1,6 +1,6 @@
-//! The element that occurs most often along an axis.
+//! The element that occurs most often along an axis: `mode`.
 //!
-//! Paddle: `phi/kernels/mode_kernel.h`, `phi/kernels/funcs/mode.h`. ONNX: Equal and ReduceSum.
+//! Paddle: `phi/kernels/mode_kernel.h`, `phi/kernels/funcs/mode.h`. ONNX: Equal, ReduceSum, ReduceMax and ReduceMin.
 
 use super::median::{TYPES, lower_kept, lower_rows};
 use crate::error::Result;
@@ -25,8 +25,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(TYPES)
 .with_results(&["out", "indices"])];
 
-/// The element that is there most often, the smallest of those that are tied, and its last
-/// position.
+/// The element that occurs most often along an axis, or the smallest of those that are tied, and its last position, as
+/// int64.
 struct Mode {
     x: ValueId,
     axis: i64,
@@ -42,6 +42,7 @@ impl Mode {
         }))
     }
 
+    /// The last position of the mode of the elements in `row`.
     fn of<T: Element + PartialOrd>(row: &[T]) -> usize {
         let count = |x: &T| row.iter().filter(|other| *other == x).count();
         let mut best = (0, 0);
@@ -81,7 +82,8 @@ impl Operator for Mode {
         ])
     }
 
-    /// How often each element is there is counted in a square of all elements by all.
+    /// Counts the occurrences of each element by a comparison with all others along the axis: this takes memory that is
+    /// quadratic in the extent.
     fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
         let rank = g.rank(self.x);
         let x = g.value(self.x)?;

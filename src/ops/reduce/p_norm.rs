@@ -1,6 +1,7 @@
-//! Lengths of vectors.
+//! Norms of vectors (`p_norm`), of the difference of two tensors (`dist`), and division by a norm (`norm`).
 //!
-//! Paddle: `phi/kernels/{p_norm,dist,norm}_kernel.h`. ONNX: ReduceL1, ReduceL2.
+//! Paddle: `phi/kernels/{p_norm,dist,norm}_kernel.h`. ONNX: ReduceL1, ReduceL2; Abs, Pow or Sign, ReduceSum, ReduceMax
+//! and ReduceMin for other norms and for float64. `dist` and `norm` are taken apart into other ops when they are read.
 
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
@@ -43,7 +44,7 @@ pub(super) const OPS: &[OpDef] = &[
     .ignoring(&["is_test"]),
 ];
 
-/// The norm of `x - y` as one vector.
+/// The norm of `x - y`, taken for one vector: `dist`.
 fn distance(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let power: f64 = parts.attr("p", 2.0)?;
@@ -57,7 +58,7 @@ fn distance(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.last("p_norm", &[difference], &attrs)
 }
 
-/// `x / √(Σ x² + epsilon)` along an axis.
+/// `x / √(Σ x² + epsilon)` along an axis: `norm`.
 fn normalised(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let axis: i64 = parts.attr("axis", -1)?;
@@ -83,8 +84,8 @@ fn normalised(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.last("divide", &[x, length], &[])
 }
 
-/// `(Σ |x|^p)^(1/p)`. If `p` is infinite the largest or smallest `|x|`, if it is 0 the number of
-/// elements that are not 0.
+/// `(Σ |x|^p)^(1/p)`. If `p` is ∞ or -∞, it is the largest or smallest `|x|`; if `p` is 0, the number of elements that
+/// are not 0.
 struct Norm {
     x: ValueId,
     /// The axis of the vectors; none if all of `x` is one vector.
@@ -95,7 +96,7 @@ struct Norm {
 
 impl Norm {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // Only the gradient is kept away from 0.
+        // It keeps the divisor of the gradient away from 0, and changes nothing here.
         op.ignore("epsilon");
         let axis = op.attr_or("axis", -1)?;
         let whole = op.attr_or("asvector", false)?;
@@ -114,7 +115,7 @@ impl Norm {
         }
     }
 
-    /// The shape of the result, from that of `x`.
+    /// The shape of the result, from that of `x`, of which `axes` are reduced.
     fn shape<T: Clone>(&self, x: &[T], axes: &[usize], one: &T) -> Vec<T> {
         reduced_shape(x, axes, self.keepdim, one)
     }
@@ -147,7 +148,7 @@ impl Function for Norm {
         let axes = self.axes(g.rank(self.x))?;
         let dtype = g.dtype(self.x);
         let x = g.value(self.x)?;
-        // ONNX Runtime has no kernel of these for float64.
+        // ONNX Runtime has no kernels of ReduceL1 and ReduceL2 for float64.
         let is_double = dtype == DType::F64;
         if self.power == 2.0 && !is_double {
             return Ok(g.reduce("ReduceL2", x, &axes, self.keepdim));

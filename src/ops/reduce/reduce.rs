@@ -1,7 +1,9 @@
-//! Reductions along axes.
+//! Reductions along axes: `mean`, `sum`, `max`, `min`, `amax`, `amin`, `prod`, `all`, `any`, `logsumexp`,
+//! `frobenius_norm`; along all axes: `mean_all`, `squared_l2_norm`; to the shape of another tensor: `reduce_as`.
 //!
-//! Paddle: `phi/kernels/reduce_{mean,sum,max,min,prod,all,any}_kernel.h` and others. ONNX: ReduceMean
-//! and its like.
+//! Paddle: `phi/kernels/reduce_{mean,sum,max,min,amax,amin,all,any}_kernel.h` and
+//! `phi/kernels/{prod,logsumexp,frobenius_norm,mean_all,squared_l2_norm,reduce_as}_kernel.h`. ONNX: ReduceMean,
+//! ReduceSum, ReduceMax, ReduceMin, ReduceProd, ReduceLogSumExp, and ReduceSumSquare with Sqrt.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -27,7 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
     extreme("min", &[form(&["reduce_min"])], |op| {
         Reduce::parse(op, Kind::Min)
     }),
-    // They differ from `max` and `min` by their gradients alone.
+    // `amax` and `amin` differ from `max` and `min` by their gradients alone.
     extreme("amax", &[form_with_tensors(&["reduce_amax"])], |op| {
         Reduce::parse(op, Kind::Max)
     }),
@@ -85,6 +87,7 @@ pub(super) const OPS: &[OpDef] = &[
     }),
 ];
 
+/// The form of a reduction in `ProgramDesc`.
 const fn form(names: &'static [&'static str]) -> Form {
     const OPERANDS: &[Binding] = &[
         Binding::Slot("X"),
@@ -98,7 +101,7 @@ const fn form(names: &'static [&'static str]) -> Form {
         .ignoring(&["in_dtype", "out_dtype"])
 }
 
-/// The same, for ops that also take their axes from tensors.
+/// As [`form`], for ops that also take their axes from tensors.
 const fn form_with_tensors(names: &'static [&'static str]) -> Form {
     const OPERANDS: &[Binding] = &[
         Binding::Slot("X"),
@@ -112,7 +115,7 @@ const fn form_with_tensors(names: &'static [&'static str]) -> Form {
     form
 }
 
-/// A sum alone heeds the type that is stated.
+/// Of all reductions in `ProgramDesc`, the sum alone heeds the element type that is stated for the result.
 const SUM: Form = form(&["reduce_sum"])
     .renaming(&[("keep_dim", "keepdim"), ("out_dtype", "dtype")])
     .ignoring(&["in_dtype"]);
@@ -139,13 +142,14 @@ const fn reduction(name: &'static str, legacy: &'static [Form], parse: Parse) ->
     .with_accuracy(Accuracy::Accumulated)
 }
 
-/// A reduction that chooses an element.
+/// The definition of a reduction whose result is one of the elements, and so is exact.
 const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     reduction(name, legacy, parse)
         .with_dtypes(NUMBERS)
         .with_accuracy(Accuracy::Exact)
 }
 
+/// What is made of the elements along the axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Mean,
@@ -153,9 +157,9 @@ enum Kind {
     Max,
     Min,
     Prod,
-    /// Whether all are true, of which every number but 0 is.
+    /// Whether all elements are true, as every number but 0 is.
     All,
-    /// Whether any is true.
+    /// Whether any element is true.
     Any,
     /// `ln Σ exp(x)`
     LogSumExp,
@@ -165,7 +169,7 @@ enum Kind {
     SumOfSquares,
 }
 
-/// One number for all along `axis`; an empty list names all axes.
+/// Reduces the elements along the axes in `axis` to one; no list, or an empty one, stands for all axes.
 struct Reduce {
     x: ValueId,
     axis: Option<ValueId>,
@@ -173,13 +177,13 @@ struct Reduce {
     kind: Kind,
     /// The type that `x` is converted to, if it is stated.
     dtype: Option<DType>,
-    /// Whether the result is a vector where it would be a scalar.
+    /// Whether the result is a vector of one element instead of a scalar.
     is_vector: bool,
 }
 
 impl Reduce {
     fn parse(op: &mut OpReader<'_>, kind: Kind) -> Parsed {
-        // -1 stands for the type that follows from that of x.
+        // -1 stands for the type that follows from that of `x`.
         let dtype = op.attr_or("dtype", Attr::Int(-1))?;
         let dtype = match dtype {
             Attr::Int(-1) => None,
@@ -189,7 +193,7 @@ impl Reduce {
                 ))
             })?),
         };
-        // The flag says that all axes go, whatever is listed.
+        // With this flag all axes are reduced, whatever `axis` lists.
         let reduces_all = op.attr_or("reduce_all", false)?;
         let axis = op.optional("axis")?.filter(|_| !reduces_all);
         Ok(Box::new(Self {
@@ -202,7 +206,7 @@ impl Reduce {
         }))
     }
 
-    /// An op without attributes, for all axes.
+    /// Reads an op without attributes that reduces all axes.
     fn parse_whole(op: &mut OpReader<'_>, kind: Kind, is_vector: bool) -> Parsed {
         Ok(Box::new(Self {
             x: op.operand("x")?,
@@ -214,7 +218,8 @@ impl Reduce {
         }))
     }
 
-    /// The type in which this op computes. Paddle counts bools and sums int32 in int64.
+    /// The element type that `x` is converted to, which is that of the result as well. Paddle sums bools and int32 in
+    /// int64.
     fn dtype(&self, x: DType) -> DType {
         self.dtype.unwrap_or(match (self.kind, x) {
             (Kind::Sum, DType::Bool | DType::I32) => DType::I64,
@@ -230,7 +235,7 @@ impl Reduce {
         listed_axes(&listed, facts.rank(self.x))
     }
 
-    /// The shape of the result, from that of `x`.
+    /// The shape of the result, from that of `x`, of which `axes` are reduced.
     fn shape<T: Clone>(&self, x: &[T], axes: &[usize], one: &T) -> Vec<T> {
         let mut shape = reduced_shape(x, axes, self.keepdim, one);
         shape.extend(self.is_vector.then(|| one.clone()));
@@ -307,7 +312,8 @@ impl Reduce {
     }
 }
 
-/// The sums of `x` over those axes along which `target` was broadcast to it.
+/// The sums of `x` over the axes along which a tensor of the shape of `target` would be broadcast to that of `x`: the
+/// result has the shape of `target`.
 struct ReduceAs {
     x: ValueId,
     target: ValueId,
@@ -321,7 +327,10 @@ impl ReduceAs {
         }))
     }
 
-    /// The axes of `x` that are summed, of which the first so many go altogether.
+    /// The axes of `x` that are summed, and how many of them, all in front, the result does not have.
+    ///
+    /// # Errors
+    /// When `target` can't be broadcast to `x`, or the axes that are summed depend on the inputs.
     fn axes(x: &[Dim], target: &[Dim]) -> Result<(Vec<usize>, usize)> {
         let surplus = x.len().checked_sub(target.len());
         let surplus = surplus.ok_or_else(|| Error::malformed("a sum to a higher rank"))?;

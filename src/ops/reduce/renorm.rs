@@ -1,6 +1,7 @@
-//! Tensors, or slices of them, whose norm is limited.
+//! Tensors (`clip_by_norm`), or slices of them (`renorm`), whose norm is limited.
 //!
-//! Paddle: `phi/kernels/{renorm,clip_by_norm}_kernel.h`. ONNX: those of the ops that they are taken apart into.
+//! Paddle: `phi/kernels/{renorm,clip_by_norm}_kernel.h`. ONNX: the operators of the ops that both are taken apart into
+//! when they are read, such as `p_norm`, `frobenius_norm`, `divide` and `multiply`.
 
 use crate::error::Result;
 use crate::operator::{Arg, FLOATS, OpDef};
@@ -27,7 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// Each part of `x` along `axis`, brought down to a norm of `max_norm` if it has a larger one.
+/// `x` with each of its slices along `axis` whose p-norm is larger than `max_norm` scaled down to that norm.
 fn renorm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let (p, largest): (f64, f64) = (parts.attr("p", 2.0)?, parts.attr("max_norm", 1.0)?);
@@ -35,7 +36,7 @@ fn renorm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let x = parts.operand(0)?;
     let rank = parts.rank(x);
     let axis = crate::tensor::normalize_axis(axis, rank)?;
-    // One row for each part.
+    // A matrix with one row for each slice.
     let others = (0..rank).filter(|other| *other != axis);
     let order: Vec<i64> = std::iter::once(axis)
         .chain(others)
@@ -65,7 +66,7 @@ fn renorm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     parts.last("multiply", &[x, factor], &[])
 }
 
-/// `x · (max_norm / max(‖x‖, max_norm))`: the factor is 1 for what is short enough.
+/// `x · (max_norm / max(‖x‖, max_norm))`: the factor is 1 if the norm is small enough.
 fn clip_by_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let x = parts.operand(0)?;

@@ -1,4 +1,4 @@
-//! Grids of points, moved by an affine map.
+//! `affine_grid`: the regular grid of points of a tensor, moved by an affine map.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -30,14 +30,14 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 
-/// For each element of images of shape `[n, c, h, w]`, its coordinates and 1, `(x, y, 1)`, times the
-/// matrix of its image (`[n, 2, 3]`): `[n, h, w, 2]`, as `grid_sample` takes them. Volumes
-/// `[n, c, d, h, w]` alike.
+/// For each spatial position of a tensor of shape `[n, c, h, w]`, the matrix of its batch item (`matrices` are
+/// `[n, 2, 3]`) times its coordinates `(x, y, 1)`: a grid `[n, h, w, 2]`, as `grid_sample` takes it. With a third
+/// spatial axis, matrices `[n, 3, 4]` give a grid `[n, d, h, w, 3]`.
 ///
-/// Coordinates go from -1 to 1 along each axis. Those are the centres of the elements at the edge, or
-/// without `align_corners` their outer edges.
+/// Coordinates go from -1 to 1 along each axis. These are the centres of the first and the last element, or without
+/// `align_corners` their outer edges.
 ///
-/// Paddle: `phi/kernels/cpu/affine_grid_kernel.cc`. ONNX: sums that broadcast, at all opsets and of all
+/// Paddle: `phi/kernels/cpu/affine_grid_kernel.cc`. ONNX: Mul and Add with broadcasting, at all opsets and for all
 /// extents.
 struct AffineGrid {
     matrices: ValueId,
@@ -54,7 +54,7 @@ impl AffineGrid {
         }))
     }
 
-    /// How many axes the images have.
+    /// The number of spatial axes, from the shape of the matrices.
     fn axes(matrices: &[Dim]) -> Result<usize> {
         let known = |dim: &Dim| dim.extent();
         match matrices {
@@ -75,7 +75,7 @@ impl AffineGrid {
         }
     }
 
-    /// The first coordinate along an axis and the distance to the next.
+    /// The first coordinate along an axis of this extent, and the distance to the next.
     fn first_and_step<T: Real>(&self, extent: T) -> [T; 2] {
         let one = T::one();
         let steps = extent - one;
@@ -86,6 +86,7 @@ impl AffineGrid {
         }
     }
 
+    /// The coordinates of the elements along an axis of this extent.
     fn coordinates<T: Real>(&self, extent: usize) -> Vec<T> {
         let [first, step] = self.first_and_step(T::from_f64(extent as f64));
         (0..extent)
@@ -93,7 +94,7 @@ impl AffineGrid {
             .collect()
     }
 
-    /// Emits the coordinates along an axis.
+    /// Emits the coordinates of the elements along an axis of the operand `output_shape`.
     fn lower_coordinates(&self, g: &mut Lowering<'_>, axis: usize) -> Result<TensorId> {
         let dtype = g.dtype(self.matrices);
         let extent = g
@@ -129,7 +130,7 @@ impl AffineGrid {
         let fail = || Error::malformed(format!("images of shape {shape:?}"));
         let dims: Vec<Dim> = matrices.shape().iter().map(|e| Dim::from(*e)).collect();
         let axes = Self::axes(&dims)?;
-        // Nobody looks at how many images there are and how many channels they have.
+        // The batch size and the number of channels in `shape` are not read.
         let image = shape.get(2..).filter(|image| image.len() == axes);
         let image = image.ok_or_else(fail)?.iter();
         let image: Option<Vec<usize>> = image.map(|e| usize::try_from(*e).ok()).collect();
@@ -159,7 +160,7 @@ impl AffineGrid {
     }
 }
 
-/// Longer lists of coordinates are made in the run.
+/// The longest list of coordinates that is written as a constant. Longer ones are computed in the run.
 const LONGEST: usize = 1 << 16;
 
 impl Function for AffineGrid {
@@ -182,7 +183,7 @@ impl Function for AffineGrid {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let axes = Self::axes(g.shape(self.matrices))?;
         let matrices = g.value(self.matrices)?;
-        // One column for each coordinate, and one for what is added: [n, 1, …, 1, axes].
+        // A column of the matrices for each coordinate, and one that is added: each is [n, 1, …, 1, axes].
         let rows = g.transpose(matrices, &[0, 2, 1]);
         let between: Vec<i64> = (2..=axes as i64).collect();
         let rows = g.unsqueeze(rows, &between);

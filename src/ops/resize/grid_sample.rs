@@ -1,4 +1,4 @@
-//! Images and volumes sampled at the points of a grid.
+//! `grid_sample`: a tensor with two or three spatial axes, sampled at the points of a grid.
 //!
 //! Paddle: `phi/kernels/cpu/grid_sample_kernel.cc`, `grid_sample_utils.h`. ONNX: GridSample.
 
@@ -29,30 +29,31 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_opset(16)
 .with_accuracy(Accuracy::Accumulated)];
 
+/// The elements that a point takes its value from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
+    /// The two elements around it along each axis, by linear interpolation.
     Linear,
-    /// Where two elements are as near, the one with an even index.
+    /// The nearest element, of two that are as near the one with an even index.
     Nearest,
-    /// The one with the index further from 0, as before Paddle 3.
+    /// The nearest element, of two that are as near the one with the index further from 0, as before Paddle 3.
     NearestOutward,
 }
 
-/// What lies beyond the image.
+/// What lies beyond the edges of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Beyond {
     Zeros,
     /// The elements at the edge.
     Border,
-    /// The image in a mirror.
+    /// The elements of the input, reflected at the edges.
     Reflection,
 }
 
-/// `out[n, c, p] = x[n, c]` at the point `grid[n, p]`, whose coordinates go from -1 to 1, the last
-/// axis of the image first.
+/// `out[n, c, p]` is `x[n, c]` at the point `grid[n, p]`, whose coordinates go from -1 to 1, that of the last spatial
+/// axis first.
 ///
-/// -1 and 1 are the centres of the elements at the edge, or without `align_corners` their outer
-/// edges.
+/// -1 and 1 are the centres of the first and the last element, or without `align_corners` their outer edges.
 struct GridSample {
     x: ValueId,
     grid: ValueId,
@@ -100,7 +101,7 @@ impl GridSample {
         )))
     }
 
-    /// A coordinate as a position among `extent` elements.
+    /// A coordinate as a position among `extent` elements, clipped to or reflected at their ends if asked for.
     fn position<T: Real>(&self, coordinate: T, extent: usize) -> T {
         let real = T::from_f64;
         let (one, two, size) = (T::one(), real(2.0), real(extent as f64));
@@ -127,7 +128,8 @@ impl GridSample {
         }
     }
 
-    /// The elements along one axis that a position is made of, with those beyond the image.
+    /// The indices of the elements along one axis that a position takes its value from, also beyond the edges, with
+    /// their weights.
     fn taps<T: Real>(&self, position: T) -> Vec<(i64, f64)> {
         let position = Element::to_f64(position);
         match self.mode {
@@ -137,15 +139,16 @@ impl GridSample {
         }
     }
 
-    /// What a point with these coordinates is made of.
+    /// The elements of a channel of these extents that a point takes its value from, with their weights.
     fn point<T: Real>(&self, coordinates: &[T], extents: &[usize]) -> Vec<Tap> {
         let axes = coordinates.iter().rev().zip(extents);
         let along = axes.map(|(coordinate, extent)| self.taps(self.position(*coordinate, *extent)));
         point(&along.collect::<Vec<_>>(), extents)
     }
 
-    /// Emits the grid with each point moved to the centre of the element that it is nearest to.
-    /// ONNX Runtime rounds before it mirrors, and ONNX knows one way to round.
+    /// Emits the grid with each point moved to the centre of the nearest element, in coordinates without
+    /// `align_corners`. GridSample can't be left to find it: ONNX Runtime rounds before it reflects, and ONNX has only
+    /// one way to round.
     fn lower_centres(&self, g: &mut Lowering<'_>, x: TensorId, grid: TensorId) -> TensorId {
         let dtype = g.dtype(self.grid);
         let extents = self.lower_extents(g, x, dtype);
@@ -178,7 +181,7 @@ impl GridSample {
         g.node("Sub", &[part, one], [])
     }
 
-    /// Emits the extents of the image in the order of coordinates.
+    /// Emits the spatial extents of `x` as a vector of this type, in the order of coordinates: the last axis first.
     fn lower_extents(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         let dims: Vec<Dim> = g.shape(self.x).iter().skip(2).rev().cloned().collect();
         let extents = g.dims(&dims).unwrap_or_else(|| {
@@ -190,7 +193,7 @@ impl GridSample {
         g.cast(extents, DType::I64, dtype)
     }
 
-    /// Emits positions as a mirror at each edge of the image shows them.
+    /// Emits positions, reflected at the edges of the input.
     fn lower_mirrored(
         &self,
         g: &mut Lowering<'_>,
@@ -205,7 +208,7 @@ impl GridSample {
         };
         let [shift, one, two] = [shift, 1.0, 2.0].map(|number| g.scalar(dtype, number));
         let span = g.node("Mul", &[length, two], []);
-        // An image of one element has no other, whatever the span.
+        // The span is 0 for one element with `align_corners`, where Mod would make NaN of what is then clipped to 0.
         let span = g.node("Max", &[span, one], []);
         let shifted = g.node("Add", &[position, shift], []);
         let distance = g.node("Abs", &[shifted], []);
@@ -234,19 +237,19 @@ impl GridSample {
     }
 }
 
-/// Emits positions that are moved into the image.
+/// Emits positions, clipped to the range from 0 to `last`.
 fn clamped(g: &mut Lowering<'_>, position: TensorId, last: TensorId, dtype: DType) -> TensorId {
     let zero = g.scalar(dtype, 0.0);
     let position = g.node("Max", &[position, zero], []);
     g.node("Min", &[position, last], [])
 }
 
-/// Emits the nearest integers; of two that are as near, the one further from 0.
+/// Emits the nearest integers, of two that are as near the one further from 0.
 fn rounded_outward(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
     let half = g.scalar(dtype, 0.5);
     let size = g.node("Abs", &[x], []);
     let whole = g.node("Floor", &[size], []);
-    // A sum of the size and a half would be rounded itself.
+    // The sum of a magnitude and a half would itself be rounded.
     let rest = g.node("Sub", &[size, whole], []);
     let is_below = g.node("Less", &[rest, half], []);
     let is_above = g.node("Not", &[is_below], []);
@@ -277,7 +280,7 @@ impl Function for GridSample {
         if self.mode == Mode::Linear {
             return g.grid_sample([x, grid], rank, false, beyond, self.align_corners);
         }
-        // What is rounded here already may be beyond the image with zeros alone.
+        // The centres are reflected already, so that none lies beyond the edges.
         let beyond = if beyond == "reflection" {
             "border"
         } else {

@@ -1,6 +1,7 @@
-//! Resizing of images, by size or by scale.
+//! Resizing of spatial axes, by size or by scale: `nearest_interp`, `linear_interp`, `bilinear_interp`,
+//! `trilinear_interp`, `bicubic_interp`.
 //!
-//! Paddle: `phi/kernels/cpu/interpolate_kernel.cc`. ONNX: Resize where it does the same, else Gather.
+//! Paddle: `phi/kernels/cpu/interpolate_kernel.cc`. ONNX: Resize where it does the same, else Gather and weighted sums.
 
 use super::interpolation::{Interpolate, Method, OPERANDS, SINGLE, SIZES_ALONE};
 use crate::error::Result;
@@ -60,18 +61,19 @@ const fn interpolation(name: &'static str, legacy: &'static [Form], parse: Parse
     .with_accuracy(Accuracy::Accumulated)
 }
 
-/// The ops of Paddle 2, and of Paddle 3 in the older format.
+/// The form of Paddle 2, and of Paddle 3 in the older format.
 pub(super) const fn second(names: &'static [&'static str]) -> Form {
     Form::legacy(names, OPERANDS, &["Out"])
         .renaming(&[("data_layout", "data_format")])
         .formerly(SINGLE)
 }
 
-/// The ops of Paddle 1, with one scale for all axes, and 0 for none.
+/// The form of Paddle 1, with one scale for all axes, and 0 for none.
 const fn first(names: &'static [&'static str]) -> Form {
     second(names).rewriting(one_scale)
 }
 
+/// Makes a list of the scale of Paddle 1, and marks the op as one.
 fn one_scale(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     if let Some(Attr::Float(scale)) = draft.attrs.remove("scale")
         && scale > 0.0

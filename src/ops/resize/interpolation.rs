@@ -1,4 +1,4 @@
-//! A resize as it was read: its method and grid, the sizes that it asks for, and its reference kernel.
+//! A resize as it is read: its method and grid, the extents that it asks for, and its reference kernel.
 
 use crate::error::{Error, Result};
 use crate::kernels::Real;
@@ -7,6 +7,7 @@ use crate::operator::{Binding, OpReader, Parsed, Values};
 use crate::program::{Facts, ValueId};
 use crate::tensor::{Array, Dim, Element, display_shape, refuse_too_large};
 
+/// Where the operands come from in the older format.
 pub(super) const OPERANDS: &[Binding] = &[
     Binding::Slot("X"),
     Binding::IntArray {
@@ -20,16 +21,16 @@ pub(super) const OPERANDS: &[Binding] = &[
     Binding::Optional("Scale"),
 ];
 
-/// Marks the ops of programs before Paddle 3, which takes scales in double precision.
+/// An attribute that marks the ops of programs before Paddle 3, which multiply by scales in float32, not float64.
 pub(super) const SINGLE: &str = "single precision";
 
-/// Marks those of Paddle 1, which don't use a scale but for the size.
+/// An attribute that marks the ops of Paddle 1, which use a scale for the extents of the result alone.
 pub(super) const SIZES_ALONE: &str = "ratios of sizes";
 
-/// What a resized element is made of.
+/// The elements of the input that an element of the result is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
-    /// The nearest element.
+    /// The nearest element, or with [`Grid::Asymmetric`] the one at the integer part of the position.
     Nearest,
     /// The two elements around it along each axis.
     Linear,
@@ -37,11 +38,11 @@ pub(super) enum Method {
     Cubic,
 }
 
-/// Where element `k` of an axis has its centre in the axis that is resized.
+/// The position of element `k` of the result along an axis of the input, where element `i` is at `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grid {
-    /// `ratio · k`, so that the first and the last elements are aligned: the ratio is that of the
-    /// distances, `(input - 1) / (output - 1)`.
+    /// `ratio · k`, with `(input - 1) / (output - 1)` for the ratio, so that the first and the last elements are
+    /// aligned.
     Corners,
     /// `ratio · (k + ½) - ½`
     HalfPixel,
@@ -49,22 +50,23 @@ pub(super) enum Grid {
     Asymmetric,
 }
 
-/// The size that is asked for.
+/// The extents that are asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Target {
     /// An operand with one integer for each axis.
     Computed(ValueId),
+    /// One extent for each axis.
     Sizes(Vec<i64>),
-    /// The size is the whole part of this many times that of `x`. One scale for each axis.
+    /// One scale for each axis. The extent is the integer part of the scale times that of `x`.
     Scales(Vec<f64>),
-    /// An operand with one scale for all or for each axis.
+    /// An operand with one scale for all axes, or one for each.
     ComputedScales(ValueId),
 }
 
-/// Resizes the last axes of `[n, c, …]` (or those between of `[n, …, c]`).
+/// Resizes the spatial axes of `x` (`[n, c, …]`, or `[n, …, c]`).
 ///
-/// Along each axis, `ratio` is that of the sizes or the inverse of the scale, in float32, and as a rule
-/// 0 for an output of one element. If no size changes, the result is `x`.
+/// Along each axis, `ratio` is the extent of the input over that of the result, or the inverse of the scale, in
+/// float32, and as a rule 0 for a result of one element. If no extent changes, the result is `x`.
 pub(super) struct Interpolate {
     pub(super) x: ValueId,
     pub(super) method: Method,
@@ -73,21 +75,24 @@ pub(super) struct Interpolate {
     size_tensor: Option<ValueId>,
     scale_tensor: Option<ValueId>,
     scale: Vec<f64>,
+    /// The attributes `out_d`, `out_h` and `out_w`, -1 where absent.
     sizes: [i64; 3],
     pub(super) is_channels_last: bool,
-    /// Whether a scale is multiplied with a size in float32, else in float64.
+    /// Whether extents are multiplied by scales in float32, else in float64.
     pub(super) is_single: bool,
+    /// Whether a scale is used for the extents of the result alone.
     sizes_alone: bool,
-    /// Whether the ratio is 0 for an output of one element.
+    /// Whether the ratio is 0 for a result of one element.
     pub(super) takes_first: bool,
 }
 
 impl Interpolate {
+    /// Reads an op of this method.
     pub fn parsed(op: &mut OpReader<'_>, method: Method) -> Parsed {
         Ok(Box::new(Self::parse(op, method)?))
     }
 
-    /// Paddle 3 has other ratios for lines and volumes than for images.
+    /// Reads an op of one or three spatial axes, for which Paddle 3 has other ratios than for two.
     pub fn parse_line_or_volume(op: &mut OpReader<'_>) -> Parsed {
         let mut op = Self::parse(op, Method::Linear)?;
         op.takes_first = op.is_single || op.grid != Grid::HalfPixel;
@@ -95,7 +100,7 @@ impl Interpolate {
     }
 
     fn parse(op: &mut OpReader<'_>, method: Method) -> Result<Self> {
-        // Says what the op's name says.
+        // The op's name says the same.
         op.ignore("interp_method");
         let align_corners: bool = op.attr_or("align_corners", true)?;
         let align_mode: i64 = op.attr_or("align_mode", 1)?;
@@ -131,7 +136,7 @@ impl Interpolate {
         })
     }
 
-    /// The first axis that is resized, and their number.
+    /// The first spatial axis, and the number of spatial axes.
     pub(super) fn spatial(&self, rank: usize) -> Result<(usize, usize)> {
         if !(3..=5).contains(&rank) {
             return Err(Error::malformed(format!("an image of rank {rank}")));
@@ -139,7 +144,7 @@ impl Interpolate {
         Ok((if self.is_channels_last { 1 } else { 2 }, rank - 2))
     }
 
-    /// The size that is asked for along `count` axes.
+    /// What states the extents of the result along `count` spatial axes.
     pub(super) fn target(&self, count: usize) -> Result<Target> {
         let scales = match self.scale.as_slice() {
             [] => None,
@@ -182,7 +187,7 @@ impl Interpolate {
         Ok(Target::Sizes(sizes))
     }
 
-    /// The extent that a scale makes of another.
+    /// The extent of the result for a scale and the extent of the input.
     pub(super) fn scaled(&self, input: i64, scale: f64) -> i64 {
         if self.is_single {
             (input as f32 * scale as f32) as i64
@@ -191,12 +196,13 @@ impl Interpolate {
         }
     }
 
-    /// The scales that ratios are the inverses of, for those that ratios have to do with.
+    /// The scales, if ratios are their inverses; none if ratios come from extents.
     pub(super) fn ratio_scales<T>(&self, scales: T) -> Option<T> {
         let by_scale = !self.sizes_alone && self.grid != Grid::Corners;
         by_scale.then_some(scales)
     }
 
+    /// What an index of the result is multiplied by to get a position in the input.
     pub(super) fn ratio(&self, input: usize, output: usize, scale: Option<f64>) -> f32 {
         match (self.grid, scale) {
             _ if output <= 1 && self.takes_first => 0.0,
@@ -206,7 +212,7 @@ impl Interpolate {
         }
     }
 
-    /// The extents that are asked for, as far as they are known.
+    /// The extents of the spatial axes of the result, as far as they are known.
     pub(super) fn outputs(&self, facts: &Facts<'_>) -> Result<Vec<Dim>> {
         let x = facts.shape(self.x);
         let (start, count) = self.spatial(x.len())?;
@@ -237,7 +243,7 @@ impl Interpolate {
         Ok(outputs)
     }
 
-    /// The extents that are asked for in a run, and the scales that ratios are taken from.
+    /// The extents of the spatial axes of the result in a run, and the scales that ratios are the inverses of.
     fn outputs_of_run(
         &self,
         values: &Values<'_>,
@@ -277,7 +283,7 @@ impl Interpolate {
         Ok((extents, scales.and_then(|scales| self.ratio_scales(scales))))
     }
 
-    /// Where position `k` of a resized axis lies in the other.
+    /// The position along an axis of the input at which element `k` of the result lies.
     fn position(&self, ratio: f32, k: usize) -> f64 {
         match self.grid {
             Grid::HalfPixel => f64::from(ratio) * (k as f64 + 0.5) - 0.5,
@@ -285,6 +291,7 @@ impl Interpolate {
         }
     }
 
+    /// The index of the element of the input that [`Method::Nearest`] takes.
     fn nearest(&self, ratio: f32, k: usize) -> usize {
         let position = self.position(ratio, k);
         match self.grid {
@@ -293,6 +300,7 @@ impl Interpolate {
         }
     }
 
+    /// The elements that [`Method::Linear`] and [`Method::Cubic`] take, with their weights.
     fn taps(&self, input: usize, ratio: f32, k: usize) -> Vec<Tap> {
         let position = self.position(ratio, k);
         let last = input.saturating_sub(1);
@@ -327,8 +335,8 @@ impl Interpolate {
         taps.collect()
     }
 
-    /// The axes to resize, each with its extents and ratio. None if no extent changes.
-    pub fn plan(&self, values: &Values<'_>) -> Result<Vec<AxisPlan>> {
+    /// The axes to resize in a run; none if no extent changes.
+    pub fn plan(&self, values: &Values<'_>) -> Result<Vec<ResizedAxis>> {
         let shape = values.get(self.x)?.shape();
         let (start, count) = self.spatial(shape.len())?;
         let inputs = &shape[start..start + count];
@@ -345,7 +353,7 @@ impl Interpolate {
         let axes = inputs.iter().zip(outputs).enumerate();
         let plan = axes.map(|(position, (input, output))| {
             let scale = scales.as_ref().map(|scales| scales[position]);
-            AxisPlan {
+            ResizedAxis {
                 axis: start + position,
                 input: *input,
                 output,
@@ -355,7 +363,8 @@ impl Interpolate {
         Ok(plan.collect())
     }
 
-    pub fn pick<T: Element>(&self, x: &Array<T>, plan: &[AxisPlan]) -> Result<Array<T>> {
+    /// The result by [`Method::Nearest`].
+    pub fn pick<T: Element>(&self, x: &Array<T>, plan: &[ResizedAxis]) -> Result<Array<T>> {
         let mut result = x.clone();
         for axis in plan {
             let positions = 0..axis.output;
@@ -365,7 +374,8 @@ impl Interpolate {
         Ok(result)
     }
 
-    pub fn blend<T: Real>(&self, x: &Array<T>, plan: &[AxisPlan]) -> Result<Array<T>> {
+    /// The result by [`Method::Linear`] or [`Method::Cubic`].
+    pub fn blend<T: Real>(&self, x: &Array<T>, plan: &[ResizedAxis]) -> Result<Array<T>> {
         let mut result = x.clone();
         for axis in plan {
             let positions = 0..axis.output;
@@ -376,20 +386,22 @@ impl Interpolate {
     }
 }
 
-/// How one axis is resized.
-pub(super) struct AxisPlan {
+/// An axis that is resized in a run.
+pub(super) struct ResizedAxis {
     axis: usize,
+    /// The extent of the input.
     input: usize,
+    /// The extent of the result.
     output: usize,
     ratio: f32,
 }
 
-/// The cubic convolution up to a distance of 1 from its centre.
+/// The kernel of the cubic convolution at a distance from 0 to 1 from its centre.
 fn inner_weight(distance: f64) -> f64 {
     (1.25 * distance - 2.25) * distance * distance + 1.0
 }
 
-/// The same from a distance of 1 to one of 2.
+/// The kernel of the cubic convolution at a distance from 1 to 2 from its centre.
 fn outer_weight(distance: f64) -> f64 {
     ((-0.75 * distance + 3.75) * distance - 6.0) * distance + 3.0
 }

@@ -1,6 +1,7 @@
-//! Images of another size or geometry: interpolation, sampling at a grid or in boxes, pixels made of channels.
+//! Resampling of spatial axes: interpolation, sampling at a grid or in boxes, and exchanges with channels and frames.
 //!
-//! An op on images that takes its elements from other places, without weights, belongs here.
+//! An op on tensors with spatial axes that takes elements from other positions or channels, without weights, belongs
+//! here.
 
 mod affine_grid;
 mod grid_sample;

@@ -1,7 +1,8 @@
-//! Channels that become pixels and pixels that become channels, and channels that change places.
+//! Elements that move between channels and spatial axes (`pixel_shuffle`, `pixel_unshuffle`), between channels
+//! (`channel_shuffle`), and between frames (`temporal_shift`).
 //!
 //! Paddle: `phi/kernels/impl/{pixel_shuffle,pixel_unshuffle,channel_shuffle}_kernel_impl.h`,
-//! `phi/kernels/temporal_shift_kernel.h`. ONNX: DepthToSpace, SpaceToDepth; Reshape and
+//! `phi/kernels/temporal_shift_kernel.h`. ONNX: DepthToSpace; SpaceToDepth, Reshape and Transpose; Reshape and
 //! Transpose; Slice, Pad and Concat.
 
 use ndarray::{Axis, Slice};
@@ -39,10 +40,12 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// Of `[n · t, c, h, w]`, the first `⌊c · ratio⌋` channels come from the frame before, those up to
-/// `⌊2 c · ratio⌋` from the one behind, with zeros beyond the video.
+/// Channels of videos that are shifted in time. `x` and the result are `[n · t, c, h, w]` (or `[n · t, h, w, c]`), with
+/// `t` frames for each video. The first `⌊c · ratio⌋` channels come from the frame before, those up to
+/// `⌊2 c · ratio⌋` from the frame behind, with zeros beyond the video; the others stay.
 struct TemporalShift {
     x: ValueId,
+    /// The number of frames of each video, `seg_num`.
     frames: usize,
     ratio: f32,
     layout: Layout,
@@ -64,7 +67,7 @@ impl TemporalShift {
         }))
     }
 
-    /// Where the channels end that come from the frame before, and those from the one behind.
+    /// The end of the channels that come from the frame before, and of those that come from the frame behind.
     fn bounds(&self, channels: usize) -> [usize; 2] {
         let channels = channels as f32;
         [channels * self.ratio, channels * 2.0 * self.ratio].map(|bound| bound as usize)
@@ -157,20 +160,23 @@ const fn moving(name: &'static str, legacy: &'static [Form], parse: Parse) -> Op
     OpDef::new(name, &[Arg::Tensor("x")], legacy, parse).with_dtypes(FLOATS)
 }
 
+/// Which elements a shuffle moves, where `r` is its factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// `[n, c · r², h, w]` to `[n, c, h · r, w · r]`: channel `(c, i, j)` has row `i` and column `j`
-    /// of each block. ONNX: DepthToSpace.
+    /// `[n, c · r², h, w]` to `[n, c, h · r, w · r]`: channel `(c, i, j)` has row `i` and column `j` of each block.
+    /// ONNX: DepthToSpace.
     ToPixels,
-    /// The way back. ONNX: SpaceToDepth, which puts the channels `(i, j, c)`.
+    /// `[n, c, h · r, w · r]` to `[n, c · r², h, w]`, the inverse. ONNX: SpaceToDepth, which puts the channels in the
+    /// order `(i, j, c)`, and Transpose.
     ToChannels,
-    /// Channel `(i, c)` of as many groups becomes channel `(c, i)`.
+    /// Channel `(i, c)` of `r` groups becomes channel `(c, i)`. ONNX: Transpose.
     Channels,
 }
 
-/// Moves pixels of an image.
+/// A pixel shuffle, its inverse, or a channel shuffle of `x` (`[n, c, h, w]`, or `[n, h, w, c]`).
 struct Shuffle {
     x: ValueId,
+    /// The factor between the extents, or the number of groups of channels.
     factor: usize,
     kind: Kind,
     layout: Layout,
@@ -190,6 +196,7 @@ impl Shuffle {
         }))
     }
 
+    /// The extents `[n, c, h, w]` of the result.
     fn shuffled(&self, [n, c, h, w]: [Dim; 4]) -> Result<[Dim; 4]> {
         let r = self.factor as i64;
         let times = |dim: &Dim, factor: i64| match dim.known() {
@@ -231,7 +238,7 @@ impl Shuffle {
     }
 }
 
-/// Emits what makes of channel `(i, c)` of `groups` groups channel `(c, i)`.
+/// Emits a channel shuffle: channel `(i, c)` of `groups` groups becomes channel `(c, i)`.
 fn shuffle_channels(g: &mut Lowering<'_>, x: TensorId, groups: usize, channels: i64) -> TensorId {
     let groups = groups as i64;
     let shape = g.node("Shape", &[x], []);

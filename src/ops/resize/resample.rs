@@ -1,9 +1,8 @@
-//! How resizing is lowered: to one Resize where that does what Paddle does, else to indices and
-//! weights that a run computes as Paddle does.
+//! How resizing is lowered: to one Resize where that does what Paddle does, else to Gather and weighted sums, with
+//! indices and weights that are computed in the run as Paddle does.
 //!
-//! ONNX's Resize divides a position by `output / input`, or by the scale. Paddle multiplies it with
-//! the rounded inverse. For blends the difference is one of rounding, but the nearest element may
-//! be another one.
+//! ONNX's Resize divides a position by `output / input`, or by the scale. Paddle multiplies it by the inverse, rounded
+//! to float32. Interpolated elements differ by no more than rounding, but the nearest element may be another one.
 
 use super::interpolation::{Grid, Interpolate, Method, Target};
 use crate::error::{Error, Result};
@@ -11,36 +10,41 @@ use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::ops::shared::axes::length;
 use crate::tensor::{DType, Dim, Tensor};
 
-/// The tensors and ratios of one axis, as vectors of one element.
-struct AxisPlan {
+/// The extents and the ratio of an axis that is resized, as vectors of one element.
+struct AxisTensors {
     axis: usize,
+    /// The extent of the input, int64.
     input: TensorId,
+    /// The extent of the result, int64.
     output: TensorId,
-    /// Float32.
+    /// See [`Interpolate`]; float32.
     ratio: TensorId,
 }
 
-/// What is known of the sizes, and how a Resize would get them.
-struct Sizes {
+/// What is known of the spatial extents before a run.
+struct ResizeExtents {
     inputs: Vec<Dim>,
     outputs: Vec<Dim>,
-    /// The scales that ratios are the inverses of, where they are known.
+    /// The scales that are asked for, where they are known.
     scales: Option<Vec<f64>>,
+    /// What states the extents of the result.
     target: Target,
+    /// The first spatial axis.
     start: usize,
 }
 
-/// What a Resize node is told.
+/// Which operand states the extents of a Resize.
 enum Means {
     Sizes,
     Scales(Vec<f64>),
 }
 
+/// Emits a resize.
 pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> {
     let x = g.value(op.x)?;
     let (start, count) = op.spatial(g.rank(op.x))?;
     let target = known_scales(g, op.target(count)?, count);
-    let sizes = Sizes {
+    let sizes = ResizeExtents {
         inputs: g.shape(op.x)[start..start + count].to_vec(),
         outputs: op.outputs(g)?,
         scales: match &target {
@@ -54,13 +58,13 @@ pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> 
     if pairs.all(|(input, output)| input.same(output)) {
         return Ok(x);
     }
-    // Types that ONNX Runtime has a Resize for.
+    // The element types that ONNX Runtime has a kernel of Resize for.
     let resizes = match g.dtype(op.x) {
         DType::F32 | DType::F16 => true,
         DType::I32 | DType::U8 => op.method == Method::Nearest,
         _ => false,
     };
-    // Nor has it one for cubic blends of images with their channels last, which it makes of this.
+    // It makes a cubic Resize between transposes one of channels last, of which it has no kernel either.
     let resizes = resizes && !(op.method == Method::Cubic && op.is_channels_last);
     match resize_means(op, &sizes).filter(|_| resizes) {
         Some(means) => lower_resize(op, g, x, &sizes, means),
@@ -68,7 +72,7 @@ pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> 
     }
 }
 
-/// A constant operand with scales is as good as an attribute.
+/// Takes a constant operand of scales for an attribute.
 fn known_scales(g: &Lowering<'_>, target: Target, count: usize) -> Target {
     let Target::ComputedScales(id) = target else {
         return target;
@@ -83,14 +87,14 @@ fn known_scales(g: &Lowering<'_>, target: Target, count: usize) -> Target {
     }
 }
 
-/// How a Resize can be told to do the same, if it can.
-fn resize_means(op: &Interpolate, sizes: &Sizes) -> Option<Means> {
+/// The operand with which a Resize does what Paddle does, if it can.
+fn resize_means(op: &Interpolate, sizes: &ResizeExtents) -> Option<Means> {
     let known = |dims: &[Dim]| dims.iter().map(Dim::extent).collect::<Option<Vec<usize>>>();
     let extents = known(&sizes.inputs).zip(known(&sizes.outputs));
     if op.method == Method::Nearest {
         return nearest_means(op, sizes, extents);
     }
-    // At a ratio of 0 Paddle's cubic blend takes in the elements around -½.
+    // For a result of one element, Paddle's ratio is 0, and its cubic interpolation is that at position -½.
     let is_blend_of_one =
         op.method == Method::Cubic && op.grid == Grid::HalfPixel && may_be_one(sizes);
     let Some(scales) = &sizes.scales else {
@@ -119,8 +123,8 @@ fn resize_means(op: &Interpolate, sizes: &Sizes) -> Option<Means> {
     }
 }
 
-/// Whether an axis of more than one element may become one of one.
-fn may_be_one(sizes: &Sizes) -> bool {
+/// Whether a resized axis has one element in the result, or may have as the scale is not known to be 1 or more.
+fn may_be_one(sizes: &ResizeExtents) -> bool {
     let scales = sizes.scales.iter().flatten().map(Some);
     let mut axes = sizes
         .outputs
@@ -132,15 +136,15 @@ fn may_be_one(sizes: &Sizes) -> bool {
     })
 }
 
-/// Whether ratios come from the sizes although a scale is given, other than in ONNX.
+/// Whether ratios come from extents even where a scale is given, while a Resize by scale takes them from the scale.
 fn by_sizes_alone(op: &Interpolate) -> bool {
     op.grid != Grid::Corners && op.ratio_scales(()).is_none()
 }
 
-/// The same for the nearest element, which has to be the same one for each position.
+/// As [`resize_means`], for the nearest element, which has to be the same one at each position.
 fn nearest_means(
     op: &Interpolate,
-    sizes: &Sizes,
+    sizes: &ResizeExtents,
     extents: Option<(Vec<usize>, Vec<usize>)>,
 ) -> Option<Means> {
     if op.grid != Grid::Asymmetric {
@@ -159,7 +163,8 @@ fn nearest_means(
     }
     let scales = scales.filter(|scales| always_resizes(scales))?;
     let mut ratios = scales.iter().map(|scale| (*scale, (1.0 / scale) as f32));
-    // A power of 2, or a whole number of which every multiple keeps its place.
+    // Either the inverse is exact, as of a power of 2, or the scale is an integer by which multiplication and
+    // division lead to the same element everywhere.
     let is_same = ratios.all(|(scale, ratio)| {
         has_few_digits(scale)
             && (f64::from(ratio) * scale == 1.0 && has_few_digits(f64::from(ratio))
@@ -168,33 +173,35 @@ fn nearest_means(
     is_same.then(|| Means::Scales(scales.clone()))
 }
 
-/// No axis is longer where positions are compared one by one.
+/// The longest axis along which positions are compared one by one.
 const LONGEST: usize = 1 << 16;
 
-/// Whether the products with a ratio lie in the same elements as the quotients by a scale.
+/// Whether the products of all indices with a ratio have the same integer parts as their quotients by a scale.
 fn same_elements(output: usize, ratio: f32, scale: f32) -> bool {
     let floor = |value: f32| value as usize;
     output <= LONGEST && (0..output).all(|k| floor(ratio * k as f32) == floor(k as f32 / scale))
 }
 
-/// Whether products with extents below 65536 are exact in float32.
+/// Whether the products of a scale and extents below 65536 are exact in float32.
 fn has_few_digits(scale: f64) -> bool {
     let single = scale as f32;
     f64::from(single) == scale && single.to_bits() & 0xFFFF == 0
 }
 
-/// Whether there is no image that keeps its size, which Paddle copies, and is resized by ONNX.
+/// Whether a Resize is right for inputs that keep their extents, which Paddle copies whatever the scales.
 fn always_resizes(scales: &[f64]) -> bool {
+    // No input keeps all of its extents,
     scales.iter().any(|scale| *scale >= 2.0 || *scale < 1.0)
-        // An axis of one element, which all of the result is then made of.
+        // or an axis that keeps its extent has a scale of 1, or one element, of which all of the result is made.
         || scales.iter().all(|scale| *scale == 1.0 || *scale >= 1.5)
 }
 
+/// Emits a Resize, with the channels brought in front of the spatial axes.
 fn lower_resize(
     op: &Interpolate,
     g: &mut Lowering<'_>,
     x: TensorId,
-    sizes: &Sizes,
+    sizes: &ResizeExtents,
     means: Means,
 ) -> Result<TensorId> {
     let rank = g.rank(op.x);
@@ -213,7 +220,7 @@ fn lower_resize(
     };
     let grid = match op.grid {
         Grid::Corners => "align_corners",
-        // This one takes the first element where the output has but one, as Paddle does.
+        // For a result of one element, this mode takes the first element of the input, as Paddle does.
         Grid::HalfPixel if op.takes_first && may_be_one(sizes) => "pytorch_half_pixel",
         Grid::HalfPixel => "half_pixel",
         Grid::Asymmetric => "asymmetric",
@@ -243,16 +250,17 @@ fn lower_resize(
     Ok(g.transpose(y, &to_last))
 }
 
+/// Emits Gather and weighted sums, one axis after the other.
 fn lower_by_index(
     op: &Interpolate,
     g: &mut Lowering<'_>,
     x: TensorId,
-    sizes: &Sizes,
+    sizes: &ResizeExtents,
 ) -> Result<TensorId> {
-    let plan = axis_plans(op, g, x, sizes)?;
+    let axes = axis_tensors(op, g, x, sizes)?;
     let (dtype, rank) = (g.dtype(op.x), g.rank(op.x));
     let mut y = x;
-    for axis in plan {
+    for axis in axes {
         let position = position(op, g, &axis);
         y = match op.method {
             Method::Nearest => {
@@ -274,19 +282,19 @@ fn gather(g: &mut Lowering<'_>, x: TensorId, index: TensorId, axis: usize) -> Te
     )
 }
 
-/// The extents and ratios of each axis.
-fn axis_plans(
+/// Emits the extents and the ratio of each spatial axis.
+fn axis_tensors(
     op: &Interpolate,
     g: &mut Lowering<'_>,
     x: TensorId,
-    sizes: &Sizes,
-) -> Result<Vec<AxisPlan>> {
+    sizes: &ResizeExtents,
+) -> Result<Vec<AxisTensors>> {
     let scales = scales_of_run(g, &sizes.target, sizes.inputs.len())?;
     let sizes_of_run = match sizes.target {
         Target::Computed(size) => Some(g.int_array(size)?),
         _ => None,
     };
-    let mut plans = Vec::new();
+    let mut axes = Vec::new();
     for (position, (input, output)) in sizes.inputs.iter().zip(&sizes.outputs).enumerate() {
         let axis = sizes.start + position;
         let scale = scales.get(position).copied();
@@ -302,7 +310,7 @@ fn axis_plans(
         };
         let scale = scale.and_then(|scale| op.ratio_scales(scale));
         let ratio = ratio(op, g, input, output, scale);
-        plans.push(AxisPlan {
+        axes.push(AxisTensors {
             axis,
             input,
             output,
@@ -310,9 +318,9 @@ fn axis_plans(
         });
     }
     if op.ratio_scales(()).is_some() && !scales.is_empty() {
-        keep_unchanged(g, &mut plans);
+        keep_unchanged(g, &mut axes);
     }
-    Ok(plans)
+    Ok(axes)
 }
 
 /// The scale of an axis.
@@ -323,7 +331,7 @@ enum Scale {
     Computed(TensorId),
 }
 
-/// The scale of each axis; none if there are only sizes.
+/// The scale of each axis; none if extents are stated.
 fn scales_of_run(g: &mut Lowering<'_>, target: &Target, count: usize) -> Result<Vec<Scale>> {
     match target {
         Target::Scales(scales) => Ok(scales.iter().copied().map(Scale::Known).collect()),
@@ -354,7 +362,7 @@ fn scales_of_run(g: &mut Lowering<'_>, target: &Target, count: usize) -> Result<
     }
 }
 
-/// The whole part of an extent times a scale.
+/// Emits the integer part of an extent times a scale.
 fn scaled(op: &Interpolate, g: &mut Lowering<'_>, input: TensorId, scale: Scale) -> TensorId {
     let is_single = match scale {
         Scale::Known(scale) => op.is_single || has_few_digits(scale),
@@ -370,7 +378,7 @@ fn scaled(op: &Interpolate, g: &mut Lowering<'_>, input: TensorId, scale: Scale)
     g.cast(product, dtype, DType::I64)
 }
 
-/// The float32 with which positions are multiplied.
+/// Emits the ratio of an axis, in float32.
 fn ratio(
     op: &Interpolate,
     g: &mut Lowering<'_>,
@@ -397,7 +405,7 @@ fn ratio(
         }
     };
     if op.grid == Grid::Asymmetric || !op.takes_first {
-        // Of one element, the position is 0 with any ratio.
+        // The ratio is the same for a result of one element. Asymmetric grids then have position 0 with any ratio.
         return ratio;
     }
     let is_many = g.node("Greater", &[output, one], []);
@@ -405,24 +413,25 @@ fn ratio(
     g.node("Where", &[is_many, ratio, zero], [])
 }
 
-/// Where no extent changes, the result is the operand, whatever the scales.
-fn keep_unchanged(g: &mut Lowering<'_>, plans: &mut [AxisPlan]) {
+/// Emits ratios that are 1 if no extent changes: the result is then the operand, whatever the scales.
+fn keep_unchanged(g: &mut Lowering<'_>, axes: &mut [AxisTensors]) {
     let join = |g: &mut Lowering<'_>, extents: Vec<TensorId>| g.concat(&extents, 0);
-    let inputs = join(g, plans.iter().map(|plan| plan.input).collect());
-    let outputs = join(g, plans.iter().map(|plan| plan.output).collect());
+    let inputs = join(g, axes.iter().map(|axis| axis.input).collect());
+    let outputs = join(g, axes.iter().map(|axis| axis.output).collect());
     let difference = g.node("Sub", &[inputs, outputs], []);
     let difference = g.node("Abs", &[difference], []);
     let difference = g.reduce("ReduceSum", difference, &[0], true);
     let zero = g.vector(&[0]);
     let is_unchanged = g.node("Equal", &[difference, zero], []);
     let one = g.scalar(DType::F32, 1.0);
-    for plan in plans {
-        plan.ratio = g.node("Where", &[is_unchanged, one, plan.ratio], []);
+    for axis in axes {
+        axis.ratio = g.node("Where", &[is_unchanged, one, axis.ratio], []);
     }
 }
 
-/// Where each element of the output lies, as float64. For the nearest, its whole part counts.
-fn position(op: &Interpolate, g: &mut Lowering<'_>, axis: &AxisPlan) -> TensorId {
+/// Emits the position along an axis of the input of each element of the result, as float64. For the nearest element,
+/// its integer part is the index.
+fn position(op: &Interpolate, g: &mut Lowering<'_>, axis: &AxisTensors) -> TensorId {
     let (zero, one) = (g.scalar(DType::I64, 0.0), g.scalar(DType::I64, 1.0));
     let count = g.squeeze(axis.output, &[0]);
     let k = g.node("Range", &[zero, count, one], []);
@@ -443,7 +452,7 @@ fn position(op: &Interpolate, g: &mut Lowering<'_>, axis: &AxisPlan) -> TensorId
     position
 }
 
-/// The elements at float64 positions, times weights that belong to them.
+/// Emits the elements of `x` at indices along an axis, times their weights, where both are float64 vectors.
 fn weighted(
     g: &mut Lowering<'_>,
     x: TensorId,
@@ -460,17 +469,19 @@ fn weighted(
     g.node("Mul", &[elements, weight], [])
 }
 
-fn last_index(g: &mut Lowering<'_>, axis: &AxisPlan) -> TensorId {
+/// Emits the last index along an axis of the input, as a float64 vector of one element.
+fn last_index(g: &mut Lowering<'_>, axis: &AxisTensors) -> TensorId {
     let one = g.vector(&[1]);
     let last = g.node("Sub", &[axis.input, one], []);
     g.cast(last, DType::I64, DType::F64)
 }
 
+/// Emits the linear interpolation of `x` along an axis. `ty` is its element type and rank.
 fn blend_linear(
     g: &mut Lowering<'_>,
     x: TensorId,
     ty: (DType, usize),
-    axis: &AxisPlan,
+    axis: &AxisTensors,
     position: TensorId,
 ) -> TensorId {
     let (zero, one) = (g.scalar(DType::F64, 0.0), g.scalar(DType::F64, 1.0));
@@ -486,14 +497,16 @@ fn blend_linear(
     g.node("Add", &[first, second], [])
 }
 
+/// Emits the cubic interpolation of `x` along an axis. `ty` is its element type and rank.
 fn blend_cubic(
     g: &mut Lowering<'_>,
     x: TensorId,
     ty: (DType, usize),
-    axis: &AxisPlan,
+    axis: &AxisTensors,
     position: TensorId,
 ) -> TensorId {
-    // The weight of each element, as a polynomial of the share, from the highest power on.
+    // The offset of each element from the one before the position, and its weight as a polynomial of the
+    // position's fractional part, from the highest power on.
     const WEIGHTS: [(f64, [f64; 4]); 4] = [
         (-1.0, [-0.75, 1.5, -0.75, 0.0]),
         (0.0, [1.25, -2.25, 0.0, 1.0]),

@@ -1,4 +1,4 @@
-//! Regions of images, of any size, as images of one size.
+//! `roi_align`: regions of interest of any size, resampled to one size.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::kernels::{Real, with_real};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
 };
-use crate::ops::shared::image::{Layout, pixels};
+use crate::ops::shared::image::{Layout, non_negative_i32};
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape, refuse_too_large};
@@ -38,21 +38,21 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 
-/// For each of `boxes` (`[m, 4]`: left, top, right, bottom, times `spatial_scale`) an image of
-/// `pooled` extents: each of its elements is the mean of what lies at evenly spread points of its part
-/// of the box, blended from the four elements around them. `boxes_num` says how many of the boxes belong
-/// to each image of `x` (`[n, c, h, w]`).
+/// `x` (`[n, c, h, w]`) in each of `boxes` (`[m, 4]`: left, top, right, bottom, times `spatial_scale`), resampled to
+/// `[m, c, pooled_height, pooled_width]`. Each element of the result is the mean of `x` at points that are evenly
+/// spread over its bin of the box, by bilinear interpolation. `boxes_num` (`[n]`) says how many of the boxes belong to
+/// each batch item.
 ///
-/// There are `sampling_ratio` points along each axis, or if that is not positive, as many as the part
-/// has elements, rounded up. Aligned boxes are moved by half an element, since the centre of the first
-/// is at 0; others are at least one element wide and high. A box without extent, of which Paddle makes
-/// no number on a CPU, gives 0 as in ONNX.
+/// A bin has `sampling_ratio` points along each axis, or if that is not positive, as many as it has elements, rounded
+/// up. Aligned boxes are moved by half an element, since the centre of the first is at 0; others are at least one
+/// element wide and high. A box without extent, for which Paddle gives NaN on a CPU, gives 0 as in ONNX.
 ///
 /// Paddle: `phi/kernels/cpu/roi_align_kernel.cc`. ONNX: RoiAlign.
 struct RoiAlign {
     x: ValueId,
     boxes: ValueId,
     boxes_num: ValueId,
+    /// The height and width of the result.
     pooled: [usize; 2],
     spatial_scale: f64,
     /// 0 if it depends on the box.
@@ -60,14 +60,14 @@ struct RoiAlign {
     aligned: bool,
 }
 
-/// No part of a box has more points along an axis.
+/// The most points of a bin along an axis.
 const MOST_POINTS: f64 = 1e6;
 
 impl RoiAlign {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         let mut pooled = |name: &str| -> Result<usize> {
             let extent: i64 = op.attr_or(name, 1)?;
-            let positive = pixels(extent).filter(|extent| *extent > 0);
+            let positive = non_negative_i32(extent).filter(|extent| *extent > 0);
             positive.ok_or_else(|| Error::malformed(format!("{name} {extent}")))
         };
         let pooled = [pooled("pooled_height")?, pooled("pooled_width")?];
@@ -82,13 +82,14 @@ impl RoiAlign {
             })?,
             pooled,
             spatial_scale: op.attr_or("spatial_scale", 1.0)?,
-            sampling_ratio: pixels(ratio.max(0))
+            sampling_ratio: non_negative_i32(ratio.max(0))
                 .ok_or_else(|| Error::malformed(format!("sampling_ratio {ratio}")))?,
             aligned: op.attr_or("aligned", false)?,
         }))
     }
 
-    /// The elements, with their shares, of each part of an axis from `start` on.
+    /// For each of the `pooled` bins of a box along an axis, from `start` to `end`, the elements whose mean it is, with
+    /// their weights. `image` is the extent of `x`.
     fn parts<T: Real>(
         &self,
         [start, end]: [T; 2],
@@ -123,7 +124,7 @@ impl RoiAlign {
         Ok(shares.collect())
     }
 
-    /// What the elements of a box's image are made of.
+    /// For each element of the result of a box, the elements of a channel that it is made of, with their weights.
     fn points<T: Real>(&self, corners: &[T], [height, width]: [usize; 2]) -> Result<Points> {
         let &[left, top, right, bottom] = corners else {
             return Err(Error::internal("a box without four sides"));
@@ -183,8 +184,8 @@ impl RoiAlign {
     }
 }
 
-/// The elements around a position, with their shares. Those at the edge fill half an element more, and
-/// nothing lies further out than one.
+/// The elements around a position, with their weights. Up to one element beyond the edge, it is the element at the edge
+/// alone; further out there is none.
 fn around(position: f64, image: usize) -> impl Iterator<Item = (usize, f64)> {
     let last = image.saturating_sub(1) as f64;
     let is_inside = (-1.0..=image as f64).contains(&position);
@@ -217,7 +218,7 @@ impl Function for RoiAlign {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let (x, boxes) = (g.value(self.x)?, g.value(self.boxes)?);
-        // The image of each box: how many there are whose boxes all come before.
+        // The batch index of each box: the number of batch items whose boxes all come before it.
         let numbers = g.value(self.boxes_num)?;
         let numbers = g.cast(numbers, g.dtype(self.boxes_num), DType::I64);
         let zero = g.scalar(DType::I64, 0.0);

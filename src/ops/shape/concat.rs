@@ -1,6 +1,8 @@
-//! Several tensors joined into one, along an axis or along a new one.
+//! Several tensors joined into one: `concat` along an axis that they have, `stack` along a new one,
+//! `partial_concat` and `partial_sum` on the same columns of several matrices.
 //!
-//! Paddle: `phi/kernels/{concat,stack,partial_concat,partial_sum}_kernel.h`. ONNX: Concat, Unsqueeze.
+//! Paddle: `phi/kernels/{concat,stack,partial_concat,partial_sum}_kernel.h`. ONNX: Concat; Unsqueeze for
+//! `stack`; Slice for columns, and Add for their sum.
 
 use ndarray::{ArrayViewD, Axis};
 
@@ -62,14 +64,14 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
-/// The elements of a vector that is joined from tensors of this rank.
+/// What is known before a run of the elements of a vector that is joined from tensors of this rank.
 fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option<Vec<Dim>> {
     let content = |id: &ValueId| facts.content(*id).filter(|_| facts.rank(*id) == rank);
     let parts: Option<Vec<&[Dim]>> = tensors.iter().map(content).collect();
     Some(parts?.concat())
 }
 
-/// The arrays of tensors of one type.
+/// Views of the tensors, which must all have the element type `T`.
 fn views<'t, T: Element>(tensors: &[&'t Tensor]) -> Result<Vec<ArrayViewD<'t, T>>> {
     let views = tensors.iter().map(|tensor| {
         let array = T::array(tensor).ok_or_else(|| {
@@ -87,7 +89,7 @@ fn concatenate<T: Element>(tensors: &[&Tensor], axis: usize) -> Result<Tensor> {
         .map_err(|e| Error::malformed(format!("the operands do not fit together: {e}")))
 }
 
-/// The element type of the first tensor picks the kernel.
+/// Joins tensors along an axis that they have. The element type of the first picks the kernel.
 macro_rules! concatenate {
     ($tensors:expr, $axis:expr) => {{
         fn kernel<T: Element>(_: &crate::tensor::Array<T>) -> fn(&[&Tensor], usize) -> Result<Tensor> {
@@ -97,7 +99,7 @@ macro_rules! concatenate {
     }};
 }
 
-/// The tensors one after the other along an axis that they have.
+/// The tensors of a list, joined along an axis that they have.
 struct Concat {
     x: Vec<ValueId>,
     axis: ValueId,
@@ -155,7 +157,7 @@ impl Function for Concat {
     }
 }
 
-/// The tensors one after the other along a new axis.
+/// The tensors of a list, joined along a new axis.
 struct Stack {
     x: Vec<ValueId>,
     axis: i64,
@@ -206,12 +208,13 @@ impl Function for Stack {
     }
 }
 
-/// The columns of each matrix that count, as an op of its own.
+/// Emits a `slice` for each matrix of the list: `length` columns from `start_index` on, or all of them if
+/// `length` is negative.
 fn columns(parts: &mut Decomposition<'_>) -> Result<Vec<ValueId>> {
     let start: i64 = parts.attr("start_index", 0)?;
     let length: i64 = parts.attr("length", -1)?;
     let end = start.saturating_add(length);
-    // Seen from the end, the last position is no position.
+    // Counted from the end, an end of 0 would be the first column.
     let is_open = length < 0 || (start < 0 && end >= 0);
     let end = if is_open { i64::MAX } else { end };
     let (starts, ends) = (parts.integers(&[start]), parts.integers(&[end]));
@@ -222,7 +225,7 @@ fn columns(parts: &mut Decomposition<'_>) -> Result<Vec<ValueId>> {
         .collect())
 }
 
-/// The same columns of matrices, side by side.
+/// The same columns of several matrices, side by side.
 fn partial_concat(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let mut parts = Decomposition::new(builder, draft);
     let columns = columns(&mut parts)?;
@@ -234,7 +237,7 @@ fn partial_concat(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     )
 }
 
-/// The sum of the same columns of matrices.
+/// The sum of the same columns of several matrices.
 fn partial_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     if let Some(Attr::Int(..0)) = draft.attrs.get("start_index") {
         return Err(Error::unsupported(

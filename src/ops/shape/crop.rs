@@ -1,4 +1,4 @@
-//! A part of a tensor, by its offset and shape.
+//! A part of a tensor, by its offsets and shape: `crop`.
 //!
 //! Paddle: `phi/kernels/crop_kernel.h`. ONNX: Slice.
 
@@ -35,7 +35,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
             ],
             &["Out"],
         ),
-        // The first version may be given a tensor of the shape instead.
+        // The op before `crop_tensor` takes the shape from an attribute, or from a tensor `Y` that has it.
         Form::legacy(
             &["crop"],
             &[
@@ -53,7 +53,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Crop::parse,
 )];
 
-/// Puts the shape of the operand `shape` in its place if that is given, else the attribute.
+/// Replaces the operand `Y` by its shape, or by the attribute `shape` if it is not given.
 fn like_another(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let shape = draft.attrs.remove("shape");
     let shape = match (draft.operands.get(1), shape) {
@@ -70,7 +70,8 @@ fn like_another(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>>
     Ok(builder.emit(draft))
 }
 
-/// The elements from `offsets` on, as many as `shape` says, or to the end where that is -1.
+/// The part of `x` of shape `shape` that begins at `offsets`. Where `shape` is -1, it reaches to the end of
+/// the axis.
 struct Crop {
     x: ValueId,
     shape: ValueId,
@@ -86,7 +87,7 @@ impl Crop {
         }))
     }
 
-    /// Refuses what is not one number for each axis, none of them negative.
+    /// Refuses lists without one number for each axis, extents below -1, and negative offsets.
     fn refuse(rank: usize, shape: &[Dim], offsets: &[i64]) -> Result<()> {
         let is_odd = |dim: &Dim| dim.known().is_some_and(|extent| extent < -1);
         if shape.len() != rank

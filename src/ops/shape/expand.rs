@@ -1,6 +1,7 @@
-//! Broadcasting to a given shape.
+//! Broadcasting to a given shape, or to that of other tensors: `expand`, `expand_as` and
+//! `broadcast_tensors`.
 //!
-//! Paddle: `phi/kernels/expand_kernel.h`. ONNX: Expand.
+//! Paddle: `phi/kernels/{expand,expand_as,broadcast_tensors}_kernel.h`. ONNX: Expand.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -49,8 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// `x` repeated along its axes of extent 1, and along new ones in front. In `shape`, -1 keeps an
-/// extent.
+/// `x` broadcast to `shape`, in which -1 keeps an extent of `x`.
 struct Expand {
     x: ValueId,
     shape: ValueId,
@@ -64,7 +64,7 @@ impl Expand {
         }))
     }
 
-    /// The resulting shape.
+    /// The shape of the result, for `x` and `target` as they are aligned at their last axes.
     fn expanded(x: &[Dim], target: &[Dim]) -> Result<Vec<Dim>> {
         let fail = || {
             let (x, target) = (display_shape(x), display_shape(target));
@@ -78,7 +78,7 @@ impl Expand {
                 (None, Dim::Known(-1)) => Err(fail()),
                 (None | Some(Dim::Known(1)), target) => Ok(target.clone()),
                 (Some(Dim::Known(old)), Dim::Known(target)) if old != target => Err(fail()),
-                // Any other extent can't be changed, so it is both.
+                // An extent other than 1 can't be changed, so that both describe the same one.
                 (Some(old), target) => Ok(old.or(target)),
             }
         });
@@ -134,7 +134,7 @@ impl Function for Expand {
     }
 }
 
-/// `x` expanded to the shape of `y`, or where there is none to `target_shape`.
+/// `x` broadcast to the shape of `y`, or to `target_shape` if there is no `y`.
 struct ExpandAs {
     x: ValueId,
     y: Option<ValueId>,

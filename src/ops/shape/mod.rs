@@ -1,6 +1,7 @@
 //! Other shapes of the same elements: reshape, transpose, concat, slice, pad, tile, ….
 //!
-//! An op that moves, repeats or leaves out elements, by positions that do not depend on data, belongs here.
+//! An op that moves, repeats or leaves out elements, by positions that do not depend on data, belongs here,
+//! and so does one that gives the shape of a tensor or the number of its elements.
 
 mod concat;
 mod crop;

@@ -1,7 +1,7 @@
-//! Padding: more elements around those of a tensor.
+//! Padding, which adds elements around those of a tensor: `pad`, `pad3d` and `pad2d`.
 //!
-//! Paddle: `phi/kernels/{pad,pad3d}_kernel.h`. ONNX: Pad, and Gather for circular padding, which Pad
-//! has from opset 19 on.
+//! Paddle: `phi/kernels/{pad,pad3d}_kernel.h`. ONNX: Pad; Gather for circular padding, which Pad has only
+//! from opset 19 on.
 
 use ndarray::{ArrayD, Axis};
 
@@ -47,7 +47,7 @@ pub(super) const OPS: &[OpDef] = &[
         |op| Pad::parse(op, volume),
     )
     .with_dtypes(TYPES),
-    // It came before pad3d, and no kernel of it is left.
+    // Not in PHI: the predecessor of `pad3d`, of which PHI has no kernel.
     OpDef::new(
         "pad2d",
         &[
@@ -65,7 +65,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_dtypes(TYPES),
 ];
 
-/// What these ops share.
+/// The operand `paddings`: an attribute, or the tensor in one of `slots`.
 const fn amounts(slots: &'static [&'static str]) -> Binding {
     Binding::IntArray {
         attr: "paddings",
@@ -73,11 +73,12 @@ const fn amounts(slots: &'static [&'static str]) -> Binding {
     }
 }
 
+/// A number that is always an attribute.
 const fn scalar(attr: &'static str) -> Binding {
     Binding::Scalar { attr, slots: &[] }
 }
 
-/// Those of an image, the first of its axes first.
+/// The order in `pad2d`, of a tensor with two spatial axes: the pair of the first comes first.
 fn image(is_channels_last: bool, rank: usize) -> Result<Vec<Option<usize>>> {
     if rank != 4 {
         return Err(Error::malformed(format!("an image of rank {rank}")));
@@ -89,7 +90,7 @@ fn image(is_channels_last: bool, rank: usize) -> Result<Vec<Option<usize>>> {
     })
 }
 
-/// Those of a volume, the last of its axes first.
+/// The order in `pad3d`, of a tensor with three spatial axes: the pair of the last comes first.
 fn volume(is_channels_last: bool, rank: usize) -> Result<Vec<Option<usize>>> {
     if rank != 5 {
         return Err(Error::malformed(format!("a volume of rank {rank}")));
@@ -101,21 +102,22 @@ fn volume(is_channels_last: bool, rank: usize) -> Result<Vec<Option<usize>>> {
     })
 }
 
-/// What the new elements are.
+/// What the added elements are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// One value.
+    /// The padding value.
     Constant,
-    /// The image in a mirror, without the elements at its edge.
+    /// The elements of the axis mirrored at its edge, without the one at the edge.
     Reflect,
-    /// The element at the edge.
+    /// The element at the edge of the axis.
     Replicate,
-    /// The image again.
+    /// The elements of the axis from its other end, as if it went on periodically.
     Circular,
 }
 
 impl Mode {
-    /// The element that is found at a position relative to the image.
+    /// The position in an axis of `extent` whose element is found at `position`, which counts from the
+    /// first element of the axis and is negative in the padding before it. `None` for the padding value.
     fn source(self, position: i64, extent: i64) -> Option<i64> {
         let inside = |position: i64| Some(position).filter(|p| (0..extent).contains(p));
         match self {
@@ -130,8 +132,8 @@ impl Mode {
     }
 }
 
-/// Puts `paddings[2i]` elements before and `paddings[2i + 1]` behind those of an axis. Negative
-/// numbers remove elements.
+/// `x` with `paddings[2i]` elements added before and `paddings[2i + 1]` after those of the axis whose place
+/// in `order` is `i`. Negative numbers, which are for constant mode alone, remove elements.
 struct Pad {
     x: ValueId,
     paddings: ValueId,
@@ -141,7 +143,8 @@ struct Pad {
     order: Order,
 }
 
-/// For each axis its place among the pairs of paddings, for a layout and a rank.
+/// For each axis, the place of its pair among the paddings, or `None` if it is not padded. Depends on the
+/// layout (whether channels come last) and the rank.
 type Order = fn(bool, usize) -> Result<Vec<Option<usize>>>;
 
 impl Pad {
@@ -172,7 +175,7 @@ impl Pad {
         (self.order)(self.is_channels_last, rank)
     }
 
-    /// How many elements come before and behind those of each axis.
+    /// How many elements are added before and after those of each axis.
     fn amounts(&self, rank: usize, paddings: &[i64]) -> Result<Vec<[i64; 2]>> {
         let order = self.order(rank)?;
         let padded = order.iter().flatten().count();
@@ -189,6 +192,7 @@ impl Pad {
         Ok(amounts.collect())
     }
 
+    /// Refuses a padding that the mode can't make of the elements of an axis of `extent`.
     fn refuse_extent(&self, extent: i64, [before, after]: [i64; 2]) -> Result<()> {
         let most = before.max(after);
         let is_impossible = match self.mode {
@@ -233,7 +237,7 @@ impl Pad {
         Ok(T::tensor(result.into()))
     }
 
-    /// ONNX's order: what comes before each axis, then what comes behind.
+    /// Emits the amounts in ONNX's order: those before each axis, then those after each.
     fn lower_amounts(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let rank = g.rank(self.x);
         if let Some(paddings) = g.integers(self.paddings) {
@@ -256,6 +260,7 @@ impl Pad {
         Ok(g.node("Gather", &[paddings, order], [("axis", NodeAttr::Int(0))]))
     }
 
+    /// Emits the padding value as a scalar of the element type of `x`.
     fn lower_value(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let dtype = g.dtype(self.x);
         let Some(id) = self.value else {
@@ -271,7 +276,8 @@ impl Pad {
         Ok(g.node("Reshape", &[value, shape], []))
     }
 
-    /// Each axis by the positions of its elements, modulo its extent.
+    /// Emits a Gather for each padded axis, from positions modulo its extent. The paddings must be known
+    /// before a run.
     fn lower_circular(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let rank = g.rank(self.x);
         let paddings = g.constant_integers(self.paddings, "paddings")?;

@@ -1,6 +1,6 @@
-//! The elements of a tensor, in their order, with another shape.
+//! The elements of a tensor, in row-major order, with another shape: `reshape`, `flatten` and `flatten2`.
 //!
-//! Paddle: `phi/kernels/{reshape,flatten}_kernel.h`. ONNX: Reshape.
+//! Paddle: `phi/kernels/{reshape,flatten}_kernel.h`. ONNX: Reshape; Flatten for `flatten2`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -55,19 +55,20 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// The elements of `x` in row-major order, with other axes.
+/// `x` reshaped to `shape`, whose extents must all be known.
 pub(super) fn reshaped(x: &Tensor, shape: &[Dim]) -> Result<Tensor> {
     let extents: Option<Vec<usize>> = shape.iter().map(Dim::extent).collect();
     let extents = extents.ok_or_else(|| Error::malformed("a negative extent"))?;
     with_array!(x, x => map::reshape(x, &extents).map(Element::tensor))
 }
 
-/// How many extents are not known before a run.
+/// The number of extents of a shape that are not known before a run.
 fn open_extents(shape: &[Dim]) -> usize {
     shape.iter().filter(|dim| dim.known().is_none()).count()
 }
 
-/// Emits a reshape, if one is needed, to a shape that the run does not have to compute.
+/// Emits `x` with another shape, by a Reshape unless `x` has that shape. `None` where
+/// [`Lowering::reshape_from`] can't say the shape, so that it has to be computed.
 fn lower_reshaped(g: &mut Lowering<'_>, x: ValueId, shape: &[Dim]) -> Result<Option<TensorId>> {
     let tensor = g.value(x)?;
     let old = g.shape(x);
@@ -78,11 +79,13 @@ fn lower_reshaped(g: &mut Lowering<'_>, x: ValueId, shape: &[Dim]) -> Result<Opt
     Ok(g.reshape_from(tensor, &old, shape))
 }
 
+/// The shape of a tensor, as dimensions.
 pub(super) fn extents(x: &Tensor) -> Vec<Dim> {
     x.shape().iter().map(|extent| Dim::from(*extent)).collect()
 }
 
-/// `shape`: 0 keeps the extent at its position, -1 stands for what is left over.
+/// `x` with the shape `shape`, in which 0 keeps the extent of `x` at its position, and -1 stands for the
+/// extent that the others leave.
 struct Reshape {
     x: ValueId,
     shape: ValueId,
@@ -137,8 +140,8 @@ impl Function for Reshape {
     }
 }
 
-/// The axes from `start_axis` to `stop_axis`, both included, become one. A scalar becomes a
-/// vector.
+/// `x` with the axes from `start_axis` to `stop_axis`, both included, merged into one. A scalar becomes a
+/// vector of one element.
 struct Flatten {
     x: ValueId,
     start_axis: i64,
@@ -203,7 +206,7 @@ impl Function for Flatten {
     }
 }
 
-/// The axes before `axis` become the rows of a matrix, the others its columns.
+/// `x` as a matrix: the axes before `axis` become its rows, the others its columns.
 struct FlattenToMatrix {
     x: ValueId,
     axis: i64,

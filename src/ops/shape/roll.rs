@@ -1,6 +1,7 @@
-//! Elements in another order along an axis: reversed, or shifted around its end.
+//! Elements in another order along axes: `flip` reverses them, `roll` shifts them around the end.
 //!
-//! Paddle: `phi/kernels/{flip,roll}_kernel.h`. ONNX: Slice, Concat.
+//! Paddle: `phi/kernels/{flip,roll}_kernel.h`. ONNX: Slice for `flip`; Slice and Concat for `roll`, or
+//! Gather where a shift or an extent is known only in a run.
 
 use ndarray::{Axis, Slice};
 
@@ -49,7 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// Makes an attribute of an operand that says which axes: ONNX takes them as constants.
+/// Makes the operand `axis` of PIR's `reverse` the attribute that `flip` has; it must be a constant.
 fn constant_axis(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let axis = match draft.operands.pop() {
         Some(Operand::One(axis)) => builder.constant_value(axis).map(Tensor::to_i64_vec),
@@ -60,7 +61,7 @@ fn constant_axis(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>
     Ok(builder.emit(draft))
 }
 
-/// The elements in reverse order along some axes. ONNX: Slice.
+/// The elements of `x` in reverse order along the axes in `axis`.
 struct Flip {
     x: ValueId,
     axis: Vec<i64>,
@@ -74,6 +75,7 @@ impl Flip {
         }))
     }
 
+    /// The axes to reverse, in ascending order. One that is listed twice is reversed once.
     fn axes(&self, rank: usize) -> Result<Vec<usize>> {
         let axes = self.axis.iter().map(|axis| normalize_axis(*axis, rank));
         let mut axes = axes.collect::<Result<Vec<usize>>>()?;
@@ -98,7 +100,7 @@ impl Function for Flip {
         let count = axes.len();
         let axes: Vec<i64> = axes.into_iter().map(|axis| axis as i64).collect();
         let starts = g.vector(&vec![-1; count]);
-        // Before the first element, which no other negative number says.
+        // An end before the first element, so that it is taken as well; -1 would be the last one.
         let ends = g.vector(&vec![i64::MIN; count]);
         let axes = g.vector(&axes);
         let steps = g.vector(&vec![-1; count]);
@@ -118,8 +120,8 @@ impl Function for Flip {
     }
 }
 
-/// Moves the elements of each `axis[i]` by `shifts[i]`, and those that leave it to its other end.
-/// Without axes, those of the flat tensor.
+/// The elements of `x` moved by `shifts[i]` along each `axis[i]`; those that leave it come in again at its
+/// other end. Without axes, the flattened tensor is rolled, and then gets its shape back.
 struct Roll {
     x: ValueId,
     shifts: ValueId,
@@ -135,6 +137,8 @@ impl Roll {
         }))
     }
 
+    /// The axes to roll, of which the flattened tensor has one. There must be as many as `shifts`, if
+    /// their number is known.
     fn axes(&self, rank: usize, shifts: Option<usize>) -> Result<Vec<usize>> {
         let axes = self.axis.iter().map(|axis| normalize_axis(*axis, rank));
         let axes = if self.axis.is_empty() {
@@ -149,7 +153,7 @@ impl Roll {
         Ok(axes)
     }
 
-    /// Moves by a number that is known, along an axis of an extent that is.
+    /// Emits a roll by a known shift, of at least 0 and less than the extent of the axis.
     fn lower_known(g: &mut Lowering<'_>, x: TensorId, axis: i64, shift: i64) -> TensorId {
         if shift == 0 {
             return x;
@@ -159,7 +163,8 @@ impl Roll {
         g.concat(&[end, start], axis)
     }
 
-    /// Moves by any number: by the positions that the elements come from.
+    /// Emits a roll by a shift that is a tensor of one element, or along an axis of unknown extent: gathers
+    /// from the positions that the elements come from.
     fn lower_computed(g: &mut Lowering<'_>, x: TensorId, axis: i64, shift: TensorId) -> TensorId {
         let extent = g.shape_slice(x, axis, axis + 1);
         let count = g.squeeze(extent, &[0]);

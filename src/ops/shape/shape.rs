@@ -1,6 +1,6 @@
-//! What is known of a tensor without its elements: its shape, and the number of its elements.
+//! The shape of a tensor, `shape` and `shape64`, and the number of its elements, `numel` and `is_empty`.
 //!
-//! Paddle: `phi/kernels/{shape,numel,is_empty}_kernel.h`. ONNX: Shape, Size.
+//! Paddle: `phi/kernels/{shape,numel,is_empty}_kernel.h`. ONNX: Shape; Size, and Equal for `is_empty`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -41,7 +41,7 @@ pub(super) const OPS: &[OpDef] = &[
     }),
 ];
 
-/// The number of elements, as a scalar of int64.
+/// The number of elements of `x`, as an int64 scalar.
 struct Numel {
     x: ValueId,
 }
@@ -71,7 +71,7 @@ impl Function for Numel {
     }
 }
 
-/// Whether there are no elements.
+/// Whether `x` has no elements, as a bool scalar.
 struct IsEmpty {
     x: ValueId,
 }
@@ -92,7 +92,7 @@ impl Function for IsEmpty {
     }
 }
 
-/// The extents of a tensor, as a vector of int32 or int64.
+/// The extents of a tensor, as a vector of int32 (`shape`) or int64 (`shape64`).
 struct Shape {
     input: ValueId,
     dtype: DType,

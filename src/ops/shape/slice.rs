@@ -1,4 +1,4 @@
-//! Parts of a tensor.
+//! Parts of a tensor, by ranges along axes: `slice`.
 
 use std::collections::BTreeSet;
 
@@ -35,11 +35,11 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Slice::parse,
 )];
 
-/// The elements `starts[i]..ends[i]` along `axes[i]`, counted from the end where negative and
-/// clipped to the extent. Axes in `decrease_axis`, which have one element then, are removed.
+/// The elements `starts[i]..ends[i]` along `axes[i]`. Bounds count from the end where they are negative,
+/// and are clipped to the extent. Axes in `decrease_axis` must have one element left, and are removed.
 ///
 /// Paddle: `phi/kernels/slice_kernel.h`, `phi/kernels/funcs/slice_utils.h`.
-/// ONNX: Slice and Squeeze; Gather for a single element.
+/// ONNX: Slice and Squeeze; Gather for a single position along one axis.
 struct Slice {
     input: ValueId,
     starts: ValueId,
@@ -48,7 +48,7 @@ struct Slice {
     decrease_axis: Vec<i64>,
 }
 
-/// A slice of one axis.
+/// The bounds of a slice along one axis.
 #[derive(Debug, Clone, Copy)]
 struct Range {
     axis: usize,
@@ -57,7 +57,7 @@ struct Range {
 }
 
 impl Range {
-    /// Both ends as positions in an axis of `extent`.
+    /// Both bounds as positions in an axis of `extent`, the end not before the start.
     fn clip(self, extent: i64) -> (i64, i64) {
         let clip = |position: i64| {
             let from_start = if position < 0 {
@@ -85,6 +85,7 @@ impl Slice {
         }))
     }
 
+    /// The range along each axis, for starts and ends that are known.
     fn ranges(&self, rank: usize, starts: &[i64], ends: &[i64]) -> Result<Vec<Range>> {
         if starts.len() != self.axes.len() || ends.len() != self.axes.len() {
             return Err(Error::malformed(format!(
@@ -99,7 +100,7 @@ impl Slice {
         bounds
             .map(|(axis, (start, end))| {
                 let axis = normalize_axis(*axis, rank)?;
-                // The end of a single element is implied: -1..0 means the last one.
+                // Along a removed axis, the start alone counts: Paddle writes -1..0 for the last element.
                 let end = match (removed.contains(&axis), *start) {
                     (false, _) => *end,
                     (true, -1) => i64::MAX,
@@ -111,7 +112,7 @@ impl Slice {
             .collect()
     }
 
-    /// The axes to remove, ascending.
+    /// The axes to remove, in ascending order.
     fn removed(&self, rank: usize) -> Result<Vec<usize>> {
         let axes = self.decrease_axis.iter();
         let axes = axes.map(|axis| normalize_axis(*axis, rank));
@@ -121,7 +122,7 @@ impl Slice {
         Ok(axes)
     }
 
-    /// The bounds, if they are known before a run.
+    /// The range along each axis, if all bounds are known before a run.
     fn known_ranges(&self, facts: &Facts<'_>) -> Result<Option<Vec<Range>>> {
         let bounds = facts.integers(self.starts).zip(facts.integers(self.ends));
         bounds
@@ -129,6 +130,7 @@ impl Slice {
             .transpose()
     }
 
+    /// What is known before a run of the elements of the result, if `input` is a vector.
     fn content(&self, facts: &Facts<'_>, ranges: &[Range]) -> Option<Vec<Dim>> {
         let content = facts.content(self.input)?;
         let [range] = ranges else {
@@ -142,7 +144,7 @@ impl Slice {
         content.get(range).map(<[Dim]>::to_vec)
     }
 
-    /// A single element along a single axis.
+    /// The range, if there is one alone and its axis is removed, so that it takes a single position.
     fn index(&self, g: &Lowering<'_>, ranges: &[Range]) -> Result<Option<Range>> {
         let removed = self.removed(g.rank(self.input))?;
         Ok(match ranges {
@@ -245,14 +247,14 @@ impl Function for Slice {
     }
 }
 
-/// The extent that a slice leaves.
+/// The extent of a slice of an axis of `extent`.
 fn sliced_extent(extent: &Dim, range: Range) -> Dim {
     match extent {
         Dim::Known(extent) => {
             let (start, end) = range.clip(*extent);
             Dim::Known(end - start)
         }
-        // From the start beyond any end: all of it. Paddle writes 2^31 - 1 or 10^7 for no end.
+        // From the first element to beyond the last. Paddle writes 2^31 - 1 or 10^7 for an open end.
         _ if range.start == 0 && range.end >= 10_000_000 => extent.clone(),
         // One element, wherever it is.
         _ if range.end == range.start.saturating_add(1)

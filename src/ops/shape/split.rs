@@ -1,6 +1,7 @@
-//! One tensor cut into several along an axis.
+//! One tensor cut into several along an axis: `split`, `split_with_num`, `unbind` and `unstack`.
 //!
-//! Paddle: `phi/kernels/{split,unbind,unstack}_kernel.h`. ONNX: Split and Squeeze.
+//! Paddle: `phi/kernels/{split,unbind,unstack}_kernel.h`. ONNX: Split, or Slice where one part takes what is
+//! left of an unknown extent; Squeeze for `unbind` and `unstack`.
 
 use ndarray::Axis;
 
@@ -52,14 +53,15 @@ pub(super) const OPS: &[OpDef] = &[
         &[Arg::Tensor("x")],
         &[Form::legacy(&["unstack"], &[Binding::Slot("X")], &["Y"])],
         |op| {
-            // It repeats the extent.
+            // It repeats the extent of the axis.
             op.ignore("num");
             Unbind::parse(op, "x")
         },
     ),
 ];
 
-/// The legacy split has both a number of parts and their extents; the number counts if it is set.
+/// The legacy `split` has both a number of parts, `num`, and their extents; the number counts unless it
+/// is 0.
 fn split_by_sections_or_number(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     match draft.attrs.get("num") {
         None | Some(Attr::Int(0)) => {
@@ -73,7 +75,7 @@ fn split_by_sections_or_number(builder: &mut Builder, mut draft: Draft) -> Resul
     Ok(builder.emit(draft))
 }
 
-/// The parts of a tensor along an axis.
+/// The consecutive parts of `x` along `axis`.
 struct Split {
     x: ValueId,
     axis: ValueId,
@@ -81,9 +83,9 @@ struct Split {
 }
 
 enum Sections {
-    /// The extents; one may be -1, for what is left over.
+    /// The extents of the parts; one may be -1, which stands for what the others leave.
     Sections(ValueId),
-    /// That many, of equal extent.
+    /// The number of parts, all of the same extent.
     Number(i64),
 }
 
@@ -108,7 +110,8 @@ impl Split {
         }))
     }
 
-    /// The extents of the parts of an axis.
+    /// The extents of the parts of an axis of `extent`, with what the others leave in the place of a -1.
+    /// Refuses parts that do not add up.
     fn extents(parts: &[Dim], extent: &Dim) -> Result<Vec<Dim>> {
         let is_free = |part: &&Dim| part.known().is_some_and(|part| part < 0);
         let sum = parts.iter().try_fold(0_i64, |sum, part| {
@@ -143,6 +146,7 @@ impl Split {
         Ok(parts.iter().map(part).collect())
     }
 
+    /// The extents of `number` equal parts of an axis. Refuses an `extent` that `number` does not divide.
     fn equal(number: i64, extent: &Dim) -> Result<Vec<Dim>> {
         let part = match extent {
             Dim::Known(extent) if extent % number == 0 => Dim::Known(extent / number),
@@ -170,8 +174,8 @@ impl Split {
     }
 }
 
-/// The parts of an axis of unknown extent: those before the part that takes what is left over are
-/// counted from the start, those behind it from the end.
+/// Emits the parts of an axis of unknown extent, one of which takes what the others leave. The bounds of
+/// the parts before it count from the start of the axis, those of the parts after it from the end.
 fn lower_around(g: &mut Lowering<'_>, x: TensorId, extents: &[Dim], axis: i64) -> Vec<TensorId> {
     let free = extents.iter().position(|extent| extent.known().is_none());
     let mut start = 0;
@@ -184,7 +188,7 @@ fn lower_around(g: &mut Lowering<'_>, x: TensorId, extents: &[Dim], axis: i64) -
         let counts_from_end = free.is_some_and(|free| position >= free);
         let end = match extent.known() {
             Some(extent) if !counts_from_end => begin + extent,
-            // Seen from the end, the last position is no position but "all".
+            // Counted from the end, this would be 0, which Slice reads as the start of the axis.
             _ if behind == 0 => i64::MAX,
             _ => -behind,
         };
@@ -194,7 +198,7 @@ fn lower_around(g: &mut Lowering<'_>, x: TensorId, extents: &[Dim], axis: i64) -
     parts.collect()
 }
 
-/// The extents of parts that are computed, with what is left over in the place of a -1.
+/// Emits the extents of parts, where these are computed, with what the others leave in the place of a -1.
 fn lower_sections(
     g: &mut Lowering<'_>,
     sections: ValueId,
@@ -279,7 +283,7 @@ impl Operator for Split {
     }
 }
 
-/// The slices along an axis, without it.
+/// The slices of `x` along `axis`, each without that axis.
 struct Unbind {
     x: ValueId,
     axis: i64,
@@ -294,7 +298,7 @@ impl Unbind {
     }
 
     fn axis_and_count(&self, facts: &Facts<'_>) -> Result<(usize, usize)> {
-        /// No program has more results.
+        /// An op with more results than this is taken for a damaged one.
         const LARGEST_COUNT: usize = u16::MAX as usize;
         let shape = facts.shape(self.x);
         let axis = normalize_axis(self.axis, shape.len())?;

@@ -1,6 +1,6 @@
-//! Axes of extent 1 removed, or added.
+//! Axes of extent 1, removed by `squeeze` or inserted by `unsqueeze`.
 //!
-//! Paddle: `phi/kernels/{squeeze,unsqueeze}_kernel.h`. ONNX: Squeeze, Unsqueeze, or Reshape.
+//! Paddle: `phi/kernels/{squeeze,unsqueeze}_kernel.h`. ONNX: Squeeze and Unsqueeze.
 
 use super::reshape::{X, extents, reshaped};
 use crate::error::{Error, Result};
@@ -45,7 +45,8 @@ pub(super) const OPS: &[OpDef] = &[
     ),
 ];
 
-/// Removes axes of extent 1: those listed, or all if none is. Listed ones of another extent stay.
+/// `x` without its axes of extent 1: those listed in `axis`, or all if none is listed. A listed axis of
+/// another extent stays.
 struct Squeeze {
     x: ValueId,
     axis: Option<ValueId>,
@@ -73,7 +74,7 @@ impl Squeeze {
         Ok((0..x.len()).filter(goes).collect())
     }
 
-    /// The axes that are listed, if they are known before a run.
+    /// The listed axes, if they are known before a run.
     fn listed(&self, facts: &Facts<'_>) -> Option<Vec<i64>> {
         self.axis
             .map_or(Some(Vec::new()), |axis| facts.integers(axis))
@@ -81,7 +82,8 @@ impl Squeeze {
 }
 
 impl Squeeze {
-    /// Axes that are computed are taken for axes of extent 1, as ONNX does: so many go.
+    /// The result where the axes are computed. Each listed axis is taken to have extent 1, as ONNX's Squeeze
+    /// requires, so that the rank is known.
     fn infer_computed(&self, facts: &Facts<'_>) -> Result<Fact> {
         let x = facts.get(self.x);
         let count = self.axis.map_or(Ok(0), |axis| length(facts, axis))?;
@@ -131,7 +133,8 @@ impl Function for Squeeze {
     }
 }
 
-/// Inserts axes of extent 1, one after the other: each position counts those inserted before.
+/// `x` with axes of extent 1 inserted one after the other: each position in `axis` counts the axes that
+/// were inserted before it.
 struct Unsqueeze {
     x: ValueId,
     axis: ValueId,
@@ -145,7 +148,7 @@ impl Unsqueeze {
         }))
     }
 
-    /// Which axes of the result are new.
+    /// For each axis of the result, whether it is new.
     fn is_new(rank: usize, axes: &[i64]) -> Result<Vec<bool>> {
         let mut is_new = vec![false; rank];
         for axis in axes {
@@ -170,6 +173,7 @@ impl Unsqueeze {
 }
 
 impl Unsqueeze {
+    /// Emits one Unsqueeze for each axis, since ONNX's positions all count the axes of the result.
     fn lower_computed(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
         let axes = g.int_array(self.axis)?;
         let count = length(g, self.axis)? as i64;

@@ -1,6 +1,7 @@
-//! Copies side by side.
+//! Repetition along axes: `tile` repeats all of a tensor, `repeat_interleave` each slice of it.
 //!
-//! Paddle: `phi/kernels/{tile,repeat_interleave}_kernel.h`. ONNX: Tile, Gather.
+//! Paddle: `phi/kernels/{tile,repeat_interleave}_kernel.h`. ONNX: Tile for `tile`, Gather for
+//! `repeat_interleave`.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -28,7 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
                 ],
                 &["Out"],
             ),
-            // Not what is called so today, but what Paddle 1.x had.
+            // The `expand` of Paddle 1.x repeats; PHI's op of this name broadcasts.
             Form::legacy(
                 &["expand"],
                 &[
@@ -73,8 +74,8 @@ pub(super) const OPS: &[OpDef] = &[
     )]),
 ];
 
-/// `x` repeated along each axis. The shorter of `repeat_times` and the shape counts as having ones
-/// in front.
+/// `x` repeated `repeat_times[i]` times along each axis `i`. The shorter of `repeat_times` and the shape
+/// of `x` is padded with ones in front.
 struct Tile {
     x: ValueId,
     repeat_times: ValueId,
@@ -88,7 +89,7 @@ impl Tile {
         }))
     }
 
-    /// With ones in front, up to a rank.
+    /// The list with ones in front, up to the length `rank`.
     fn padded<T: Clone>(list: &[T], rank: usize, one: &T) -> Vec<T> {
         let mut padded = vec![one.clone(); rank.saturating_sub(list.len())];
         padded.extend_from_slice(list);
@@ -162,8 +163,8 @@ fn tiled<T: Element>(x: &Array<T>, shape: &[usize], times: &[usize]) -> Result<T
     Ok(T::tensor(tiled))
 }
 
-/// Each slice along an axis several times: all of them as often, or each by a number of its own.
-/// Without an axis, the elements in row-major order.
+/// The slices of `x` along `axis`, repeated: all of them `repeats` times if that is a scalar, or slice `i`
+/// `repeats[i]` times if it is a vector. The numbers must be known before a run.
 struct RepeatInterleave {
     x: ValueId,
     repeats: ValueId,
@@ -172,7 +173,7 @@ struct RepeatInterleave {
 
 impl RepeatInterleave {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        // What the repeats come to, for those who know it.
+        // The sum of `repeats`, which follows from them.
         op.ignore("output_size");
         Ok(Box::new(Self {
             x: op.operand("x")?,
@@ -181,7 +182,8 @@ impl RepeatInterleave {
         }))
     }
 
-    /// Which slices of `extent` make the result.
+    /// For each slice of the result, its position along an axis of `extent`. With `is_one`, `repeats`
+    /// holds one number for all slices.
     fn positions(repeats: &[i64], is_one: bool, extent: usize) -> Result<Vec<i64>> {
         let repeats = match repeats {
             [only] if is_one => vec![*only; extent],
@@ -203,7 +205,7 @@ impl RepeatInterleave {
         Ok(positions)
     }
 
-    /// The numbers of copies, and whether it is one for all slices.
+    /// The numbers of copies, and whether there is one for all slices.
     fn known(&self, facts: &Facts<'_>) -> Result<(Vec<i64>, bool)> {
         let repeats = facts.constant_integers(self.repeats, "repeats")?;
         Ok((repeats, facts.rank(self.repeats) == 0))
@@ -233,7 +235,7 @@ impl Function for RepeatInterleave {
         let positions = match (extent, repeats.as_slice()) {
             (Some(extent), _) => g.vector(&Self::positions(&repeats, is_one, extent)?),
             (None, repeats) => {
-                // 0, 1, … as a column, spread into as many columns, and read row by row.
+                // The positions 0, 1, … as a column, broadcast to `repeats` columns and flattened.
                 let count = g.shape_slice(x, axis as i64, axis as i64 + 1);
                 let positions = g.count_up(count);
                 let column = g.unsqueeze(positions, &[1]);

@@ -1,4 +1,4 @@
-//! The axes of a tensor in another order.
+//! The axes of a tensor in another order: `transpose`.
 //!
 //! Paddle: `phi/kernels/transpose_kernel.h`. ONNX: Transpose.
 
@@ -19,7 +19,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Transpose::parse,
 )];
 
-/// Axis `i` of the result is axis `perm[i]` of `x`.
+/// `x` with its axes permuted: axis `i` of the result is axis `perm[i]` of `x`.
 struct Transpose {
     x: ValueId,
     perm: Vec<i64>,

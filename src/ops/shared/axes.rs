@@ -1,11 +1,15 @@
-//! Axes and shapes as several families calculate with them.
+//! Calculations with axes and shapes that several families need.
 
 use crate::error::{Error, Result};
 use crate::operator::Macs;
 use crate::program::{Facts, ValueId};
 use crate::tensor::{Dim, display_shape, normalize_axis};
 
-/// Adds what another operand says of the shape that all have, but for the axis that is `joined`.
+/// Adds to a shape what another operand says of it, where all operands have the same extents, except along the axis
+/// that is `joined`.
+///
+/// # Errors
+/// When ranks or known extents differ.
 pub(crate) fn merge(shape: &mut [Dim], other: &[Dim], joined: Option<usize>) -> Result<()> {
     let differ = |(axis, (a, b)): (usize, (&Dim, &Dim))| {
         Some(axis) != joined && a.known().zip(b.known()).is_some_and(|(a, b)| a != b)
@@ -22,7 +26,7 @@ pub(crate) fn merge(shape: &mut [Dim], other: &[Dim], joined: Option<usize>) -> 
     Ok(())
 }
 
-/// The axes that are listed, in ascending order; an empty list names all.
+/// The axes that are listed, in ascending order and each once; an empty list names all.
 pub(crate) fn listed_axes(listed: &[i64], rank: usize) -> Result<Vec<usize>> {
     if listed.is_empty() || rank == 0 {
         return Ok((0..rank).collect());
@@ -36,7 +40,7 @@ pub(crate) fn listed_axes(listed: &[i64], rank: usize) -> Result<Vec<usize>> {
     Ok(axes)
 }
 
-/// The shape that is left of `x` without `axes`, or with `one` in the place of each.
+/// The shape `x` after a reduction over `axes`: without them, or with `keepdim` with `one` in the place of each.
 pub(crate) fn reduced_shape<T: Clone>(x: &[T], axes: &[usize], keepdim: bool, one: &T) -> Vec<T> {
     let dims = x.iter().enumerate();
     let kept = dims.filter_map(|(axis, dim)| match axes.contains(&axis) {
@@ -46,10 +50,13 @@ pub(crate) fn reduced_shape<T: Clone>(x: &[T], axes: &[usize], keepdim: bool, on
     kept.collect()
 }
 
-/// NumPy's limit. A result of more axes is not meant.
+/// The highest rank of a result, which is NumPy's limit.
 const LARGEST_RANK: usize = 64;
 
-/// The number of elements of an operand that is a vector.
+/// The number of elements of an operand that has one for each axis of a result.
+///
+/// # Errors
+/// When it is not known, or no rank of a result.
 pub(crate) fn length(facts: &Facts<'_>, id: ValueId) -> Result<usize> {
     let shape = facts.shape(id);
     let count = Macs::product(shape).ok_or_else(|| {

@@ -1,29 +1,30 @@
-//! The mechanism of ops on two tensors `x` and `y`.
+//! What ops on two tensors `x` and `y`, element by element, have in common.
 //!
-//! How the two are broadcast is the matter of [`broadcast`](super::broadcast).
+//! Their broadcasting is in [`broadcast`](super::broadcast).
 
 use crate::error::Result;
 use crate::kernels::map;
 use crate::operator::{Accuracy, Arg, Binding, Form, NUMBERS, OpDef, Parse};
 use crate::tensor::{Element, Tensor, with_arrays};
 
-/// An op on `x` and `y` that legacy programs call by one of these names.
+/// The definition of an op on `x` and `y`, with all numeric element types.
 pub(crate) const fn binary(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     OpDef::new(name, &[Arg::Tensor("x"), Arg::Tensor("y")], legacy, parse)
         .with_dtypes(NUMBERS)
         .with_accuracy(Accuracy::Rounded)
 }
 
+/// The form of an op on `x` and `y` in the older format.
 pub(crate) const fn form(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[Binding::Slot("X"), Binding::Slot("Y")], &["Out"])
 }
 
-/// The same for an op that only Paddle 3 writes in the older format.
+/// As [`form`], for an op that only Paddle 3 writes in the older format.
 pub(crate) const fn late(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[Binding::Slot("x"), Binding::Slot("y")], &["out"])
 }
 
-/// A function of each pair of integers, cut to their type.
+/// A function of each pair of integers, whose results are cut to their element type. Both operands have the same.
 pub(crate) fn integers(
     x: &Tensor,
     y: &Tensor,

@@ -1,5 +1,5 @@
-//! How the operands of a binary op line up: NumPy's broadcasting, and that of Paddle 1 and 2, which
-//! says at which axis of the one the other begins.
+//! How the operands of a binary op are broadcast: by NumPy's rules, and by those of Paddle 1 and 2, where an attribute
+//! says at which axis of the one operand the other begins.
 //!
 //! Paddle: `GetBroadcastDimsArrays` and `TrimTrailingSingularDims` in `phi/kernels/funcs/common_shape.h`.
 
@@ -19,19 +19,23 @@ use crate::tensor::{
 pub(crate) struct Pair {
     pub x: ValueId,
     pub y: ValueId,
-    /// Where the operand of lower rank starts in the other; -1 lines up the last axes. A legacy
-    /// attribute: PHI has no such operand, and programs of Paddle 3 reshape instead.
+    /// The axis of the operand of higher rank at which the other begins; -1 lines up the last axes. An attribute of
+    /// the older format: PHI has no such argument, and programs of Paddle 3 reshape instead.
     axis: i64,
 }
 
-/// How the operand of lower rank is made to line up: trailing axes of extent 1 are removed while
-/// it reaches beyond the other, then axes are added until both end together.
+/// How the operand of lower rank is made to line up: trailing axes of extent 1 are removed while it reaches beyond the
+/// other, then trailing axes of extent 1 are added until both end together.
 #[derive(Debug, PartialEq, Eq)]
 struct Alignment {
     removed: usize,
     added: usize,
 }
 
+/// The alignment of an operand of shape `low` that begins at `axis` of one of rank `high_rank`.
+///
+/// # Errors
+/// When there is no such axis, or an extent other than 1 would reach beyond the other operand.
 fn align(axis: i64, high_rank: usize, low: &[Dim]) -> Result<Alignment> {
     if axis == -1 || high_rank == low.len() {
         return Ok(Alignment {
@@ -83,7 +87,7 @@ impl Pair {
         })
     }
 
-    /// The operands' shapes, lined up.
+    /// The shapes of both operands, lined up.
     fn shapes(&self, x: &[Dim], y: &[Dim]) -> Result<(Vec<Dim>, Vec<Dim>)> {
         Ok(if x.len() >= y.len() {
             (x.to_vec(), align(self.axis, x.len(), y)?.apply(y))
@@ -92,18 +96,18 @@ impl Pair {
         })
     }
 
-    /// The shape of the result.
+    /// The shape of both operands, broadcast to each other.
     pub fn shape(&self, facts: &Facts<'_>) -> Result<Vec<Dim>> {
         let (x, y) = self.shapes(facts.shape(self.x), facts.shape(self.y))?;
         broadcast_dims(&x, &y)
     }
 
-    /// The type that both operands have.
+    /// The element type that both operands have.
     pub fn dtype(&self, facts: &Facts<'_>) -> Result<DType> {
         same_type(facts.dtype(self.x), facts.dtype(self.y))
     }
 
-    /// Emits what lines up the operands.
+    /// Emits the operands, lined up so that ONNX broadcasts them as Paddle does.
     pub fn lower(&self, g: &mut Lowering<'_>) -> Result<(TensorId, TensorId)> {
         let x = self.lower_operand(g, self.x, self.y)?;
         let y = self.lower_operand(g, self.y, self.x)?;
@@ -135,7 +139,7 @@ impl Pair {
         Ok(g.unsqueeze(tensor, &added))
     }
 
-    /// The operands in a run, with axes such that NumPy's broadcasting lines them up.
+    /// The operands in a run, lined up so that NumPy's rules broadcast them as Paddle does.
     pub fn values(&self, values: &Values<'_>) -> Result<(Tensor, Tensor)> {
         let (x, y) = (values.get(self.x)?, values.get(self.y)?);
         same_type(x.dtype(), y.dtype())?;
@@ -193,6 +197,7 @@ mod tests {
     }
 }
 
+/// A tensor, broadcast to a shape by NumPy's rules.
 pub(crate) fn broadcast(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     refuse_too_large(shape)?;
     with_array!(x, x => {
@@ -202,7 +207,9 @@ pub(crate) fn broadcast(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
     })
 }
 
-/// The tensors, each broadcast to the shape of them all.
+/// The tensors of a list, each broadcast to the shape that all have in common.
+///
+/// Paddle: `phi/kernels/broadcast_tensors_kernel.h`. ONNX: Expand.
 pub(crate) struct BroadcastTensors {
     pub input: Vec<ValueId>,
 }
@@ -214,6 +221,7 @@ impl BroadcastTensors {
         }))
     }
 
+    /// The shape that all results have.
     pub fn shape(&self, facts: &Facts<'_>) -> Result<Vec<Dim>> {
         let mut shapes = self.input.iter().map(|id| facts.shape(*id));
         shapes.try_fold(Vec::new(), |shape, other| broadcast_dims(&shape, other))
@@ -245,7 +253,7 @@ impl Operator for BroadcastTensors {
             match target {
                 _ if is_whole => {}
                 Some(target) => result = g.node("Expand", &[result, target], []),
-                // ONNX's Expand broadcasts both ways, so that one other after the other will do.
+                // Expand broadcasts in both directions, so that it can go to the shape of each other in turn.
                 None => {
                     for (_, other) in tensors.iter().enumerate().filter(|(p, _)| *p != position) {
                         let other = g.node("Shape", &[*other], []);

@@ -1,7 +1,7 @@
-//! Ops that are others in a row, and are taken apart when they are read.
+//! Ops that are several others in a row, and are taken apart when a program is read.
 //!
-//! In goes the op as it is spelled, out come ops of other families, each with its own inference,
-//! lowering and kernel. Nothing is left to be parsed.
+//! In goes the op as the program has it, out come ops of other families, each with its own inference, lowering and
+//! kernel. Nothing is left to be parsed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::operator::{Accuracy, Arg, Form, OpDef, OpReader, Parsed, Rewrite};
 use crate::program::{Attr, Builder, Declared, Draft, FromAttr, OpKind, Operand, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// An op that `apart` takes apart, however it is spelled.
+/// The definition of an op that `apart` takes apart, in whatever form it is.
 pub(crate) const fn decomposed(
     name: &'static str,
     operands: &'static [Arg],
@@ -23,14 +23,15 @@ pub(crate) const fn decomposed(
     def.with_dtypes(dtypes).with_accuracy(Accuracy::Accumulated)
 }
 
+/// The `parse` of an op that is never parsed.
 fn left_whole(_: &mut OpReader<'_>) -> Parsed {
     Err(Error::internal("an op that should have been taken apart"))
 }
 
-/// The attributes of one of the ops that another is made of.
+/// The attributes of one of the ops that the whole is taken apart into.
 pub(super) type Attrs<'a> = &'a [(&'a str, Attr)];
 
-/// An op that is being taken apart.
+/// An op that is being taken apart, which is called the whole.
 pub(crate) struct Decomposition<'b> {
     builder: &'b mut Builder,
     draft: Draft,
@@ -83,13 +84,16 @@ impl<'b> Decomposition<'b> {
         })
     }
 
-    /// Whether an attribute, which stays to be taken, says yes.
+    /// Whether an attribute of the whole is true. It is not taken.
     pub fn flag(&self, name: &str) -> bool {
         let attr = self.draft.attrs.get(name);
         attr.and_then(bool::from_attr).unwrap_or(false)
     }
 
-    /// The number that an operand has to be.
+    /// The number in an operand.
+    ///
+    /// # Errors
+    /// When the operand is computed, or has not exactly one element.
     pub fn constant(&self, value: ValueId) -> Result<f64> {
         let numbers = self.builder.constant_value(value).map(Tensor::to_f64_vec);
         match numbers.as_deref() {
@@ -108,7 +112,7 @@ impl<'b> Decomposition<'b> {
         self.builder.rank(value)
     }
 
-    /// The constant behind a value, if it is one.
+    /// The tensor of a value that is a constant.
     pub fn constant_value(&self, value: ValueId) -> Option<&Tensor> {
         self.builder.constant_value(value)
     }
@@ -138,7 +142,7 @@ impl<'b> Decomposition<'b> {
         self.builder.constant(tensor)
     }
 
-    /// Emits one of the ops in between, with a result of the first operand's type.
+    /// Emits an op whose result has the element type of its first operand, and this rank.
     pub fn op(
         &mut self,
         kind: &'static str,
@@ -154,7 +158,7 @@ impl<'b> Decomposition<'b> {
         self.emit(kind, operands.collect(), attrs, dtype, rank)
     }
 
-    /// The same, with a result of another type.
+    /// As [`Self::op`], for an op without attributes whose result has another element type.
     pub fn typed_op(
         &mut self,
         kind: &'static str,
@@ -180,7 +184,7 @@ impl<'b> Decomposition<'b> {
         result
     }
 
-    /// `x · factor`
+    /// Emits `x · factor`, if the factor is not 1.
     pub fn scaled(&mut self, x: ValueId, factor: f64) -> ValueId {
         if factor == 1.0 {
             return x;
@@ -189,7 +193,7 @@ impl<'b> Decomposition<'b> {
         self.op("scale", &[x, factor], &[], self.rank(x))
     }
 
-    /// `x + y`, with the shape of `x`, where there is a `y`.
+    /// Emits `x + y`, of the rank of `x`, if there is a `y`.
     pub fn plus(&mut self, x: ValueId, y: Option<ValueId>) -> ValueId {
         match y {
             Some(y) => self.op("add", &[x, y], &[], self.rank(x)),
@@ -197,19 +201,19 @@ impl<'b> Decomposition<'b> {
         }
     }
 
-    /// The tensor with another shape; an extent of 0 is that of `x`.
+    /// Emits `x` with another shape, in which 0 stands for the extent of `x` on the same axis.
     pub fn reshaped(&mut self, x: ValueId, shape: &[i64]) -> ValueId {
         let extents = self.integers(shape);
         self.op("reshape", &[x, extents], &[], shape.len())
     }
 
-    /// The tensor with its axes in another order.
+    /// Emits `x` with its axes in another order.
     pub fn transposed(&mut self, x: ValueId, perm: &[i64]) -> ValueId {
         let attrs = [("perm", Attr::Ints(perm.to_vec()))];
         self.op("transpose", &[x], &attrs, perm.len())
     }
 
-    /// Emits the last of the ops, whose result is that of the whole.
+    /// Emits the last of the ops, whose results are those of the whole.
     ///
     /// # Errors
     /// When an attribute of the whole was not taken: it may change the result.
@@ -223,7 +227,7 @@ impl<'b> Decomposition<'b> {
         self.last_of(kind, operands, attrs)
     }
 
-    /// The same, for an op that takes lists.
+    /// As [`Self::last`], for an op that takes lists.
     pub fn last_of(
         self,
         kind: &'static str,
@@ -239,7 +243,7 @@ impl<'b> Decomposition<'b> {
         }))
     }
 
-    /// Ends with the results of the whole, of which the file may not have the last ones.
+    /// Makes values that were emitted the results of the whole, of which the file may not have the last ones.
     ///
     /// # Errors
     /// When an attribute of the whole was not taken, or the file has more results.
@@ -259,7 +263,8 @@ impl<'b> Decomposition<'b> {
             .collect())
     }
 
-    /// A value as one that the file declares: it gets the name there.
+    /// The value of a result that the file declares, with the name and type that it has there: an emitted value, or a
+    /// copy of it if it is another result already, or no result of an op that was emitted.
     fn stand_for(&mut self, value: ValueId, declared: Declared) -> ValueId {
         if self.made.remove(&value) {
             self.builder.adopt(value, declared);

@@ -1,10 +1,10 @@
-//! Layers that several fused ops end with, as decompositions: dropout, and layer normalisation.
+//! Layers that several fused ops are taken apart into: dropout, and layer normalisation.
 
 use super::decomposition::Decomposition;
 use crate::error::{Error, Result};
 use crate::program::{Attr, ValueId};
 
-/// A layer norm.
+/// The parameters of a layer norm.
 pub(crate) struct Norm {
     pub scale: Option<ValueId>,
     pub bias: Option<ValueId>,
@@ -12,13 +12,13 @@ pub(crate) struct Norm {
 }
 
 impl Norm {
-    /// Over the last axis.
+    /// Emits the layer norm of `x` over its last axis.
     pub fn of_last(&self, parts: &mut Decomposition<'_>, x: ValueId) -> ValueId {
         let last = i64::try_from(parts.rank(x)).unwrap_or(1) - 1;
         self.of(parts, x, last)
     }
 
-    /// Over the axes from `begin` on.
+    /// Emits the layer norm of `x` over the axes from `begin` on.
     pub fn of(&self, parts: &mut Decomposition<'_>, x: ValueId, begin: i64) -> ValueId {
         let attrs = [
             ("begin_norm_axis", Attr::Int(begin)),
@@ -29,8 +29,11 @@ impl Norm {
     }
 }
 
-/// By what dropout scales its operand, from the attributes that hold the rate and the way. In
-/// training it would draw numbers.
+/// The factor by which dropout scales its operand at inference. `rate` and `implementation` are the names of its
+/// attributes, and `usual` is the implementation by default.
+///
+/// # Errors
+/// When it would drop elements, as in training.
 pub(crate) fn dropout(
     parts: &mut Decomposition<'_>,
     rate: &str,

@@ -1,5 +1,5 @@
-//! What several families need: broadcasting, functions of each element, image layouts, axes, and ops that are
-//! taken apart.
+//! What several families need: broadcasting, functions of each element, data layouts, axes, and ops that are taken
+//! apart.
 //!
 //! Families import this folder and themselves, and no other family.
 

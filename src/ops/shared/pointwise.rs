@@ -1,7 +1,7 @@
-//! The mechanism of ops that are a function of each element of one tensor.
+//! What ops that are a function of each element of one tensor have in common.
 //!
-//! What such an op computes is a [`Curve`]. Those without parameters are a [`Plain`] curve, written
-//! in one line; `math` has a table of them, and `activation` those with parameters.
+//! The function is a [`Curve`]. One without parameters is a [`Plain`] curve, written in one line:
+//! `elementwise/unary.rs` has a table of them. `activation/pointwise.rs` has curves with parameters.
 
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
@@ -12,26 +12,27 @@ use crate::operator::{
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{DType, Element, Tensor, with_array};
 
-/// An op type of which only the name differs.
+/// The form of an op on one tensor in the older format, under these names.
 pub(crate) const fn plain(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[Binding::Slot("X")], &["Out"])
 }
 
-/// An op on one tensor that gives one of the same shape.
+/// The definition of an op on one tensor `x`, of floating-point numbers.
 pub(crate) const fn of_x(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
         .with_dtypes(FLOATS)
         .with_accuracy(Accuracy::Accumulated)
 }
 
-/// What is made of a number.
+/// A function of a number, which an op applies to each element.
 pub(crate) trait Curve: Send + Sync + 'static {
+    /// The function's value.
     fn at<T: Real>(&self, x: T) -> T;
 
-    /// Emits the nodes that make it of a tensor of floats.
+    /// Emits the function of each element of a tensor of floats, of element type `dtype`.
     fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId;
 
-    /// What is made of integers, if the op takes them.
+    /// What the op makes of integers, if it takes them.
     fn integers(&self) -> Integers {
         Integers::AsFloat
     }
@@ -40,27 +41,28 @@ pub(crate) trait Curve: Send + Sync + 'static {
 /// What an op makes of a tensor of integers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Integers {
-    /// What it makes of them in float32, which is then the type of the result.
+    /// The function's values in float32, which is then the element type of the result.
     AsFloat,
-    /// Themselves.
+    /// The integers themselves.
     Kept,
-    /// Others of the same type, to which the result is cut. ONNX's node takes them as well.
+    /// What this function makes of them, cut to their element type. The ONNX nodes take integers as well.
     Made(fn(i64) -> i64),
 }
 
-/// An op that makes what `curve` says of each element.
+/// `curve` of each element of `x`.
 pub(super) struct Pointwise<C> {
     x: ValueId,
     curve: C,
 }
 
+/// Reads an op that applies `curve` to each element of its operand.
 pub(crate) fn pointwise<C: Curve>(op: &mut OpReader<'_>, curve: C) -> Parsed {
     let x = op.operand("x")?;
     Ok(Box::new(Pointwise { x, curve }))
 }
 
 impl<C: Curve> Pointwise<C> {
-    /// The type of the result.
+    /// The element type of the result, from that of the operand.
     fn dtype(&self, x: DType) -> DType {
         match self.curve.integers() {
             Integers::AsFloat if !x.is_float() => DType::F32,
@@ -108,18 +110,20 @@ impl<C: Curve> Function for Pointwise<C> {
 /// A function without parameters.
 pub(crate) struct Plain {
     lower: Emit,
+    /// The function in float32, and in float64.
     single: fn(f32) -> f32,
     double: fn(f64) -> f64,
     integers: Integers,
 }
 
-/// Emits the nodes of a function of a tensor of floats.
+/// Emits a function of each element of a tensor of floats of this element type.
 pub(crate) type Lower = fn(&mut Lowering<'_>, TensorId, DType) -> TensorId;
 
 /// How a function is written in ONNX.
 enum Emit {
-    /// By an operator of its own.
+    /// By the operator of this name.
     Node(&'static str),
+    /// By several operators.
     Nodes(Lower),
 }
 
@@ -142,7 +146,7 @@ impl Plain {
         }
     }
 
-    /// The same, which makes this of integers.
+    /// The same function, with this for integers.
     pub fn on_integers(mut self, integers: Integers) -> Self {
         self.integers = integers;
         self

@@ -1,11 +1,11 @@
-//! Operands and attributes as several families read them.
+//! Readers of operands and attributes that several families need.
 
 use crate::error::{Error, Result};
 use crate::operator::Values;
 use crate::program::{Attr, Draft, ValueId};
 use crate::tensor::{Array, DType, Element, Tensor};
 
-/// Form programs have one attribute per element type; only one of them is not empty.
+/// Merges the attributes for the values of each element type, of which older programs fill one, into `values`.
 pub(crate) fn merge_values(draft: &mut Draft) {
     const NAMES: [&str; 6] = [
         "values",
@@ -29,7 +29,7 @@ pub(crate) fn merge_values(draft: &mut Draft) {
     draft.attrs.insert("values".to_owned(), merged);
 }
 
-/// The elements of an index.
+/// The elements of a tensor of indices, as int64.
 pub(crate) fn indices(values: &Values<'_>, id: ValueId) -> Result<Array<i64>> {
     match values.get(id)?.cast(DType::I64) {
         Tensor::I64(indices) => Ok(indices),
@@ -37,7 +37,10 @@ pub(crate) fn indices(values: &Values<'_>, id: ValueId) -> Result<Array<i64>> {
     }
 }
 
-/// The array in `tensor`, of the element type of `like`.
+/// The array in `tensor`, which has to have the element type of the other array.
+///
+/// # Errors
+/// When it has another.
 pub(crate) fn same_type<'t, T: Element>(
     tensor: &'t Tensor,
     _like: &crate::tensor::Array<T>,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer};
 use super::tagged::{Data, Tagged};
 use crate::tensor::DType;
 
-/// The value of an attribute. The widths of numbers changed between versions of the format, and
-/// say nothing here.
+/// The value of an attribute. The widths of numbers differ between versions of the format, and are
+/// dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Attribute<'a> {
     Bool(bool),
@@ -18,9 +18,9 @@ pub(crate) enum Attribute<'a> {
     Text(Cow<'a, str>),
     List(Vec<Attribute<'a>>),
     DType(DType),
-    /// Given as undefined, which is Paddle's word for its default.
+    /// Written as undefined, by which Paddle means the default.
     Undefined,
-    /// A kind that is not known here, by its tag.
+    /// An attribute of an unknown kind, by its tag, or an unknown element type, by its name.
     Other(Cow<'a, str>),
 }
 
@@ -61,7 +61,7 @@ fn read(tagged: Tagged<'_>) -> Result<Attribute<'_>, String> {
             integers.map(|list| Attribute::List(list.into_iter().map(Attribute::Int).collect()))
         }
         "a_scalar" => match tagged.data {
-            // The type, and the value in it: of half floats, the bits.
+            // The element type and the value. The value of a 16-bit float is written as its bits.
             Data::List(fields) => match (fields.first(), fields.get(1)) {
                 (Some(Data::Text(dtype)), _) if dtype.contains("float16") => {
                     Some(Attribute::Other(tagged.tag))
@@ -100,14 +100,14 @@ fn not_finite<'a>(word: &str) -> Option<Attribute<'a>> {
     let value = match word {
         "INF" => f64::INFINITY,
         "-INF" => f64::NEG_INFINITY,
-        // Paddle 3.3 writes it in mixed case, and reads it in upper case alone.
+        // Paddle 3.3 writes `NaN`, and reads only `NAN`.
         "NAN" | "NaN" => f64::NAN,
         _ => return None,
     };
     Some(Attribute::Float(value))
 }
 
-/// An element type by the name that PHI prints.
+/// The element type of this name, as PHI prints it.
 fn dtype(name: Cow<'_, str>) -> Attribute<'_> {
     if name.starts_with("Undefined") {
         return Attribute::Undefined;

@@ -1,7 +1,8 @@
 //! `.json`: a program of Paddle 3, in its intermediate representation PIR.
 //!
-//! Keys are short: `#` is what a thing is, `%` a value's number, `I` and `O` the operands and
-//! results of an op, `A` its attributes (`N` name, `AT` value), `TT` the type of a value.
+//! Keys are short: `#` is the kind of an object, `%` the number of a value, `I` and `O` are the operands
+//! and results of an op, `A` its attributes (`N` is the name, `AT` the value), and `TT` is the type of a
+//! value.
 //! Source: `paddle/fluid/pir/serialize_deserialize` in Paddle.
 
 mod attribute;
@@ -24,7 +25,7 @@ use crate::error::{Error, Result};
 /// What `base_code.magic` must be.
 const MAGIC: &str = "pir";
 
-/// The newest version of the format that is known: that of Paddle 3.3.
+/// The newest version of the format that this crate knows, which is that of Paddle 3.3.
 pub(crate) const NEWEST_VERSION: u64 = 4;
 
 /// A decoded program. Text is borrowed from the file's bytes.
@@ -42,10 +43,10 @@ pub(crate) struct Region<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Block<'a> {
-    /// What the block is handed.
+    /// The arguments of the block.
     #[serde(default, borrow)]
     pub args: Vec<OpResult<'a>>,
-    /// The same, with names that nothing refers to.
+    /// The keyword arguments of the block. Nothing refers to them by keyword.
     #[serde(default, borrow)]
     pub kwargs: Vec<OpResult<'a>>,
     #[serde(borrow)]
@@ -54,7 +55,7 @@ pub(crate) struct Block<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Op<'a> {
-    /// Dialect and name, such as `1.matmul` or `pd_op.matmul`; `p` is a parameter.
+    /// The dialect and name of the op, such as `1.matmul` or `pd_op.matmul`; `p` for a parameter.
     #[serde(rename = "#", borrow)]
     pub name: Cow<'a, str>,
     #[serde(rename = "I", default)]
@@ -85,7 +86,7 @@ impl<'a> Op<'a> {
             .find_map(|(other, value)| (other == name).then_some(value))
     }
 
-    /// The attribute that is plain text: the name of a parameter.
+    /// The attribute that is plain text, which is the name of a parameter.
     pub fn plain_text(&self) -> Option<&str> {
         self.attributes.iter().find_map(|entry| match entry {
             AttributeEntry::Text(text) => Some(&**text),
@@ -94,15 +95,15 @@ impl<'a> Op<'a> {
     }
 }
 
-/// The number of the value that is read; 0 where an optional operand is absent.
+/// An operand of an op: the number of the value that it reads, or 0 if it is optional and absent.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Operand {
     #[serde(rename = "%", alias = "#")]
     pub number: i64,
 }
 
-/// A value that is defined. Results count from 1 (0 is an optional one that is absent), arguments
-/// of blocks from -1 down.
+/// A value where it is defined. Results are numbered from 1 up (0 is an optional result that is absent),
+/// arguments of blocks from -1 down.
 #[derive(Debug, Deserialize)]
 pub(crate) struct OpResult<'a> {
     #[serde(rename = "%", alias = "#")]
@@ -111,7 +112,7 @@ pub(crate) struct OpResult<'a> {
     pub ty: Type<'a>,
 }
 
-/// An attribute of an op. A parameter has plain values instead: three flags and its name.
+/// An attribute of an op. A parameter has unnamed attributes instead: three flags and its name.
 #[derive(Debug)]
 pub(crate) enum AttributeEntry<'a> {
     Named(Cow<'a, str>, Attribute<'a>),
@@ -119,12 +120,12 @@ pub(crate) enum AttributeEntry<'a> {
     Flag,
 }
 
-/// Whether a file holds JSON, and so can't be another format of Paddle's.
+/// Whether a file begins like JSON, and so can't be of another format of Paddle's.
 pub(crate) fn is_json(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"{")
 }
 
-/// Whether the start of a file is that of a program: other tools write JSON as well.
+/// Whether a file that starts with these bytes is a program, rather than the JSON of another tool.
 pub(super) fn is_program(start: &[u8]) -> bool {
     let holds = |key: &[u8]| start.windows(key.len()).any(|window| window == key);
     is_json(start) && (holds(b"\"base_code\"") || holds(b"\"regions\""))
@@ -133,8 +134,8 @@ pub(super) fn is_program(start: &[u8]) -> bool {
 /// Decodes a program.
 ///
 /// # Errors
-/// When it is not JSON, or not that of a program. The nesting of blocks is limited, as is that of
-/// JSON in general here.
+/// When the bytes are not JSON, or not the JSON of a program with a single main block that has ops; or
+/// when they are nested more deeply than serde_json allows, which limits the nesting of blocks.
 pub(crate) fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<PirProgram<'a>> {
     let document: Document<'a> = serde_json::from_slice(bytes).map_err(|e| {
         let error = Error::malformed(format!("not a program of Paddle 3: {}", without_place(&e)));
@@ -159,7 +160,8 @@ pub(crate) fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<PirProgram<'a>>
     }
 }
 
-/// serde_json's message ends with a line and column; one-line files are better served by a byte.
+/// serde_json's message without the line and column at its end. The files have a single line, in which
+/// a byte offset is of more use.
 fn without_place(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -168,6 +170,7 @@ fn without_place(error: &serde_json::Error) -> String {
         .map_or_else(|| message.clone(), str::to_owned)
 }
 
+/// The byte at which serde_json found an error.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> u64 {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let before = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len);
@@ -196,7 +199,7 @@ struct Module<'a> {
     regions: Vec<Region<'a>>,
 }
 
-/// The results of an op: a list, or for a parameter the only one by itself.
+/// The results of an op, which are a list; a parameter has its only result without a list around it.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -223,7 +226,7 @@ where
     deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
-/// The one thing that matters in the attributes of results.
+/// Whether any result is persistable. Nothing else in the attributes of results matters.
 fn any_persistable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     let entries: Vec<AttributeEntry<'de>> = Vec::deserialize(deserializer)?;
     Ok(entries.iter().any(|entry| match entry {

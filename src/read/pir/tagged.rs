@@ -1,4 +1,4 @@
-//! What attributes and types have in common: a tag that says what the data means.
+//! What attributes and types have in common: a tag that says what the data mean.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// `{"#": tag, "D": data}`. A number that JSON can't express stands as a word in `VD`.
+/// `{"#": tag, "D": data}`. A number that JSON can't express is a word in `VD` instead.
 #[derive(Debug, Deserialize)]
 pub(super) struct Tagged<'a> {
     #[serde(rename = "#", borrow)]
@@ -27,7 +27,7 @@ impl Tagged<'_> {
     }
 }
 
-/// Data, before the tag has been looked at.
+/// The data beside a tag, before the tag is interpreted.
 #[derive(Debug, Default)]
 pub(super) enum Data<'a> {
     #[default]
@@ -41,6 +41,7 @@ pub(super) enum Data<'a> {
 }
 
 impl Data<'_> {
+    /// The elements of a list of integers; None for anything else.
     pub fn integers(&self) -> Option<Vec<i64>> {
         let Data::List(list) = self else {
             return None;

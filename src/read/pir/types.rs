@@ -12,11 +12,11 @@ use crate::tensor::DType;
 /// The type of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Type<'a> {
-    /// A dense tensor; -1 is an extent that is not known.
+    /// A dense tensor, in whose `dims` -1 is an unknown extent.
     Tensor { dtype: DType, dims: Vec<i64> },
     /// A list of values.
     List(Vec<Type<'a>>),
-    /// Of a value that is absent.
+    /// The type of an absent value.
     Absent,
     /// Anything else, by its tag: sparse tensors, tensors of complex numbers, stacks, …
     Other(Cow<'a, str>),
@@ -58,7 +58,8 @@ fn read(tagged: Tagged<'_>) -> Result<Type<'_>, String> {
     }
 }
 
-/// Element type, extents, and what says nothing about a dense tensor: layout, LoD, offset.
+/// The type of a tensor from its fields: element type and extents. The layout, LoD and offset that follow
+/// say nothing about a dense tensor.
 fn tensor<'a>(data: &Data<'a>) -> Result<Type<'a>, String> {
     let malformed = || "the type of a tensor without element type and extents".to_owned();
     let Data::List(fields) = data else {

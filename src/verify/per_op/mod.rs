@@ -6,7 +6,6 @@
 //! grow. ONNX Runtime can't fuse nodes of different ops here; a fault of such a fusion alone would
 //! not show.
 
-mod graph;
 mod report;
 
 use std::collections::HashMap;
@@ -15,10 +14,11 @@ use std::path::Path;
 
 pub use report::{Culprit, OpReport, OwnError, PerOp, Statistics, Worst};
 
-use self::graph::{OnnxGraph, Part};
 use super::inputs::Set;
 use super::judge::Noise;
 use super::metrics::{Metrics, Tolerance};
+use super::onnx_file::{OnnxFile, Part};
+use super::subject::Subject;
 use crate::error::{Error, Result};
 use crate::graph::{DEFAULT_OPSET, OPSETS};
 use crate::model::Model;
@@ -37,21 +37,21 @@ pub(super) enum Search {
     Everything,
 }
 
-/// Compares `model` with an ONNX file op by op, on one set of inputs.
+/// Compares what is judged of a model with an ONNX file op by op, on one set of inputs.
 ///
 /// # Errors
 /// When the file can't be read, or is not one that this version of this crate has written of the
 /// model: its tensors are recognised by their names.
 pub(super) fn compare(
-    model: &Model,
+    subject: &Subject<'_>,
     onnx: &Path,
     runtime: &OnnxRuntime,
     set: &Set,
     search: Search,
     progress: &dyn Fn(&str),
 ) -> Result<PerOp> {
-    let program = model.program();
-    let graph = OnnxGraph::read(onnx)?;
+    let model = subject.model;
+    let graph = OnnxFile::read(onnx)?;
     let opset = graph.opset().filter(|opset| OPSETS.contains(opset));
     let lowered = model.lower(opset.unwrap_or(DEFAULT_OPSET))?;
     let is_given = |(_, name): &(ValueId, String)| graph.gives(name);
@@ -60,7 +60,7 @@ pub(super) fn compare(
     for (id, name) in &names {
         ids.entry(name.clone()).or_default().push(*id);
     }
-    let reference = model.reference(Precision::Single)?;
+    let reference = subject.reference(Precision::Single)?;
     let mut comparison = Comparison {
         model,
         graph,
@@ -78,7 +78,7 @@ pub(super) fn compare(
             culprit: None,
         },
     };
-    let ops = program.ops().len();
+    let ops = subject.program.ops().len();
     let mut number = 0;
     reference.run_by_op(&set.tensors, &mut |step| {
         number += 1;
@@ -98,7 +98,7 @@ pub(super) fn compare(
 
 struct Comparison<'c> {
     model: &'c Model,
-    graph: OnnxGraph,
+    graph: OnnxFile,
     runtime: &'c OnnxRuntime,
     set: &'c Set,
     search: Search,

@@ -1,4 +1,4 @@
-//! Where a slice by steps starts and ends, as NumPy has it and as Paddle 2 had it.
+//! Where a strided slice starts and ends, in the meaning of NumPy and Paddle 3, and in that of Paddle 2.
 //!
 //! Paddle: `phi/kernels/funcs/{strided_slice,slice_utils}.h`.
 
@@ -10,16 +10,17 @@ use crate::operator::{OpReader, Values};
 use crate::program::{Facts, ValueId};
 use crate::tensor::{DType, Dim, Tensor, normalize_axis};
 
-/// Before Paddle 3, an end of -1 with a negative stride is no position: it is how `x[::-1]` is
-/// written. Since then, that is [`OPEN_END`], and -1 the last element, as in NumPy. Other bounds that
-/// lie before the first element, with a negative stride, stood for the first.
+/// The attribute that marks an op of a program from before Paddle 3, where bounds mean something else
+/// if the stride is negative. There, an end of -1 is no position but takes the first element as well:
+/// this is how `x[::-1]` is written. Paddle 3 writes [`OPEN_END`] for it, and -1 is the last element,
+/// as in NumPy. Other bounds that lie before the first element stand for the first in older programs.
 pub(crate) const OLDER_BOUNDS: &str = "older_bounds";
 
-/// The end of a way back that takes the first element as well.
+/// The end of a slice with a negative stride that takes the first element as well.
 pub(super) const OPEN_END: i64 = i32::MIN as i64;
 
-/// Every `stride`-th element of one axis, from `start` up to, not including, `end`. Bounds count
-/// from the end where they are negative, and are clipped, as in NumPy.
+/// A slice along one axis: every `stride`-th element from `start` up to, not including, `end`. Bounds
+/// count from the end where they are negative, and are clipped, as in NumPy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Steps {
     pub axis: usize,
@@ -29,11 +30,11 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// What these bounds, as Paddle had them before version 3, are in NumPy, along an axis of this
-    /// extent.
+    /// Translates bounds of a program from before Paddle 3 to those of NumPy, along an axis of `extent`:
+    /// see [`OLDER_BOUNDS`].
     fn modern(mut self, extent: &Dim) -> Self {
         if self.stride < 0 {
-            // Of an unknown axis, not as far back as what stands for no end.
+            // Without the extent, a bound is only kept from being read as `OPEN_END`.
             let first = extent.known().map_or(OPEN_END + 1, |extent| -extent);
             self.start = self.start.max(first);
             self.end = match self.end {
@@ -44,16 +45,16 @@ impl Steps {
         self
     }
 
-    /// Whether [`Steps::modern`] says it all, since no bound lies before the first element of
-    /// an axis that is not known.
+    /// Whether [`Steps::modern`] is right without an extent that only a run knows: the stride is
+    /// positive, the extent is known, or neither bound can lie before the first element.
     fn is_clear(self, extent: &Dim) -> bool {
         self.stride > 0 || extent.known().is_some() || self.start.min(self.end) >= -1
     }
 
-    /// The first position in an axis of `extent`, and how many there are.
+    /// The first position that is taken along an axis of `extent`, and the number of positions.
     fn range(self, extent: usize) -> (i64, usize) {
         let extent = i64::try_from(extent).unwrap_or(i64::MAX);
-        // Going back, the position before the first is where to stop at the latest.
+        // With a negative stride, -1 is the end that takes the first element as well.
         let (low, high) = if self.stride > 0 {
             (0, extent)
         } else {
@@ -77,7 +78,7 @@ impl Steps {
         (first, usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    /// The positions in an axis of `extent`.
+    /// The positions that are taken along an axis of `extent`, in the order of the result.
     pub fn positions(self, extent: usize) -> Vec<usize> {
         let (first, count) = self.range(extent);
         let places = (0..count as i64).map(|place| first + place * self.stride);
@@ -86,7 +87,7 @@ impl Steps {
             .collect()
     }
 
-    /// How many there are.
+    /// The extent of the slice along an axis of `extent`.
     fn count(self, extent: &Dim) -> Dim {
         const NO_END: i64 = i32::MAX as i64;
         match extent.extent() {
@@ -100,7 +101,7 @@ impl Steps {
     }
 }
 
-/// The bounds of each axis, from the lists of an op.
+/// The slices along each axis, from the lists of an op: its axes, starts, ends and strides.
 fn steps(
     axes: &[i64],
     rank: usize,
@@ -140,13 +141,15 @@ fn steps(
     all.collect()
 }
 
+/// The positions of `axes` among `rank` axes, in ascending order and without repetition.
 pub(crate) fn distinct_axes(axes: &[i64], rank: usize) -> Result<BTreeSet<usize>> {
     axes.iter()
         .map(|axis| normalize_axis(*axis, rank))
         .collect()
 }
 
-/// Where an op starts, ends and how it steps.
+/// The operands and attributes that say where a strided slice starts and ends, with which stride, and
+/// along which axes.
 pub(crate) struct Bounds {
     starts: ValueId,
     ends: ValueId,
@@ -157,6 +160,7 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
+    /// Reads the bounds of an op that calls its operand of strides `strides`.
     pub fn parse(op: &mut OpReader<'_>, strides: &str) -> Result<Self> {
         Ok(Self {
             starts: op.operand("starts")?,
@@ -167,7 +171,7 @@ impl Bounds {
         })
     }
 
-    /// The steps along axes of these extents.
+    /// The slices along each axis of a tensor of `shape`, with bounds in the meaning of NumPy.
     fn steps(
         &self,
         shape: &[Dim],
@@ -184,7 +188,7 @@ impl Bounds {
         Ok(all)
     }
 
-    /// The bounds, if they are known before a run.
+    /// The slices of `x` along each axis, if all bounds are known before a run.
     pub fn known(&self, facts: &Facts<'_>, x: ValueId) -> Result<Option<Vec<Steps>>> {
         let shape = facts.shape(x);
         let [starts, ends, strides] =
@@ -196,7 +200,7 @@ impl Bounds {
         self.steps(shape, &starts, &ends, &strides).map(Some)
     }
 
-    /// The bounds in a run.
+    /// The slices along each axis of a tensor of `shape`, in a run.
     pub fn of(&self, values: &Values<'_>, shape: &[usize]) -> Result<Vec<Steps>> {
         let shape: Vec<Dim> = shape.iter().copied().map(Dim::from).collect();
         let [starts, ends, strides] =
@@ -204,7 +208,8 @@ impl Bounds {
         self.steps(&shape, &starts?, &ends?, &strides?)
     }
 
-    /// The shape of what these steps, if they are known, leave of a tensor.
+    /// The shape of the slice of a tensor of `shape`. Without `steps`, the extents along the sliced axes
+    /// are unknown.
     pub fn sliced(&self, shape: &[Dim], steps: Option<&[Steps]>) -> Result<Vec<Dim>> {
         let mut sliced = shape.to_vec();
         match steps {
@@ -222,7 +227,8 @@ impl Bounds {
         Ok(sliced)
     }
 
-    /// Emits the starts and ends as NumPy has them, of a tensor that has the shape of `like`.
+    /// Emits the starts and the ends, in the meaning of NumPy and ONNX, of a slice of `x`, which has the
+    /// shape of `like`.
     fn lower_bounds(
         &self,
         g: &mut Lowering<'_>,
@@ -248,7 +254,7 @@ impl Bounds {
                 return Ok([g.vector(&starts), g.vector(&ends)]);
             }
         }
-        // Where the way leads forth, this is no change.
+        // With a positive stride, a bound that is clipped at the first element means the same.
         let (extents, axes) = (g.node("Shape", &[x], []), g.vector(&self.axes));
         let extents = g.node("Gather", &[extents, axes], []);
         let first = g.node("Neg", &[extents], []);

@@ -1,7 +1,8 @@
-//! Parts of a tensor by steps, and writing to them.
+//! Slices with strides, and writing to them: `strided_slice`, and `set_value_with_tensor` with its form
+//! `set_value`.
 //!
 //! Paddle: `phi/kernels/{strided_slice,set_value}_kernel.h`,
-//! `phi/kernels/funcs/{strided_slice,slice_utils}.h`. ONNX: Slice, ScatterElements.
+//! `phi/kernels/funcs/{strided_slice,slice_utils}.h`. ONNX: Slice and Squeeze; ScatterElements to write.
 
 mod bounds;
 mod set_value;
@@ -66,7 +67,7 @@ pub(super) const OPS: &[OpDef] = &[
             ],
             &["Out"],
         )
-        // That of the operand counts.
+        // The element type of `x` counts.
         .ignoring(&["dtype"])
         .formerly(OLDER_BOUNDS)
         .rewriting(value_as_operand)],
@@ -87,13 +88,13 @@ pub(super) const OPS: &[OpDef] = &[
     .rewriting(value_as_operand)]),
 ];
 
-/// The bounds of an op whose attributes and lists of tensors have these names.
+/// A list of bounds or strides, from an attribute or from the tensors in one of `slots`.
 const fn bound(attr: &'static str, slots: &'static [&'static str]) -> Binding {
     Binding::IntArray { attr, slots }
 }
 
-/// Every `strides[i]`-th element along `axes[i]`, from `starts[i]` to `ends[i]`. Axes in
-/// `decrease_axis`, which have one element then, are removed.
+/// Every `strides[i]`-th element along `axes[i]`, from `starts[i]` up to, not including, `ends[i]`. Axes
+/// in `decrease_axis` must have one element left, and are removed.
 struct StridedSlice {
     x: ValueId,
     bounds: Bounds,

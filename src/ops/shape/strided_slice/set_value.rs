@@ -1,4 +1,4 @@
-//! Writing to a part of a tensor.
+//! Writing to a strided slice of a tensor: `set_value_with_tensor` and `set_value`.
 
 use ndarray::IxDyn;
 
@@ -11,8 +11,11 @@ use crate::ops::shared::values::merge_values;
 use crate::program::{Attr, Builder, Draft, Fact, Facts, FromAttr, Operand, ValueId};
 use crate::tensor::{Array, Element, Tensor, with_array};
 
-/// `x` with `values`, broadcast, written to a part of it: the one that a strided slice takes, of
-/// which the axes in `decrease_axes` are removed and to which those in `none_axes` are added.
+/// `x` with `values` written to a strided slice of it. They are broadcast to the shape of the slice, from
+/// which the axes in `decrease_axes` are removed, and to which `none_axes` add axes of extent 1.
+///
+/// Paddle: `phi/kernels/set_value_kernel.h`. ONNX: Slice of the positions of all elements, then
+/// ScatterElements; Expand where all of `x` is written.
 pub(crate) struct SetValue {
     x: ValueId,
     values: ValueId,
@@ -32,8 +35,8 @@ impl SetValue {
         }))
     }
 
-    /// For each axis of the part as it is indexed, the axis of `x` that it comes from; none for
-    /// those that are added. `none_axes` counts the axes of the slice before any is removed.
+    /// For each axis of the shape that `values` are broadcast to, the axis of `x` that it comes from, or
+    /// `None` if it is added. `none_axes` counts the axes of the slice before any is removed.
     fn axes(&self, rank: usize) -> Result<Vec<Option<usize>>> {
         let removed = distinct_axes(&self.decrease_axes, rank)?;
         let mut none = self.none_axes.iter().peekable();
@@ -75,10 +78,10 @@ impl Function for SetValue {
         let flat = g.vector(&[-1]);
         if self.bounds.axes.is_empty() && self.none_axes.is_empty() {
             let whole = g.node("Expand", &[values, shape], []);
-            // The value may have more axes, of one element.
+            // `values` may have more axes than `x`, of extent 1, which Expand keeps.
             return Ok(g.node("Reshape", &[whole, shape], []));
         }
-        // The place of each element of x, of which the slice takes those that are written.
+        // The position of each element in the flat `x`: a slice of them says where to write.
         let count = g.node("Size", &[x], []);
         let count = g.unsqueeze(count, &[0]);
         let places = g.count_up(count);
@@ -116,8 +119,8 @@ impl Function for SetValue {
     }
 }
 
-/// `x` with the elements of `values` at the positions along each axis, of which `axes` says where
-/// they stand in the shape that values are broadcast to.
+/// `x` with `values` written wherever the position along each axis is one of its `positions`. `axes` is
+/// that of [`SetValue::axes`].
 fn set<T: Element>(
     x: &Array<T>,
     values: &Tensor,
@@ -135,7 +138,7 @@ fn set<T: Element>(
     let values = values.broadcast(IxDyn(&shape)).ok_or_else(fail)?;
     let mut result = x.to_owned();
     for (place, value) in values.indexed_iter() {
-        // A removed axis has one position.
+        // A removed axis has one position, the first in its list.
         let mut target: Vec<usize> = Vec::with_capacity(positions.len());
         for (axis, positions) in positions.iter().enumerate() {
             let at = axes.iter().position(|other| *other == Some(axis));
@@ -149,7 +152,8 @@ fn set<T: Element>(
     Ok(T::tensor(result.into()))
 }
 
-/// Numbers that the program spells out become an operand.
+/// Makes a constant operand `values` of the numbers that the program spells out in attributes, if it
+/// gives no tensor.
 pub(crate) fn value_as_operand(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     merge_values(&mut draft);
     let values = draft.attrs.remove("values");

@@ -1,64 +1,19 @@
-//! Values as text for people. Styles are written out in full; `anstream` drops them where they
-//! can't be shown.
+//! The report of a verification as text.
 
 use std::fmt::Write;
 
-use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table, presets};
-use indicatif::DecimalBytes;
 use paddle2onnx::tensor::display_shape;
 use paddle2onnx::verify::{
     Comparison, NOISE_MULTIPLE, Noise, OutputReport, RANDOM, Report, Run, Side, Tolerance,
 };
 
+use super::style::{BAD, GOOD, HEADING};
 use super::{per_op, top5};
 
-/// Errors, and answers that are no.
-pub const BAD: Style = AnsiColor::Red.on_default();
-pub const WARNING: Style = AnsiColor::Yellow.on_default();
-/// Answers that are yes.
-pub const GOOD: Style = AnsiColor::Green.on_default();
-/// Names of what follows.
-pub const HEADING: Style = Style::new().bold();
-
-/// The width of the labels of [`fields`].
-pub const LABEL: usize = 11;
-
-/// One line per field, the values below each other.
-pub fn fields(fields: &[(&str, String)]) -> String {
-    let mut text = String::new();
-    for (label, value) in fields {
-        let _ = writeln!(text, "{HEADING}{label:LABEL$}{HEADING:#} {value}");
-    }
-    text
-}
-
-/// A size, as in `344.21 MB`.
-pub fn bytes(count: u64) -> String {
-    DecimalBytes(count).to_string()
-}
-
-/// A count in millions, as in `86.57 M`.
-pub fn mega(count: u64) -> String {
-    scaled(count, 1e6, "M")
-}
-
-/// A count in thousand millions, as in `16.85 G`.
-pub fn giga(count: u64) -> String {
-    scaled(count, 1e9, "G")
-}
-
-/// Two decimals. What those would hide is written out to the last unit.
-fn scaled(count: u64, unit: f64, name: &str) -> String {
-    let value = count as f64 / unit;
-    if value < 0.1 {
-        return count.to_string();
-    }
-    format!("{value:.2} {name}")
-}
-
-/// A report of a verification: a table per output, and the verdict.
-pub fn report(report: &Report) -> String {
+/// The whole report: for each run a table per output, and of the top classes where there are such; the
+/// ops; and the verdict.
+pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
     for run in &report.runs {
         for output in &run.outputs {
@@ -144,7 +99,8 @@ fn short(side: Side) -> &'static str {
     }
 }
 
-/// What the numbers of a table leave open.
+/// What the numbers of a table don't say: that they are random, the rounding noise, how many elements
+/// are out of tolerance, and where the argmax is a tie.
 fn remarks(text: &mut String, output: &OutputReport) {
     if output.random {
         let _ = writeln!(text, "{RANDOM}");
@@ -221,23 +177,4 @@ fn verdict(text: &mut String, report: &Report) {
         env!("CARGO_PKG_VERSION"),
         report.onnx_runtime
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_never_rounded_to_nothing() {
-        for (count, expected) in [
-            (0, "0"),
-            (22_400, "22400"),
-            (999_999, "1.00 M"),
-            (86_567_656, "86.57 M"),
-        ] {
-            assert_eq!(mega(count), expected);
-        }
-        assert_eq!(giga(16_848_000_000), "16.85 G");
-        assert_eq!(giga(96_200), "96200");
-    }
 }

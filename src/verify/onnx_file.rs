@@ -16,7 +16,7 @@ use crate::proto::onnx::{
 use crate::tensor::DType;
 
 /// A decoded ONNX file. Its weights stay where they are until a part needs them.
-pub(super) struct OnnxGraph {
+pub(super) struct OnnxFile {
     path: PathBuf,
     model: ModelProto,
     /// The node that gives each tensor.
@@ -43,7 +43,7 @@ struct Trace {
     constants: Vec<usize>,
 }
 
-impl OnnxGraph {
+impl OnnxFile {
     /// Reads a model.
     ///
     /// # Errors
@@ -141,8 +141,7 @@ impl OnnxGraph {
                 inputs.insert(name);
             } else if let Some(position) = self.producers.get(name) {
                 if nodes.insert(*position) {
-                    let operands = graph.node[*position].input.iter().map(String::as_str);
-                    left.extend(operands.filter(|operand| !operand.is_empty()));
+                    each_read(&graph.node[*position], &mut |name| left.push(name));
                 }
             } else if let Some(position) = self.initializers.get(name) {
                 constants.insert(*position);
@@ -207,6 +206,24 @@ impl OnnxGraph {
     }
 }
 
+/// Visits every tensor that a node reads: its inputs, and what its bodies read from outside.
+fn each_read<'n>(node: &'n NodeProto, visit: &mut dyn FnMut(&'n str)) {
+    let inputs = node.input.iter().filter(|name| !name.is_empty());
+    inputs.for_each(|name| visit(name));
+    for body in node.attribute.iter().filter_map(|attr| attr.g.as_ref()) {
+        let arguments = body.input.iter().map(ValueInfoProto::name);
+        let results = body.node.iter().flat_map(|node| &node.output);
+        let inside: BTreeSet<&str> = arguments.chain(results.map(String::as_str)).collect();
+        for node in &body.node {
+            each_read(node, &mut |name| {
+                if !inside.contains(name) {
+                    visit(name);
+                }
+            });
+        }
+    }
+}
+
 fn map(path: &Path) -> Result<Bytes> {
     let fail = |e| Error::io(path, "map the ONNX model", e);
     let file = File::open(path).map_err(fail)?;
@@ -220,6 +237,7 @@ fn without_graph(model: &ModelProto) -> ModelProto {
     ModelProto {
         ir_version: model.ir_version,
         opset_import: model.opset_import.clone(),
+        functions: model.functions.clone(),
         ..ModelProto::default()
     }
 }

@@ -1,0 +1,223 @@
+//! Names for everything, and nodes as protobuf has them.
+
+use std::borrow::Cow;
+
+use super::nodes::{Body, Function, Graph, Kind, Node, NodeAttr, TensorId};
+use crate::program::{Facts, UniqueNames, ValueId};
+use crate::proto::onnx::attribute_proto::AttributeType;
+use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
+use crate::proto::onnx::{
+    AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
+};
+use crate::tensor::{Dim, Tensor};
+
+/// Hands out unique names. Inputs and outputs come first, since callers rely on theirs.
+pub(super) struct Names {
+    used: UniqueNames,
+    tensors: Vec<Option<String>>,
+    node_names: UniqueNames,
+}
+
+impl Names {
+    /// The names of a graph whose outputs are called so.
+    pub fn new<'o>(
+        facts: &Facts<'_>,
+        graph: &Graph,
+        outputs: impl IntoIterator<Item = (&'o str, TensorId)>,
+    ) -> Self {
+        let mut names = Self {
+            used: UniqueNames::default(),
+            tensors: vec![None; graph.tensors.len()],
+            node_names: UniqueNames::default(),
+        };
+        for (position, kind) in graph.tensors.iter().enumerate() {
+            if let Kind::Input(value) = kind {
+                let name = &facts.program()[*value].name;
+                names.used.claim(name);
+                names.tensors[position] = Some(name.clone());
+            }
+        }
+        for (name, tensor) in outputs {
+            names.used.claim(name);
+            names.tensors[tensor.index()] = Some(name.to_owned());
+        }
+        names
+    }
+
+    /// Names a tensor that has no name yet.
+    pub fn prefer(&mut self, tensor: TensorId, name: &str) {
+        let slot = &mut self.tensors[tensor.index()];
+        if slot.is_none() && !name.is_empty() {
+            *slot = Some(self.used.claim(name));
+        }
+    }
+
+    /// The name of a tensor; if it has none yet, one that is made of `fallback`.
+    pub fn tensor(&mut self, tensor: TensorId, fallback: &str) -> String {
+        let slot = &mut self.tensors[tensor.index()];
+        slot.get_or_insert_with(|| self.used.claim(fallback))
+            .clone()
+    }
+
+    /// A node with the names of its tensors.
+    pub fn node(&mut self, node: &Node) -> NodeProto {
+        let label = format!("{}/{}", node.label, node.op_type);
+        let name = self.node_names.claim(&label);
+        let mut input: Vec<String> = node
+            .inputs
+            .iter()
+            .map(|input| input.map_or_else(String::new, |id| self.tensor(id, "constant")))
+            .collect();
+        while input.last().is_some_and(String::is_empty) {
+            input.pop();
+        }
+        let outputs = node.outputs.iter();
+        let output = outputs.map(|output| self.tensor(*output, &label)).collect();
+        let attributes = node.attrs.iter();
+        let attributes = attributes.map(|(attr, value)| self.attribute(attr, value, &name));
+        NodeProto {
+            input,
+            output,
+            attribute: attributes.collect(),
+            name: Some(name),
+            op_type: Some(node.op_type.to_string()),
+            domain: (!node.domain.is_empty()).then(|| node.domain.to_string()),
+        }
+    }
+
+    /// The attribute `name` of the node called `owner`.
+    fn attribute(
+        &mut self,
+        name: &Cow<'static, str>,
+        value: &NodeAttr,
+        owner: &str,
+    ) -> AttributeProto {
+        let mut proto = AttributeProto {
+            name: Some(name.to_string()),
+            ..AttributeProto::default()
+        };
+        let ty = match value {
+            NodeAttr::Int(value) => {
+                proto.i = Some(*value);
+                AttributeType::Int
+            }
+            NodeAttr::Float(value) => {
+                proto.f = Some(*value);
+                AttributeType::Float
+            }
+            NodeAttr::Ints(values) => {
+                proto.ints.clone_from(values);
+                AttributeType::Ints
+            }
+            NodeAttr::Floats(values) => {
+                proto.floats.clone_from(values);
+                AttributeType::Floats
+            }
+            NodeAttr::String(value) => {
+                proto.s = Some(value.as_bytes().to_vec());
+                AttributeType::String
+            }
+            NodeAttr::Text(value) => {
+                proto.s = Some(value.as_bytes().to_vec());
+                AttributeType::String
+            }
+            NodeAttr::Texts(values) => {
+                proto.strings = values
+                    .iter()
+                    .map(|value| value.as_bytes().to_vec())
+                    .collect();
+                AttributeType::Strings
+            }
+            NodeAttr::Tensor(tensor) => {
+                proto.t = Some(tensor_proto(tensor));
+                AttributeType::Tensor
+            }
+            NodeAttr::Graph(body) => {
+                proto.g = Some(self.body(body, &format!("{owner}/{name}")));
+                AttributeType::Graph
+            }
+        };
+        proto.set_type(ty);
+        proto
+    }
+
+    /// A body as a graph called `name`. Types and shapes of what goes in and out are left to whoever reads it.
+    fn body(&mut self, body: &Body, name: &str) -> GraphProto {
+        let inputs = body.inputs.iter();
+        let inputs: Vec<ValueInfoProto> = inputs
+            .map(|input| untyped(self.tensor(*input, &format!("{name}/input"))))
+            .collect();
+        let nodes = body.nodes.iter().map(|node| self.node(node)).collect();
+        let outputs = body.outputs.iter();
+        GraphProto {
+            node: nodes,
+            name: Some(name.to_owned()),
+            initializer: Vec::new(),
+            input: inputs,
+            output: outputs
+                .map(|output| untyped(self.tensor(*output, &format!("{name}/output"))))
+                .collect(),
+        }
+    }
+
+    /// A model function that uses these operator sets.
+    pub fn function(
+        &mut self,
+        function: &Function,
+        imports: &[OperatorSetIdProto],
+    ) -> FunctionProto {
+        let body = self.body(&function.body, &function.name);
+        let names = |values: Vec<ValueInfoProto>| {
+            let values = values.into_iter();
+            values.filter_map(|value| value.name).collect()
+        };
+        FunctionProto {
+            name: Some(function.name.clone()),
+            domain: Some(function.domain.clone()),
+            input: names(body.input),
+            output: names(body.output),
+            node: body.node,
+            opset_import: imports.to_vec(),
+        }
+    }
+}
+
+fn untyped(name: String) -> ValueInfoProto {
+    ValueInfoProto {
+        name: Some(name),
+        r#type: None,
+    }
+}
+
+fn tensor_proto(tensor: &Tensor) -> TensorProto {
+    TensorProto {
+        dims: tensor.shape().iter().map(|extent| *extent as i64).collect(),
+        data_type: Some(tensor.dtype().onnx_code()),
+        raw_data: Some(tensor.to_le_bytes().into()),
+        ..TensorProto::default()
+    }
+}
+
+/// An input or output of the graph, which holds the value `id`.
+pub(super) fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
+    let fact = facts.get(id);
+    let dims = fact.shape.iter().map(|dim| Dimension {
+        value: match dim {
+            Dim::Known(extent) => Some(dimension::Value::DimValue(*extent)),
+            Dim::Symbol(symbol) => Some(dimension::Value::DimParam(symbol.to_string())),
+            Dim::Computed { .. } | Dim::Unknown => None,
+        },
+    });
+    ValueInfoProto {
+        name: Some(name.into()),
+        r#type: Some(TypeProto {
+            tensor_type: Some(type_proto::Tensor {
+                elem_type: Some(fact.dtype.onnx_code()),
+                shape: Some(TensorShapeProto {
+                    dim: dims.collect(),
+                }),
+            }),
+        }),
+    }
+}

@@ -1,0 +1,110 @@
+//! What of a model can be judged: everything, but for outputs that depend on an op which only another runtime has.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::onnx_file::OnnxFile;
+use crate::analyse::opaque_outputs;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::operator::Precision;
+use crate::program::Program;
+use crate::reference::Reference;
+use crate::runtime::{OnnxRuntime, Session};
+use crate::simplify::drop_unneeded;
+use crate::tensor::DType;
+
+/// An output that can't be judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotJudged {
+    /// The output's name.
+    pub output: String,
+    /// Why, as a clause that goes on from the name.
+    pub reason: String,
+}
+
+/// A model, with those of its outputs that can be judged.
+pub(super) struct Subject<'m> {
+    pub model: &'m Model,
+    /// The program with these outputs alone, and what they need.
+    pub program: Cow<'m, Program>,
+    pub not_judged: Vec<NotJudged>,
+}
+
+impl<'m> Subject<'m> {
+    /// # Errors
+    /// When no output can be judged.
+    pub fn of(model: &'m Model) -> Result<Self> {
+        let (program, registry) = (model.program(), model.registry());
+        let is_opaque = opaque_outputs(program, registry);
+        let outputs = program.outputs().iter().zip(is_opaque);
+        let (opaque, judged): (Vec<_>, Vec<_>) = outputs.partition(|(_, is_opaque)| *is_opaque);
+        let custom = program.all_ops().filter(|op| registry.is_opaque(op));
+        let mut custom: Vec<&str> = custom.map(|op| op.kind.name()).collect();
+        custom.sort_unstable();
+        custom.dedup();
+        let custom = custom.join(", ");
+        if judged.is_empty() && !opaque.is_empty() {
+            return Err(Error::unsupported(format!(
+                "every output depends on a custom op ({custom}), which only a runtime that has it can compute: \
+                 there is nothing to compare"
+            ))
+            .in_file(&model.files().program));
+        }
+        let not_judged = opaque.iter().map(|(output, _)| NotJudged {
+            output: output.name.clone(),
+            reason: format!(
+                "depends on a custom op ({custom}), which only a runtime that has it can compute"
+            ),
+        });
+        let not_judged: Vec<NotJudged> = not_judged.collect();
+        let mut reduced = Cow::Borrowed(program);
+        if !not_judged.is_empty() {
+            let program = reduced.to_mut();
+            program.outputs = judged.iter().map(|(output, _)| (*output).clone()).collect();
+            drop_unneeded(program);
+        }
+        Ok(Self {
+            model,
+            program: reduced,
+            not_judged,
+        })
+    }
+
+    /// The names of the outputs that are judged.
+    pub fn outputs(&self) -> Vec<String> {
+        let outputs = self.program.outputs().iter();
+        outputs.map(|output| output.name.clone()).collect()
+    }
+
+    /// What is judged, ready to run in the reference interpreter.
+    pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
+        let reference = Reference::new(&self.program, self.model.registry(), precision);
+        reference.map_err(|e| e.in_file(&self.model.files().program))
+    }
+
+    /// What is judged of an ONNX file, ready to run in ONNX Runtime.
+    ///
+    /// # Errors
+    /// When ONNX Runtime refuses it.
+    pub fn session(&self, runtime: &OnnxRuntime, onnx: &Path) -> Result<Session> {
+        if self.not_judged.is_empty() {
+            return runtime.open(onnx);
+        }
+        let program = &self.program;
+        let input = |name: &str| -> Option<DType> {
+            let inputs = program.inputs().iter();
+            let mut inputs = inputs.map(|id| &program[*id]);
+            Some(inputs.find(|value| value.name == name)?.dtype)
+        };
+        let outputs = program.outputs().iter();
+        let outputs: Vec<(&str, DType)> = outputs
+            .map(|output| (output.name.as_str(), program[output.value].dtype))
+            .collect();
+        let part = OnnxFile::read(onnx)?.part(&outputs, &input)?;
+        let part = part.ok_or_else(|| Error::internal("outputs that no node gives"))?;
+        runtime.open_bytes(&part.model)
+    }
+}
