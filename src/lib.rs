@@ -2,7 +2,8 @@
 //! result.
 //!
 //! Three steps: [`Model::open`] reads a program and finds its weights, [`Model::convert`] writes
-//! ONNX, and [`verify::verify`] compares what both compute.
+//! ONNX, and [`verify::verify`] runs the program in the [reference interpreter](reference) and the
+//! ONNX model in ONNX Runtime, and compares their outputs.
 //!
 //! ```no_run
 //! use paddle2onnx::{ConvertOptions, Model};
@@ -14,6 +15,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Ops that this crate does not know can be added: [`operator`] has the vocabulary in which ops are
+//! defined, [`program`] that of the Paddle side, and [`graph`] that of the ONNX side.
 
 mod analyse;
 pub mod bench;

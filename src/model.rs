@@ -26,13 +26,13 @@ pub struct Model {
     registry: Registry,
 }
 
-/// How to convert.
+/// The options of [`Model::convert`].
 pub struct ConvertOptions<'a> {
     /// The version of ONNX's operator set, one of [`crate::OPSETS`].
     pub opset: u32,
-    /// Where the weights go.
+    /// Where the weights are stored.
     pub weights: Weights,
-    /// Told how far the writing is.
+    /// Called with the number of bytes that are written, and may stop the conversion.
     pub progress: &'a dyn Progress,
 }
 
@@ -53,68 +53,71 @@ pub struct Obstacle {
     pub op: String,
     /// What can't be converted.
     pub reason: String,
-    /// The lowest opset in which it can be, if there is one.
+    /// The lowest opset in which this reason is gone, if there is one.
     pub needed_opset: Option<u32>,
-    /// Where it is, as `op 12 `relu` in /Net/Block`.
+    /// The places of the ops that it concerns, each as in ``op 12 `relu` in /Net/Block``.
     pub places: Vec<String>,
 }
 
-/// What a conversion made.
+/// What [`Model::convert`] has written.
 #[derive(Debug, Clone)]
 pub struct Conversion {
-    /// The files.
+    /// The files that were written.
     pub written: Written,
-    /// The number of nodes.
+    /// The number of nodes of the graph, with those in bodies of control flow, but without those in model functions.
     pub nodes: usize,
 }
 
 /// What a model consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// The inputs, in the order of the file.
+    /// The inputs, in the order in which Paddle takes them.
     pub inputs: Vec<Port>,
-    /// The outputs, in the order of the file; their shapes as far as the ops tell.
+    /// The outputs, in the order in which Paddle returns them. Their shapes are inferred from the ops, or, where an op
+    /// is not supported or not what its definition expects, those that the file declares.
     pub outputs: Vec<Port>,
     /// How often each op occurs, by PHI name (the file's name where it is not supported).
     pub ops: BTreeMap<String, usize>,
-    /// The names of ops that can't be converted.
+    /// The names in the file of the ops that are not supported, sorted.
     pub unsupported: Vec<String>,
-    /// If all ops are supported but one is not what its definition expects: what is wrong.
+    /// What is wrong with the first op that is not what its definition expects. None if there is no such op, or an op
+    /// is not supported.
     pub problem: Option<String>,
-    /// The elements of all weights that the program reads.
+    /// The number of elements of all weights that the program reads.
     pub parameters: u64,
-    /// Those of layers alone, which is what published figures count: weights of products, scales
-    /// and biases. A position embedding that is merely added is not among them. None if an op is
-    /// not supported.
+    /// The number of elements of the weights of layers alone, which is what published figures count: the weights of
+    /// convolutions and matrix products, and all vectors, which are scales and biases. A position embedding that is
+    /// merely added is not counted. None if an op is not supported, or there is a `problem`.
     pub layer_parameters: Option<u64>,
-    /// Multiply-accumulates, if all ops are supported and their costs are known.
+    /// The multiply-accumulates, if all ops are supported and their costs are known.
     pub macs: Option<MacCount>,
 }
 
-/// A tensor that goes in or comes out.
+/// An input or an output of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
     /// The name by which callers know it.
     pub name: String,
     /// The element type.
     pub dtype: DType,
-    /// The shape; symbols stand for what the inputs set.
+    /// The shape, in which a symbol stands for an extent that the inputs of a run set.
     pub shape: Vec<Dim>,
 }
 
-/// Multiply-accumulates of one run at batch 1.
+/// The multiply-accumulates of one run at batch 1. Other extents that the inputs leave open count as 1, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MacCount {
-    /// Of layers: an activation times a trained weight. What published figures count.
+    /// Products of an activation with a trained weight, which is what published figures count.
     pub layers: u64,
-    /// Of products of two activations, as in attention.
+    /// Products of two activations, as in attention.
     pub activations: u64,
 }
 
 impl Model {
     /// Opens the model at `path`: a `.pdmodel`, a `__model__`, a `.json` of Paddle 3, or a folder
     /// with one of them.
-    /// `params` names the weights where they are not at their conventional place.
+    /// `params` is the file of the weights, or the folder with one file per weight, where they are not at their
+    /// conventional place.
     ///
     /// # Errors
     /// When the files can't be found or read, contradict themselves or each other, or are of a
@@ -123,7 +126,7 @@ impl Model {
         Self::open_with(path, params, &Registry::standard())
     }
 
-    /// The same with ops of the caller's own, or without some of this crate's.
+    /// Opens a model as [`Model::open`] does, but with the ops of `registry` in place of [`Registry::standard`].
     ///
     /// # Errors
     /// Those of [`Model::open`].
@@ -139,27 +142,27 @@ impl Model {
         })
     }
 
-    /// Where the model was found.
+    /// The paths of the program and of the weights.
     pub fn files(&self) -> &ModelFiles {
         &self.files
     }
 
-    /// The format of its program.
+    /// The format of the program.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What it computes.
+    /// The program as it was read. [`Model::convert`] simplifies a copy of it.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// The ops that it is read with.
+    /// The ops with which the program was read.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// The program, ready to run in the reference interpreter.
+    /// The program in the reference interpreter, with its weights loaded, ready to run in `precision`.
     ///
     /// # Errors
     /// When an op is not supported or the weights can't be read.
@@ -168,11 +171,12 @@ impl Model {
         reference.map_err(|e| e.in_file(&self.files.program))
     }
 
-    /// Writes the model as ONNX.
+    /// Writes the model as ONNX to the file `output`, and its weights where `options` says.
     ///
     /// # Errors
-    /// When ops are not supported (all of them are listed) or the output can't be written. No
-    /// file is left then.
+    /// When ops are not supported (all of them are listed), the opset can't be written or can't express an op, the
+    /// output would replace the model itself or can't be written, or `options.progress` stops the conversion. No
+    /// unfinished file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
         let onnx = self.lower(options.opset);
@@ -184,7 +188,7 @@ impl Model {
         })
     }
 
-    /// The ONNX model, of which nothing is written yet.
+    /// The ONNX model in memory. Its weights stay in Paddle's files.
     pub(crate) fn lower(&self, opset: u32) -> Result<OnnxModel> {
         lower::refuse_opset(&self.program, opset)?;
         let program = simplify(&self.program, &self.registry);
@@ -192,11 +196,11 @@ impl Model {
         lower::lower(&analysis, opset)
     }
 
-    /// All ops that stand in the way of a conversion to `opset`, by what is wrong with them, in the
-    /// order of the program. None if the model can be converted.
+    /// All ops that stand in the way of a conversion to `opset`, with one entry for each kind of op and each reason, in
+    /// the order of their first places in the program. Empty if the model can be converted.
     ///
     /// # Errors
-    /// When nothing at all can be written in `opset`.
+    /// When `opset` is not one of [`crate::OPSETS`], or has no bfloat16 where the program does.
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
         lower::refuse_opset(&self.program, opset)?;
         let program = simplify(&self.program, &self.registry);
@@ -235,7 +239,7 @@ impl Model {
         }
     }
 
-    /// The output replaces what has its name, which must not be the model itself.
+    /// Refuses an output whose files would replace the program or the weights.
     fn refuse_overwriting(&self, output: &Path) -> Result<()> {
         let parameters = self.program.values().filter_map(|(_, v)| match &v.origin {
             Origin::Parameter(range) => Some(range.path.as_ref()),
@@ -256,7 +260,7 @@ impl Model {
         Ok(())
     }
 
-    /// Counts what the model consists of. Extents that the inputs leave open count as 1.
+    /// Counts what the model consists of. A model with ops that are not supported has a summary, too.
     pub fn summary(&self) -> Summary {
         let program = &self.program;
         let mut counts = BTreeMap::new();
@@ -308,7 +312,7 @@ impl Model {
         }
     }
 
-    /// Adds what only the ops know.
+    /// Adds what follows from the ops: the shapes of the outputs, and the counts of layers.
     fn analyse(&self, summary: &mut Summary) -> Result<()> {
         let facts = Analysis::of(&self.program, &self.registry)?.facts;
         for (port, output) in summary.outputs.iter_mut().zip(self.program.outputs()) {
@@ -320,7 +324,7 @@ impl Model {
         Ok(())
     }
 
-    /// The elements of those weights that the program reads and `counts` accepts.
+    /// The number of elements of those weights that the program reads and `counts` accepts.
     fn parameters(&self, counts: impl Fn(ValueId, &Value) -> bool) -> u64 {
         let uses = self.program.use_counts();
         let weights = self.program.values().filter(|(id, value)| {
@@ -343,7 +347,7 @@ impl Model {
         self.parameters(|id, value| value.shape.len() <= 1 || weights.contains(&id))
     }
 
-    /// The multiply-accumulates of each op at batch 1.
+    /// The multiply-accumulates of each op. Extents that the inputs leave open count as 1.
     fn costs(&self) -> Result<Vec<Macs>> {
         let program = self.program.with_input_shapes(|_, shape| {
             let extents = shape.iter().map(|dim| dim.known().unwrap_or(1));
@@ -355,7 +359,7 @@ impl Model {
     }
 }
 
-/// The sum of what is counted, unless something is not known.
+/// The multiply-accumulates of all ops together. None if those of an op are not known, or a sum exceeds 64 bits.
 fn total(costs: &[Macs]) -> Option<MacCount> {
     let mut count = MacCount::default();
     for cost in costs {

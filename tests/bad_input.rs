@@ -286,7 +286,7 @@ fn a_check_lists_every_obstacle() {
     let ran = check(&["--opset", "20"]);
     assert_eq!(ran.code, Some(1), "{ran}");
     for words in [
-        "zoftmax (3 ×): not supported\n    op ",
+        "zoftmax (3 ×): not supported; --custom-op zoftmax=DOMAIN::NAME would pass it through to an operator of your own\n    op ",
         "relu (2 ×): these attributes are not known: `approximate` = ",
         "\n5 ops stand in the way of opset 20\n",
     ] {

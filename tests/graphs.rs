@@ -113,6 +113,7 @@ fn attribute_text(attribute: &AttributeProto) -> String {
             let strings: Vec<String> = attribute.strings.iter().map(|s| string(s)).collect();
             format!("[{}]", strings.join(", "))
         }
+        AttributeType::Graph => format!("graph {}", attribute.g.as_ref().unwrap().name()),
         AttributeType::Undefined => panic!("an attribute without a type: {attribute:?}"),
     }
 }

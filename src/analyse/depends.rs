@@ -1,23 +1,26 @@
-//! Which outputs depend on ops that set them apart.
+//! Which outputs of a program depend on random numbers, or on ops that this crate can't compute.
 
 use std::collections::HashSet;
 
 use crate::operator::Registry;
 use crate::program::{Op, Program, ValueId};
 
-/// Whether each output of a program depends on random numbers: no two runs give the same then.
+/// For each output of a program, in order, whether its elements depend on random numbers, so that they differ from run
+/// to run.
 pub(crate) fn random_outputs(program: &Program, registry: &Registry) -> Vec<bool> {
-    // The shape of random numbers is none.
+    // The shape of a tensor of random numbers is the same in each run.
     let reads_elements = |op: &Op| !matches!(op.kind.name(), "shape" | "shape64");
     depending_outputs(program, |op| registry.is_random(op), reads_elements)
 }
 
-/// Whether each output of a program depends on an op that only another runtime can compute.
+/// For each output of a program, in order, whether it depends on an op that is passed through, which only another
+/// runtime can compute.
 pub(crate) fn opaque_outputs(program: &Program, registry: &Registry) -> Vec<bool> {
     depending_outputs(program, |op| registry.is_opaque(op), |_| true)
 }
 
-/// Whether each output depends on a result of a source, by ways that lead through ops that `hands_on` what they read.
+/// For each output, in order, whether it depends on a result of an op that `is_source`. The results of an op depend on
+/// what it reads if `hands_on` says so of the op.
 fn depending_outputs(
     program: &Program,
     is_source: impl Fn(&Op) -> bool,

@@ -1,6 +1,7 @@
 //! Program → its ops, read once, and what is known of every value before a run.
 //!
-//! Refused are ops without a definition, all at once, and ops that are not what their definition expects.
+//! Refuses ops that are neither defined nor passed through, all at once, and ops whose operands, attributes, shapes or
+//! element types are not what their definition expects.
 
 mod depends;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 pub(crate) use depends::{opaque_outputs, random_outputs};
 
 use crate::error::{Error, Result};
-use crate::operator::{ParsedOp, Registry};
+use crate::operator::{CustomOp, ParsedOp, Registry};
 use crate::program::{Facts, Op, OpKind, Program};
 
 /// A program with its ops read, and what is known of its values.
@@ -21,10 +22,10 @@ pub(crate) struct Analysis<'p> {
 }
 
 impl<'p> Analysis<'p> {
-    /// Reads the ops of a program, and infers from the inputs on.
+    /// Reads the ops of a program, and infers what is known of their results.
     ///
     /// # Errors
-    /// What [`resolve`] and [`infer`] say.
+    /// Those of [`resolve`] and [`infer`].
     pub fn of(program: &'p Program, registry: &Registry) -> Result<Self> {
         let ops = resolve(program, registry)?;
         let facts = infer(program, &ops)?;
@@ -40,8 +41,8 @@ impl<'p> Analysis<'p> {
 /// Reads every op of a program.
 ///
 /// # Errors
-/// When ops have no definition: all of them are listed, with counts. Else the first op that is
-/// not what its definition expects.
+/// When ops are neither defined nor passed through: all of them are listed, with counts. Otherwise when an op is not
+/// what its definition expects: the first such op is named.
 pub(crate) fn resolve(program: &Program, registry: &Registry) -> Result<Vec<ParsedOp>> {
     refuse_unknown(program, registry)?;
     program.ops().iter().map(|op| registry.parse(op)).collect()
@@ -49,11 +50,13 @@ pub(crate) fn resolve(program: &Program, registry: &Registry) -> Result<Vec<Pars
 
 fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
     let mut unknown: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut holds_blocks = false;
     for op in program.all_ops() {
         if let OpKind::Unknown(name) = &op.kind
             && !registry.knows(&op.kind)
         {
             unknown.entry(name).or_insert((0, op.source.index)).0 += 1;
+            holds_blocks |= !op.blocks.is_empty();
         }
     }
     if unknown.is_empty() {
@@ -68,16 +71,20 @@ fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
     } else {
         (format!("{} kinds of ops", unknown.len()), "are")
     };
+    let hint = match unknown.keys().next() {
+        Some(name) if !holds_blocks => format!("; {}", CustomOp::hint(name)),
+        _ => String::new(),
+    };
     Err(Error::unsupported(format!(
-        "the model uses {what} that {verb} not supported: {}",
+        "the model uses {what} that {verb} not supported: {}{hint}",
         list.join(", ")
     )))
 }
 
-/// What is known of every value, by going through the ops in order.
+/// What is known of every value before a run, inferred op by op in the order of the program.
 ///
 /// # Errors
-/// When shapes or element types don't fit.
+/// When the shapes or element types of an op's operands don't fit the op.
 pub(crate) fn infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Facts<'p>> {
     let mut facts = Facts::declared(program);
     for (op, parsed) in program.ops().iter().zip(ops) {

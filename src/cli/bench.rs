@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use paddle2onnx::Model;
 use paddle2onnx::bench::{BenchOptions, BenchReport, Latency, Measurement};
 use paddle2onnx::runtime::OnnxRuntime;
+use paddle2onnx::{Model, Registry};
 
 use super::comparing::Random;
 use super::interrupt;
@@ -76,7 +76,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Measures the given ONNX model, or one that is converted for the purpose.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
-    let model = args.sides.open()?;
+    let model = args.sides.open(&Registry::standard())?;
     // Loaded here so that a missing library is reported before the work.
     OnnxRuntime::load(args.ort_lib.as_deref())?;
     let report = args

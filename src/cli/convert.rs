@@ -9,7 +9,7 @@ use paddle2onnx::{Conversion, Model, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
-use super::open::open;
+use super::open::{CustomOps, open};
 use super::opset::Opset;
 use super::outcome::{Outcome, Result};
 use super::stderr::complain;
@@ -43,6 +43,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     opset: Opset,
+
+    #[command(flatten)]
+    custom: CustomOps,
 
     /// Where to put the weights [default: inline if protobuf's limit of 2 GiB allows it, else
     /// external]
@@ -79,6 +82,9 @@ Examples:
 
   See whether a model can be converted at all:
       paddle2onnx-rs convert model --check
+
+  Pass an op that is not supported through to an operator that your runtime has:
+      paddle2onnx-rs convert model --custom-op my_relu=com.example::MyRelu
 
   Prove the result against ONNX Runtime at batch sizes 1 and 8:
       paddle2onnx-rs convert model --verify --batch 1,8";
@@ -126,7 +132,11 @@ struct Converted<'a> {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
-    let model = open(&args.model, args.params.as_deref())?;
+    let model = open(
+        &args.model,
+        args.params.as_deref(),
+        &args.custom.registry()?,
+    )?;
     if args.check {
         return check::run(&model, args.opset.number(), args.json);
     }
@@ -171,7 +181,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
             ));
             Ok(Outcome::NoParity)
         }
-        _ => Ok(Outcome::Success),
+        report => Ok(report.as_ref().map_or(Outcome::Success, verify::outcome)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::tensor::{Dim, display_shape};
-use paddle2onnx::{Format, MacCount, Model, Port, Summary, WeightFiles};
+use paddle2onnx::{Format, MacCount, Model, Port, Registry, Summary, WeightFiles};
 use serde::{Serialize, Serializer};
 
 use super::open::open;
@@ -102,7 +102,7 @@ struct Macs {
 
 /// Prints what the model consists of.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let model = open(&args.model, args.params.as_deref())?;
+    let model = open(&args.model, args.params.as_deref(), &Registry::standard())?;
     let summary = model.summary();
     if args.json {
         print_json(&inspected(&model, &summary))?;

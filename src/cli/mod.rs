@@ -63,6 +63,7 @@ Exit codes:
   1    verified, and they do not compute the same; with zoo: not as expected; with --check: the
        model can't be converted
   2    could not be done; the message on stderr says why
+  3    verified as far as possible: what can be judged agrees, but not all outputs can be
   130  interrupted";
 
 #[derive(Subcommand)]
@@ -90,6 +91,7 @@ pub(super) fn main() -> ExitCode {
         Ok(Outcome::NoParity | Outcome::NotAsExpected | Outcome::NotConvertible) => {
             ExitCode::from(1)
         }
+        Ok(Outcome::Undecided) => ExitCode::from(3),
         Err(failure) => {
             complain(&failure.message);
             ExitCode::from(if failure.interrupted {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use paddle2onnx::{Model, Weights};
+use paddle2onnx::{Model, Registry, Weights};
 use serde::Serialize;
 
 use super::open::open;
@@ -42,9 +42,9 @@ pub(super) struct Titled<'a, R> {
 }
 
 impl ModelAndOnnx {
-    /// Opens the Paddle model.
-    pub fn open(&self) -> Result<Model> {
-        open(&self.model, self.params.as_deref())
+    /// Opens the Paddle model with these ops.
+    pub fn open(&self, registry: &Registry) -> Result<Model> {
+        open(&self.model, self.params.as_deref(), registry)
     }
 
     /// Runs `work` on the given ONNX model, or on one that is converted into a temporary folder.

@@ -11,6 +11,8 @@ pub(super) enum Outcome {
     NoParity,
     /// A model of the zoo is not as the manifest expects, or worse than in the baseline.
     NotAsExpected,
+    /// What can be judged agrees, but not all can be.
+    Undecided,
     /// Something stands in the way of a conversion.
     NotConvertible,
 }

@@ -5,10 +5,11 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 use paddle2onnx::tensor::display_shape;
 use paddle2onnx::verify::{
-    Comparison, NOISE_MULTIPLE, Noise, OutputReport, RANDOM, Report, Run, Side, Tolerance,
+    Comparison, NOISE_MULTIPLE, Noise, NotJudged, OutputReport, RANDOM, Report, Run, Side,
+    Tolerance,
 };
 
-use super::style::{BAD, GOOD, HEADING};
+use super::style::{BAD, GOOD, HEADING, WARNING};
 use super::{per_op, top5};
 
 /// The whole report: for each run a table per output, and of the top classes where there are such; the
@@ -151,10 +152,13 @@ fn verdict(text: &mut String, report: &Report) {
             comparisons.len()
         );
     }
-    let (style, word) = if report.parity {
-        (GOOD, "Parity")
-    } else {
-        (BAD, "No parity")
+    for NotJudged { output, reason } in &report.not_judged {
+        let _ = writeln!(text, "Not judged: {output} {reason}");
+    }
+    let (style, word) = match (report.parity, report.not_judged.is_empty()) {
+        (true, true) => (GOOD, "Parity"),
+        (true, false) => (WARNING, "Parity of what can be judged"),
+        (false, _) => (BAD, "No parity"),
     };
     let style = style.bold();
     let random = report.random_outputs();

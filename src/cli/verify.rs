@@ -8,6 +8,7 @@ use paddle2onnx::verify::{About, Report, html};
 
 use super::comparing::Comparing;
 use super::model_and_onnx::ModelAndOnnx;
+use super::open::CustomOps;
 use super::outcome::{Outcome, Result};
 use super::output::Pending;
 use super::progress::Line;
@@ -18,13 +19,16 @@ use super::{interrupt, verification};
 ///
 /// The Paddle program runs in a reference interpreter that knows nothing of the conversion, the
 /// ONNX model in ONNX Runtime. Recorded outputs, where given, are a third side, and so is Paddle
-/// itself on request. The exit code is 0 if all agree, 1 if they don't, and 2 if they could not be
-/// compared.
+/// itself on request. The exit code is 0 if all agree, 1 if they don't, 2 if they could not be
+/// compared, and 3 if those outputs agree that can be judged, but not all can.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     sides: ModelAndOnnx,
+
+    #[command(flatten)]
+    custom: CustomOps,
 
     /// Print a JSON object instead of text
     #[arg(long)]
@@ -64,7 +68,7 @@ Examples:
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let page = args.html.as_deref().map(Pending::create).transpose()?;
-    let model = args.sides.open()?;
+    let model = args.sides.open(&args.custom.registry()?)?;
     args.comparing.require_runtime()?;
     let report = args.sides.with_onnx(&model, |onnx| {
         compare(&model, onnx, &args.comparing, args.html.is_some())
@@ -87,11 +91,16 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     } else {
         print(&verification::text(&report))?;
     }
-    Ok(if report.parity {
-        Outcome::Success
-    } else {
-        Outcome::NoParity
-    })
+    Ok(outcome(&report))
+}
+
+/// What a verification has found.
+pub(super) fn outcome(report: &Report) -> Outcome {
+    match (report.parity, report.not_judged.is_empty()) {
+        (false, _) => Outcome::NoParity,
+        (true, false) => Outcome::Undecided,
+        (true, true) => Outcome::Success,
+    }
 }
 
 /// Runs and compares both models, and shows progress. Every op is compared as well if `per_op` or the

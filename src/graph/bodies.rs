@@ -7,9 +7,11 @@ use super::nodes::{Body, Function, Kind, Node, NodeAttr, TensorId};
 use crate::error::{Error, Result};
 
 impl Lowering<'_> {
-    /// Builds the body of a node such as `If` or `Loop`, for an attribute [`NodeAttr::Graph`]: `emit` gets the tensors
-    /// that go in, as many as `inputs`, and returns those that come out. It may read whatever was there before; what
-    /// it makes is visible inside of the body alone.
+    /// Builds the body of a node such as If or Loop, for an attribute of type [`NodeAttr::Graph`].
+    ///
+    /// `emit` gets the tensors of the body's inputs, of which there are `inputs`, emits the nodes of the body, and
+    /// returns its outputs. It may read every tensor that was made before, but nothing outside of the body may read the
+    /// tensors that it makes.
     ///
     /// # Errors
     /// Those of `emit`.
@@ -31,8 +33,8 @@ impl Lowering<'_> {
         })
     }
 
-    /// The outputs of the body that is under construction. ONNX asks that each is one of a node inside: others go
-    /// through Identity.
+    /// The outputs of the body that is under construction. In ONNX each is an output of a node inside of the body, and
+    /// no two are the same tensor; others go through Identity.
     fn own_outputs(&mut self, outputs: Vec<TensorId>) -> Vec<TensorId> {
         let mut own: Vec<TensorId> = Vec::with_capacity(outputs.len());
         for mut output in outputs {
@@ -46,12 +48,16 @@ impl Lowering<'_> {
         own
     }
 
-    /// Calls the model function `name` of `domain`, and returns its outputs. At the first call, `define` says what it
-    /// computes, from tensors that stand for the inputs of any call: a function reads nothing else but constants. So
-    /// what sets it apart from other functions, such as attributes that `define` looks at, has to show in its name.
+    /// Emits a call of the model function `name` of `domain`, an operator that the model itself defines, and returns
+    /// its outputs.
+    ///
+    /// Only the first call runs `define`, which gets tensors that stand for the inputs of any call, emits the nodes of
+    /// the function, and returns its outputs. It may read these tensors and constants, and nothing else. Later calls
+    /// get the same function, so whatever `define` depends on, such as the attributes of an op, has to be part of the
+    /// name.
     ///
     /// # Errors
-    /// Those of `define`, and when what it emits reads a tensor from outside.
+    /// Those of `define`, and when a node that it emits reads a tensor from outside of the function.
     pub fn call(
         &mut self,
         (domain, name): (&str, &str),
@@ -77,7 +83,7 @@ impl Lowering<'_> {
         Ok(self.custom_node((domain, name), inputs, [], outputs))
     }
 
-    /// The body of a function with its constants as nodes, since functions have no initializers.
+    /// The body of a function with Constant nodes for the constants that it reads: functions have no initializers.
     fn closed(&mut self, mut body: Body) -> Result<Body> {
         let mut inside = body.inputs.clone();
         for node in &body.nodes {
@@ -96,7 +102,9 @@ impl Lowering<'_> {
         Ok(body)
     }
 
-    /// Replaces the constants that a node of a function reads by outputs of new `nodes`.
+    /// Makes a node of a function, and the nodes in its bodies, read the outputs of new Constant `nodes` in place of
+    /// constants. `inside` has the tensors that are made in the function, and `constants` the replacement of each
+    /// constant so far.
     fn close(
         &mut self,
         node: &mut Node,

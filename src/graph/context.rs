@@ -1,4 +1,4 @@
-//! What ops use to emit nodes.
+//! [`Lowering`]: the tensors that hold the program's values, and the nodes that every opset spells alike.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,23 +9,30 @@ use crate::error::{Error, Result};
 use crate::program::{Facts, Op, Origin, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// Emits the nodes of one op after the other. Dereferences to what is known of the values.
+/// The ONNX graph under construction, to which one op after the other adds its nodes. It dereferences to [`Facts`]:
+/// what is known of the program's values.
+///
+/// Its methods emit nodes, and return the tensors that these make. Neither shapes nor element types are checked, except
+/// where a method says so. Nodes that no output needs are dropped in the end, so a tensor may be made and left unread.
+/// An operator that not all of [`OPSETS`](super::OPSETS) have must be emitted by the method that spells it for each
+/// opset, if there is one, or after [`Lowering::require_opset`].
 pub struct Lowering<'p> {
     pub(super) facts: &'p Facts<'p>,
     pub(super) opset: u32,
     pub(super) graph: Graph,
-    /// What is visible at this place: in the graph, and in each body that is under construction, the innermost last.
+    /// The tensors that can be read at this place: those of the graph, and of each body that is under construction, the
+    /// innermost last.
     pub(super) scopes: Vec<Scope>,
-    /// What the names of nodes begin with: the layer, or else the variable that the op writes.
+    /// What the names of nodes begin with: the layer of the op, or else the name of its first result.
     label: String,
 }
 
-/// The tensors that are there in the graph, or in one body inside of it.
+/// The tensors of the graph, or of one body inside of it, by what they hold.
 #[derive(Default)]
 pub(super) struct Scope {
-    /// The tensor that holds each value.
+    /// For each value of the program, the tensor that holds it.
     pub tensors: HashMap<ValueId, TensorId>,
-    /// The vectors that hold open extents, by what they hold.
+    /// For extents that were needed as a tensor, the int64 vector that holds them.
     pub extents: HashMap<Vec<Dim>, TensorId>,
 }
 
@@ -56,7 +63,7 @@ impl<'p> Lowering<'p> {
     /// Lowers one op by `emit`, which emits its nodes and returns the tensors that hold its results.
     ///
     /// # Errors
-    /// When ONNX can't express it, or not in this opset.
+    /// Those of `emit`, and when it has emitted a node that the opset does not have.
     pub(crate) fn op(
         &mut self,
         op: &Op,
@@ -75,8 +82,7 @@ impl<'p> Lowering<'p> {
         Ok(())
     }
 
-    /// Gives the results of an op that can't be lowered tensors all the same, so that those which
-    /// read them can be.
+    /// Makes a tensor for each result of an op that can't be lowered, so that the ops which read them can be.
     pub(crate) fn skip(&mut self, op: &Op) {
         for value in &op.results {
             let tensor = self.graph.tensor(Kind::Node);
@@ -89,18 +95,18 @@ impl<'p> Lowering<'p> {
         self.scopes.last_mut().expect("the graph is a scope")
     }
 
-    /// Makes a tensor hold a value.
+    /// Records in the innermost scope that a tensor holds a value.
     pub(super) fn bind(&mut self, id: ValueId, tensor: TensorId) {
         self.scope().tensors.insert(id, tensor);
     }
 
-    /// The tensor that holds a value, if there is one by now.
+    /// The tensor that holds a value, if one was made that can be read at this place.
     pub(super) fn bound(&self, id: ValueId) -> Option<TensorId> {
         let mut scopes = self.scopes.iter().rev();
         scopes.find_map(|scope| scope.tensors.get(&id).copied())
     }
 
-    /// Starts on an op.
+    /// Labels the nodes to come with an op.
     fn enter(&mut self, op: &Op) {
         self.label = match (&op.source.layer, op.results.first()) {
             (Some(layer), _) => layer.trim_end_matches('/').to_owned(),
@@ -109,7 +115,10 @@ impl<'p> Lowering<'p> {
         };
     }
 
-    /// The tensor that holds a value.
+    /// The tensor that holds a value of the program, in the element type and shape that [`Facts`] knows of it.
+    ///
+    /// # Errors
+    /// When the value is the result of an op that is not lowered yet, which is a defect of the caller.
     pub fn value(&mut self, id: ValueId) -> Result<TensorId> {
         if let Some(tensor) = self.bound(id) {
             return Ok(tensor);
@@ -121,12 +130,12 @@ impl<'p> Lowering<'p> {
                 return Err(Error::internal("a value is used before it is lowered"));
             }
         };
-        // Weights and constants are the graph's, whichever body reads them first.
+        // Weights and constants belong to the graph, even if a body is the first to read them.
         self.scopes[0].tensors.insert(id, tensor);
         Ok(tensor)
     }
 
-    /// Emits a node with one output.
+    /// Emits the operator `op_type` of ONNX's own domain with these inputs and one output, which is returned.
     pub fn node(
         &mut self,
         op_type: &'static str,
@@ -137,7 +146,8 @@ impl<'p> Lowering<'p> {
         self.node_with_outputs(op_type, inputs, attrs, 1)[0]
     }
 
-    /// Emits a node with optional inputs and several outputs.
+    /// Emits the operator `op_type` of ONNX's own domain with this number of outputs, which are returned. None among
+    /// the inputs is an optional input that is not given.
     pub fn node_with_outputs(
         &mut self,
         op_type: &'static str,
@@ -155,7 +165,9 @@ impl<'p> Lowering<'p> {
         )
     }
 
-    /// Emits a node of another domain than ONNX's own, of which the model then imports version 1.
+    /// Emits the operator `op_type` of a `domain` other than ONNX's own, with this number of outputs, which are
+    /// returned. The model imports version 1 of the domain. None among the inputs is an optional input that is not
+    /// given.
     pub fn custom_node(
         &mut self,
         (domain, op_type): (&str, &str),
@@ -190,22 +202,22 @@ impl<'p> Lowering<'p> {
         outputs
     }
 
-    /// A constant tensor.
+    /// A constant, which becomes an initializer. Constants that are equal to the bit are one tensor.
     pub fn constant(&mut self, tensor: Tensor) -> TensorId {
         self.graph.constant(tensor)
     }
 
-    /// A constant int64 vector.
+    /// A constant int64 tensor of rank 1.
     pub fn vector(&mut self, elements: &[i64]) -> TensorId {
         self.constant(Tensor::vector(elements.to_vec()))
     }
 
-    /// A constant of rank 0.
+    /// A constant of rank 0: `value` in the element type `dtype`, converted as by a C cast.
     pub fn scalar(&mut self, dtype: DType, value: f64) -> TensorId {
         self.constant(Tensor::scalar_of(dtype, value))
     }
 
-    /// The tensor converted to `dtype`.
+    /// Emits Cast of `x` from the element type `from` to the element type `to`. Returns `x` itself if these are equal.
     pub fn cast(&mut self, x: TensorId, from: DType, to: DType) -> TensorId {
         if from == to {
             return x;
@@ -213,7 +225,7 @@ impl<'p> Lowering<'p> {
         self.node("Cast", &[x], [("to", NodeAttr::Int(to.onnx_code().into()))])
     }
 
-    /// The tensor with its axes in another order.
+    /// Emits Transpose: axis `i` of the result is the axis `perm[i]` of `x`. Returns `x` itself if no axis moves.
     pub fn transpose(&mut self, x: TensorId, perm: &[usize]) -> TensorId {
         if perm.iter().copied().eq(0..perm.len()) {
             return x;
@@ -222,7 +234,8 @@ impl<'p> Lowering<'p> {
         self.node("Transpose", &[x], [("perm", NodeAttr::Ints(perm))])
     }
 
-    /// The tensors joined along an existing axis.
+    /// Emits Concat of one or more tensors along an existing axis, which counts from the end if it is negative. Returns
+    /// a single tensor as it is.
     pub fn concat(&mut self, tensors: &[TensorId], axis: i64) -> TensorId {
         match tensors {
             [only] => *only,
@@ -230,7 +243,8 @@ impl<'p> Lowering<'p> {
         }
     }
 
-    /// The elements `start..end` along one axis; negative positions count from the end.
+    /// Emits Slice: the elements `start..end` of `x` along `axis`. Negative bounds count from the end, and bounds that
+    /// lie outside of the extent are clipped to it.
     pub fn slice(&mut self, x: TensorId, start: i64, end: i64, axis: i64) -> TensorId {
         let (starts, ends) = (self.vector(&[start]), self.vector(&[end]));
         let axes = self.vector(&[axis]);

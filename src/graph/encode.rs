@@ -1,4 +1,4 @@
-//! Names for everything, and nodes as protobuf has them.
+//! Names for tensors and nodes, and the protobuf messages of nodes, bodies and model functions.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::proto::onnx::{
 };
 use crate::tensor::{Dim, Tensor};
 
-/// Hands out unique names. Inputs and outputs come first, since callers rely on theirs.
+/// Gives unique names to tensors and nodes. Inputs and outputs get theirs first, since callers rely on these.
 pub(super) struct Names {
     used: UniqueNames,
     tensors: Vec<Option<String>>,
@@ -20,7 +20,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The names of a graph whose outputs are called so.
+    /// The names of a graph with these outputs, whose names must be unique. Inputs have the names of their values.
     pub fn new<'o>(
         facts: &Facts<'_>,
         graph: &Graph,
@@ -45,7 +45,7 @@ impl Names {
         names
     }
 
-    /// Names a tensor that has no name yet.
+    /// Names a tensor, unless it has a name already or `name` is empty. A name that is taken gets a number behind it.
     pub fn prefer(&mut self, tensor: TensorId, name: &str) {
         let slot = &mut self.tensors[tensor.index()];
         if slot.is_none() && !name.is_empty() {
@@ -53,14 +53,14 @@ impl Names {
         }
     }
 
-    /// The name of a tensor; if it has none yet, one that is made of `fallback`.
+    /// The name of a tensor. If it has none yet, it gets `fallback`, with a number behind it if that is taken.
     pub fn tensor(&mut self, tensor: TensorId, fallback: &str) -> String {
         let slot = &mut self.tensors[tensor.index()];
         slot.get_or_insert_with(|| self.used.claim(fallback))
             .clone()
     }
 
-    /// A node with the names of its tensors.
+    /// The message of a node. It is named after its label and its operator, as are its outputs that have no name.
     pub fn node(&mut self, node: &Node) -> NodeProto {
         let label = format!("{}/{}", node.label, node.op_type);
         let name = self.node_names.claim(&label);
@@ -86,7 +86,7 @@ impl Names {
         }
     }
 
-    /// The attribute `name` of the node called `owner`.
+    /// The message of the attribute `name` of the node called `owner`.
     fn attribute(
         &mut self,
         name: &Cow<'static, str>,
@@ -142,7 +142,8 @@ impl Names {
         proto
     }
 
-    /// A body as a graph called `name`. Types and shapes of what goes in and out are left to whoever reads it.
+    /// The message of a body, as a graph called `name`. Element types and shapes of its inputs and outputs are left to
+    /// the inference of readers.
     fn body(&mut self, body: &Body, name: &str) -> GraphProto {
         let inputs = body.inputs.iter();
         let inputs: Vec<ValueInfoProto> = inputs
@@ -161,7 +162,7 @@ impl Names {
         }
     }
 
-    /// A model function that uses these operator sets.
+    /// The message of a model function, which imports these operator sets.
     pub fn function(
         &mut self,
         function: &Function,
@@ -199,7 +200,8 @@ fn tensor_proto(tensor: &Tensor) -> TensorProto {
     }
 }
 
-/// An input or output of the graph, which holds the value `id`.
+/// The message of an input or output `name` of the graph, with the element type and shape of the value `id`. An extent
+/// that a run computes has neither a number nor a symbol.
 pub(super) fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
     let fact = facts.get(id);
     let dims = fact.shape.iter().map(|dim| Dimension {

@@ -12,7 +12,10 @@ use crate::program::{Facts, Origin, UniqueNames, ValueId};
 use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto};
 use crate::tensor::Dim;
 
-/// Drops what nothing needs of a graph that is complete, and names the rest.
+/// The ONNX model of a program whose ops are all lowered. What nothing needs is dropped, and the rest gets its names.
+///
+/// # Errors
+/// When an output of the program is not lowered, or a parameter is in no file: defects of this crate.
 pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let outputs = bind_outputs(&mut lowering)?;
     let Lowering {
@@ -86,7 +89,7 @@ fn ir_version(opset: u32, graph: &Graph) -> i64 {
     }
 }
 
-/// The operator sets that the nodes are of: ONNX's own, and version 1 of all others.
+/// The operator sets that the nodes use: ONNX's own in version `opset`, and version 1 of every other domain.
 fn imports(graph: &Graph, opset: u32) -> Vec<OperatorSetIdProto> {
     let mut domains = BTreeSet::new();
     let functions = graph
@@ -108,8 +111,8 @@ fn imports(graph: &Graph, opset: u32) -> Vec<OperatorSetIdProto> {
     .collect()
 }
 
-/// Gives each output a node of its own: an input, a constant or a tensor that already is an
-/// output goes through Identity.
+/// The outputs of the graph: the name, the tensor and the value of each. Each has a node of its own: an input, a
+/// constant, or a tensor that is another output already goes through Identity.
 fn bind_outputs(lowering: &mut Lowering<'_>) -> Result<Vec<(String, TensorId, ValueId)>> {
     let program = lowering.facts.program();
     let mut names = UniqueNames::default();
@@ -151,7 +154,7 @@ fn drop_unneeded(graph: &mut Graph, mut needed: HashSet<TensorId>) {
     }
 }
 
-/// Drops the nodes of which nothing is `needed`, and adds to that what the others read.
+/// Drops the nodes of which no output is `needed`, and adds to `needed` what the nodes that stay read.
 fn drop_nodes(nodes: &mut Vec<Node>, needed: &mut HashSet<TensorId>) {
     let all = std::mem::take(nodes);
     for mut node in all.into_iter().rev() {
@@ -172,7 +175,7 @@ fn drop_nodes(nodes: &mut Vec<Node>, needed: &mut HashSet<TensorId>) {
     nodes.reverse();
 }
 
-/// The constants that nodes read, in the order of their first use.
+/// The weights and constants that nodes read, in the order of their first use.
 fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<Vec<Initializer>> {
     let mut seen = HashSet::new();
     let mut initializers = Vec::new();

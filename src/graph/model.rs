@@ -13,12 +13,11 @@ pub(crate) struct OnnxModel {
     /// Everything but the initializers.
     pub(crate) proto: ModelProto,
     pub(crate) initializers: Vec<Initializer>,
-    /// The names of the tensors that hold the program's values, as far as nodes or inputs give
-    /// them.
+    /// For each value of the program that an input of the graph or a node gives, the name of the tensor that holds it.
     pub(crate) tensors: HashMap<ValueId, String>,
 }
 
-/// A constant of the graph.
+/// A constant or a weight of the graph.
 #[derive(Debug, Clone)]
 pub(crate) struct Initializer {
     pub name: String,
@@ -35,7 +34,7 @@ pub(crate) enum InitializerData {
 }
 
 impl OnnxModel {
-    /// The number of nodes, those in bodies of control flow included.
+    /// The number of nodes of the graph, with those in bodies of control flow, but without those in model functions.
     pub fn node_count(&self) -> usize {
         self.proto.graph.as_ref().map_or(0, count_nodes)
     }

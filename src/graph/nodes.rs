@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::program::ValueId;
 use crate::tensor::{DType, Tensor};
 
-/// Names one tensor of the graph, or of a body inside of it.
+/// The number of a tensor in the graph under construction, or in a body inside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(u32);
 
@@ -16,16 +16,16 @@ impl TensorId {
     }
 }
 
-/// What makes a tensor.
+/// Where a tensor comes from.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// Given at each run.
+    /// An input of the graph, which holds this value of the program.
     Input(ValueId),
-    /// A weight, in its file.
+    /// A weight, which stays in its file.
     Parameter(ValueId),
     /// A constant.
     Constant(Tensor),
-    /// A node, or the caller of the body that it goes into.
+    /// An output of a node, or an input of a body.
     Node,
 }
 
@@ -35,16 +35,16 @@ pub(super) struct Node {
     /// Empty for ONNX's own operators.
     pub domain: Cow<'static, str>,
     pub op_type: Cow<'static, str>,
-    /// Absent ones are optional inputs that are not given.
+    /// The inputs by position; None is an optional input that is not given.
     pub inputs: Vec<Option<TensorId>>,
     pub outputs: Vec<TensorId>,
     pub attrs: Vec<(Cow<'static, str>, NodeAttr)>,
-    /// What the node's name starts with: the result of the op that it comes from.
+    /// What the node's name starts with: the layer of the op that it comes from, or the name of the op's first result.
     pub label: String,
 }
 
 impl Node {
-    /// The graphs among its attributes.
+    /// The bodies among the node's attributes.
     pub fn bodies(&self) -> impl Iterator<Item = &Body> {
         self.attrs.iter().filter_map(|(_, attr)| match attr {
             NodeAttr::Graph(body) => Some(body),
@@ -68,8 +68,9 @@ impl Node {
     }
 }
 
-/// Nodes with what goes in and what comes out of them: a branch of `If`, what a `Loop` repeats, or what a model
-/// function stands for. A branch or a loop may read every tensor that was there before its node as well.
+/// A graph inside of a node, with its inputs and outputs: a branch of If, the body of a Loop, or that of a model
+/// function. [`Lowering::body`](super::Lowering::body) builds one. Branches and loops may also read every tensor that
+/// was made before their node; functions may not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body {
     pub(super) inputs: Vec<TensorId>,
@@ -80,23 +81,23 @@ pub struct Body {
 /// The value of a node's attribute.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NodeAttr {
-    /// An integer, or a bool as 0 or 1.
+    /// An int64, or a bool as 0 or 1.
     Int(i64),
-    /// A number.
+    /// A float32.
     Float(f32),
-    /// A list of integers.
+    /// A list of int64.
     Ints(Vec<i64>),
-    /// A list of numbers.
+    /// A list of float32.
     Floats(Vec<f32>),
-    /// One of ONNX's keywords.
+    /// A string that the operator's definition has, such as the mode `linear` of Resize.
     String(&'static str),
-    /// A string from the program, such as an equation.
+    /// A string that is made from the program, such as the equation of an Einsum.
     Text(String),
-    /// A list of strings from the program.
+    /// A list of strings that are made from the program.
     Texts(Vec<String>),
-    /// A tensor, as a Constant has.
+    /// A tensor, such as the value of a Constant.
     Tensor(Tensor),
-    /// A graph, as the branches of `If` are.
+    /// A graph, such as a branch of If.
     Graph(Body),
 }
 
@@ -108,7 +109,7 @@ pub(super) struct Function {
     pub body: Body,
 }
 
-/// Tensors and nodes.
+/// The tensors, nodes and model functions that were emitted so far.
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     pub tensors: Vec<Kind>,
@@ -125,7 +126,7 @@ impl Graph {
         id
     }
 
-    /// A constant. Those that are equal to the bit are shared.
+    /// The tensor of a constant. Constants that are equal to the bit share one.
     pub fn constant(&mut self, tensor: Tensor) -> TensorId {
         let key = (
             tensor.dtype(),

@@ -1,4 +1,7 @@
-//! What the versions of the operator set spell differently.
+//! Operators that differ between the versions of ONNX's operator set.
+//!
+//! Each method emits one operator, or in opsets that lack it what computes the same. Element types for which ONNX
+//! Runtime has no kernel of an operator are avoided, too.
 
 use std::ops::RangeInclusive;
 
@@ -13,7 +16,8 @@ pub const OPSETS: RangeInclusive<u32> = 11..=21;
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;
 
-/// Operators that came after the oldest opset that is written, each with the first that has it.
+/// Operators that are newer than the oldest opset that is written, each with the first opset that has it. Those that
+/// only the methods below emit, for opsets that have them, may be missing.
 const NEWER: &[(&str, u32)] = &[
     ("Celu", 12),
     ("Einsum", 12),
@@ -34,17 +38,18 @@ const NEWER: &[(&str, u32)] = &[
     ("Gelu", 20),
 ];
 
-/// Attributes that came after their operator, each with the first opset that has it.
+/// Attributes that are newer than the oldest opset that is written: the operator, the attribute, and the first opset
+/// that has it.
 const NEWER_ATTRS: &[(&str, &str, u32)] = &[
     ("Reshape", "allowzero", 14),
     ("ScatterElements", "reduction", 16),
     ("ScatterND", "reduction", 16),
 ];
 
-/// Operators whose last outputs may be left out, each with the number of those that may not.
+/// Operators whose last outputs are optional, each with the number of outputs that are not.
 const OPTIONAL_OUTPUTS: &[(&str, usize)] = &[("MaxPool", 1)];
 
-/// How many outputs a node must have, whether they are needed or not.
+/// The number of outputs that a node must have, whether anything reads them or not.
 pub(super) fn required_outputs(node: &Node) -> usize {
     let mut operators = OPTIONAL_OUTPUTS.iter();
     let known = operators.find(|(op_type, _)| node.domain.is_empty() && node.op_type == *op_type);
@@ -57,8 +62,10 @@ impl Lowering<'_> {
         self.opset
     }
 
+    /// Refuses opsets below `opset`, the first that expresses `what`, which completes "… needs opset 18".
+    ///
     /// # Errors
-    /// When the opset that is written comes before `opset`, the first that expresses `what`.
+    /// When the opset that is written is lower. [`Error::needed_opset`] is `opset` then.
     pub fn require_opset(&self, opset: u32, what: &str) -> Result<()> {
         if self.opset < opset {
             return Err(Error::needs_opset(opset, what));
@@ -66,7 +73,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Refuses nodes from position `start` on that the opset does not have.
+    /// Refuses operators and attributes, in the nodes from position `start` on and in their bodies, that the opset does
+    /// not have.
     pub(super) fn refuse_newer_nodes(&self, start: usize) -> Result<()> {
         let mut nodes = Vec::new();
         for node in &self.graph.nodes[start..] {
@@ -87,8 +95,9 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// `x · Φ(x)`: one Gelu node from opset 20 on, the definition before. The order of the
-    /// operations is the one that runtimes recognise and fuse.
+    /// Emits Gelu: `x · Φ(x)`, or its approximation by `tanh`, of the floating-point type `dtype`. Before opset 20, the
+    /// first with the operator, emits its definition by Erf or Tanh, in the order of operations that runtimes recognise
+    /// and fuse.
     pub fn gelu(&mut self, x: TensorId, dtype: DType, tanh: bool) -> TensorId {
         if self.opset >= 20 {
             let approximate = NodeAttr::String(if tanh { "tanh" } else { "none" });
@@ -107,7 +116,7 @@ impl Lowering<'_> {
         self.node("Mul", &[product, half], [])
     }
 
-    /// `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`
+    /// Emits `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` for opsets without Gelu.
     fn gelu_tanh(&mut self, x: TensorId, dtype: DType, one: TensorId, half: TensorId) -> TensorId {
         let three = self.scalar(dtype, 3.0);
         let cubic = self.scalar(dtype, 0.044_715);
@@ -122,7 +131,8 @@ impl Lowering<'_> {
         self.node("Mul", &[product, half], [])
     }
 
-    /// `x · min(max(x + 3, 0), 6) / 6`: one node from opset 14 on.
+    /// Emits HardSwish: `x · min(max(x + 3, 0), 6) / 6`. Before opset 14, the first with the operator, emits
+    /// HardSigmoid and Mul.
     pub fn hard_swish(&mut self, x: TensorId) -> TensorId {
         if self.opset >= 14 {
             return self.node("HardSwish", &[x], []);
@@ -135,7 +145,8 @@ impl Lowering<'_> {
         self.node("Mul", &[x, gate], [])
     }
 
-    /// Max or Min of two tensors, which took floats alone before opset 12.
+    /// Emits `op_type`, Max or Min, of two tensors of the type `dtype`, which are broadcast. Before opset 12, these
+    /// operators take floating-point types alone; for others, emits Greater or Less, and Where.
     pub fn extreme(
         &mut self,
         op_type: &'static str,
@@ -151,7 +162,8 @@ impl Lowering<'_> {
         self.node("Where", &[takes_x, x, y], [])
     }
 
-    /// `x ≥ y`, or `x ≤ y`, by the strict comparison: one node from opset 12 on.
+    /// Emits GreaterOrEqual, or LessOrEqual: the comparison that is true where `strict` (Greater or Less) is, and where
+    /// `x` equals `y`. Before opset 12, the first with these operators, emits `strict`, Equal and Or.
     pub fn compare_or_equal(&mut self, strict: &'static str, x: TensorId, y: TensorId) -> TensorId {
         if self.opset >= 12 {
             let op_type = if strict == "Greater" {
@@ -166,8 +178,9 @@ impl Lowering<'_> {
         self.node("Or", &[differs, equals], [])
     }
 
-    /// `min(max(x, min), max)` with scalars. Before opset 12, Clip took floats alone, and ONNX
-    /// Runtime has no other kernel of it than that for float32.
+    /// Emits Clip: `min(max(x, min), max)`, with bounds of rank 0 and of the type of `x`, `dtype`. Before opset 12, the
+    /// operator takes floating-point types alone, and ONNX Runtime has no kernel of it for float64; for integers and
+    /// float64, emits Less, Greater and Where.
     pub fn clip(&mut self, x: TensorId, dtype: DType, min: TensorId, max: TensorId) -> TensorId {
         if self.opset >= 12 || matches!(dtype, DType::F32 | DType::F16) {
             return self.node("Clip", &[x, min, max], []);
@@ -178,9 +191,9 @@ impl Lowering<'_> {
         self.node("Where", &[is_high, max, x], [])
     }
 
-    /// `x`, or if it is negative, `alpha · (exp(x / alpha) - 1)`: one node from opset 12 on, which
-    /// takes float32 alone, and one on a scaled tensor before, which needs a positive alpha and has
-    /// no kernel for float64.
+    /// Emits Celu: `x` where it is not negative, and `alpha · (exp(x / alpha) - 1)` where it is. The operator takes
+    /// float32 alone. For other types, and before opset 12, the first with the operator, emits Elu between Div and Mul;
+    /// or Exp and Where for float64, for which runtimes have no kernel of Elu, and for an `alpha` that is not positive.
     pub fn celu(&mut self, x: TensorId, dtype: DType, alpha: f64) -> TensorId {
         if self.opset >= 12 && dtype == DType::F32 {
             return self.node("Celu", &[x], [("alpha", NodeAttr::Float(alpha as f32))]);
@@ -199,7 +212,7 @@ impl Lowering<'_> {
         self.node("Where", &[is_low, low, x], [])
     }
 
-    /// `x · tanh(softplus(x))`: one node from opset 18 on.
+    /// Emits Mish: `x · tanh(softplus(x))`. Before opset 18, the first with the operator, emits Softplus, Tanh and Mul.
     pub fn mish(&mut self, x: TensorId) -> TensorId {
         if self.opset >= 18 {
             return self.node("Mish", &[x], []);
@@ -209,8 +222,8 @@ impl Lowering<'_> {
         self.node("Mul", &[x, tanh], [])
     }
 
-    /// All bits the other way round: one node from opset 18 on, `-1 - x` before, in int64 since ONNX
-    /// Runtime subtracts no narrow integers.
+    /// Emits BitwiseNot of an integer tensor. Before opset 18, the first with the operator, emits Sub for `-1 - x`, in
+    /// int64, since ONNX Runtime has no kernel of Sub for narrow integers.
     pub fn bitwise_not(&mut self, x: TensorId, dtype: DType) -> TensorId {
         if self.opset >= 18 {
             return self.node("BitwiseNot", &[x], []);
@@ -221,8 +234,9 @@ impl Lowering<'_> {
         self.cast(not, DType::I64, dtype)
     }
 
-    /// Softmax or LogSoftmax along one axis of `rank`. Before opset 13 they took in all axes behind
-    /// it as well, so it has to be the last.
+    /// Emits `op_type`, Softmax or LogSoftmax, along one axis of a tensor of `rank` axes. Before opset 13, these
+    /// operators normalise over all axes from `axis` on together, so `axis` is swapped with the last by Transpose, and
+    /// back.
     pub fn softmax(
         &mut self,
         op_type: &'static str,
@@ -242,8 +256,10 @@ impl Lowering<'_> {
         self.transpose(y, &swap)
     }
 
-    /// `x` with mean 0 and variance 1 over the axes from `axis` on, times `scale` plus `bias`: one
-    /// node from opset 17 on, which can't leave out the scale. `ty` is the type and rank of `x`.
+    /// Emits LayerNormalization: `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `axis` on, of
+    /// which `scale` and `bias` have the shape. `x` has this element type and rank. The operator can't do without a
+    /// scale, so a missing one is an Expand of 1. Before opset 17, the first with the operator, emits
+    /// [`Lowering::standardize`], Mul and Add.
     pub fn layer_norm(
         &mut self,
         x: TensorId,
@@ -277,7 +293,8 @@ impl Lowering<'_> {
         }
     }
 
-    /// `(x - mean) / √(variance + epsilon)` over some axes.
+    /// Emits ReduceMean and arithmetic for `(x - mean) / √(variance + epsilon)` over `axes`. The variance is the biased
+    /// one, the mean of the squared deviations.
     pub fn standardize(
         &mut self,
         x: TensorId,
@@ -295,8 +312,11 @@ impl Lowering<'_> {
         self.node("Div", &[centered, deviation], [])
     }
 
-    /// A GridSample of images, or from opset 20 on of volumes. Then its blend is no more called
-    /// bilinear.
+    /// Emits GridSample of `inputs`: a tensor of this rank, which is 2 plus its number of spatial axes, and a grid.
+    /// Before opset 20, the operator takes two spatial axes alone, and calls linear interpolation bilinear.
+    ///
+    /// # Errors
+    /// When there are more than two spatial axes, and the opset is below 20. Opsets below 16 do not have the operator.
     pub fn grid_sample(
         &mut self,
         inputs: [TensorId; 2],
@@ -321,7 +341,7 @@ impl Lowering<'_> {
         Ok(self.node("GridSample", &inputs, attrs))
     }
 
-    /// One node for a deformable convolution, from opset 19 on.
+    /// Emits DeformConv. None before opset 19, the first with the operator.
     pub fn deform_conv(
         &mut self,
         inputs: Vec<Option<TensorId>>,
@@ -331,8 +351,12 @@ impl Lowering<'_> {
         has_node.then(|| self.node_with_outputs("DeformConv", inputs, attrs, 1)[0])
     }
 
-    /// A RoiAlign, of boxes that are moved by half an element if they are `aligned`, as they may be
-    /// from opset 16 on. There they are unless it is declined.
+    /// Emits RoiAlign of `inputs` (the features, the boxes, and the batch index of each box). Boxes that are `aligned`
+    /// are moved by half an element. From opset 16 on, the attribute `coordinate_transformation_mode` says whether they
+    /// are; before, they never are.
+    ///
+    /// # Errors
+    /// When boxes are `aligned`, and the opset is below 16.
     pub fn roi_align(
         &mut self,
         inputs: &[TensorId],
@@ -353,8 +377,9 @@ impl Lowering<'_> {
         Ok(self.node("RoiAlign", inputs, attrs))
     }
 
-    /// A Resize to extents or by scales, one for each axis. Before opset 13, an empty tensor stands
-    /// for the one that is not given.
+    /// Emits Resize by `scales`, a float32 vector, or to `extents`, an int64 vector, with one element for each axis of
+    /// `x`. The region of interest is not given, nor is the other of the two. Before opset 13, empty tensors stand for
+    /// them.
     pub fn resize(
         &mut self,
         x: TensorId,
@@ -368,8 +393,7 @@ impl Lowering<'_> {
         self.node_with_outputs("Resize", inputs, attrs, 1)[0]
     }
 
-    /// A node on `x` and a list of axes, which is an input from opset `since` on and an attribute
-    /// before.
+    /// Emits `op_type` on `x` and a list of axes, which is an input from opset `since` on, and an attribute before.
     fn with_axes(
         &mut self,
         op_type: &'static str,
@@ -387,7 +411,8 @@ impl Lowering<'_> {
         self.node(op_type, &inputs, attrs)
     }
 
-    /// The tensor with axes of extent 1 at these positions of the result.
+    /// Emits Unsqueeze: `x` with axes of extent 1 at these positions of the result. Returns `x` itself if there are
+    /// none. The axes are an input from opset 13 on, and an attribute before.
     pub fn unsqueeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
         if axes.is_empty() {
             return x;
@@ -395,7 +420,8 @@ impl Lowering<'_> {
         self.with_axes("Unsqueeze", x, axes, 13, Vec::new())
     }
 
-    /// The tensor without these axes, which have extent 1.
+    /// Emits Squeeze: `x` without these axes, which have extent 1. Returns `x` itself if there are none. The axes are
+    /// an input from opset 13 on, and an attribute before.
     pub fn squeeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
         if axes.is_empty() {
             return x;
@@ -403,10 +429,11 @@ impl Lowering<'_> {
         self.with_axes("Squeeze", x, axes, 13, Vec::new())
     }
 
-    /// An Unsqueeze or Squeeze with axes that are computed, which came with opset 13.
+    /// Emits `op_type`, Unsqueeze or Squeeze, with `axes` that a run computes, an int64 vector. Before opset 13, the
+    /// axes of these operators are an attribute, which can't be computed.
     ///
     /// # Errors
-    /// When the opset that is written comes before.
+    /// When the opset that is written is below 13.
     pub fn with_computed_axes(
         &mut self,
         op_type: &'static str,
@@ -417,7 +444,9 @@ impl Lowering<'_> {
         Ok(self.node(op_type, &[x, axes], []))
     }
 
-    /// A Reduce node over some axes, or all.
+    /// Emits the reduction `op_type`, such as ReduceMean, over these axes, or over all if there are none. With
+    /// `keepdims`, they stay with extent 1. The axes are an input of ReduceSum from opset 13 on and of the others from
+    /// opset 18 on, and an attribute before.
     pub fn reduce(
         &mut self,
         op_type: &'static str,
@@ -434,7 +463,8 @@ impl Lowering<'_> {
         self.with_axes(op_type, x, &axes, since, attrs)
     }
 
-    /// The parts of `x` along `axis`, of these extents.
+    /// Emits Split of `x` into parts of these extents along `axis`. The extents are an input from opset 13 on, and an
+    /// attribute before.
     pub fn split(&mut self, x: TensorId, extents: &[i64], axis: i64) -> Vec<TensorId> {
         let mut inputs = vec![Some(x)];
         let mut attrs = vec![("axis", NodeAttr::Int(axis))];
@@ -446,7 +476,8 @@ impl Lowering<'_> {
         self.node_with_outputs("Split", inputs, attrs, extents.len())
     }
 
-    /// `count` parts of `x` along `axis`, of extents that are computed: one node from opset 13 on.
+    /// Emits Split of `x` into `count` parts along `axis`, whose `extents` a run computes, an int64 vector of `count`
+    /// elements. Before opset 13, the extents of the operator can't be computed, so that each part is a Slice.
     pub fn split_by(
         &mut self,
         x: TensorId,
@@ -470,8 +501,8 @@ impl Lowering<'_> {
         parts.collect()
     }
 
-    /// `count` equal parts of `x` along an axis whose extent is not known. Opset 18 has an
-    /// attribute for their number; before, it is the number of outputs.
+    /// Emits Split of `x` into `count` equal parts along an axis whose extent is not known. The number of parts is the
+    /// attribute `num_outputs` from opset 18 on; before, it follows from the number of outputs.
     pub fn split_evenly(&mut self, x: TensorId, count: usize, axis: i64) -> Vec<TensorId> {
         let axis = ("axis", NodeAttr::Int(axis));
         if self.opset < 18 {
@@ -481,8 +512,10 @@ impl Lowering<'_> {
         self.node_with_outputs("Split", vec![Some(x)], [axis, number], count)
     }
 
-    /// The lower or the upper triangles of matrices, up to a diagonal: one node from opset 14 on,
-    /// for the types that runtimes have it for. `ty` is the type and rank of `x`.
+    /// Emits Trilu: the lower or the upper triangles of the matrices in the last two axes of `x`, including the
+    /// `diagonal` (0 is the main one, and positive ones are above it), and zeros elsewhere. `x` has this element type
+    /// and rank. Before opset 14, the first with the operator, and for element types for which runtimes have no kernel
+    /// of it, emits a comparison of Ranges and Where.
     pub fn triangle(
         &mut self,
         x: TensorId,
@@ -509,7 +542,7 @@ impl Lowering<'_> {
         } else {
             self.node("Less", &[columns, on_diagonal], [])
         };
-        // Where is another that not all types have a kernel for.
+        // Runtimes have no kernel of Where for these types either.
         let wide = match dtype {
             DType::Bool | DType::I8 | DType::I16 => DType::I32,
             other => other,

@@ -1,4 +1,4 @@
-//! Shapes as tensors: constants where they are known, else taken from the inputs.
+//! Shapes as int64 vectors: constants where they are known, and otherwise taken from tensors by Shape.
 
 use super::context::Lowering;
 use super::nodes::{NodeAttr, TensorId};
@@ -7,7 +7,8 @@ use crate::program::ValueId;
 use crate::tensor::{DType, Dim, Tensor};
 
 impl Lowering<'_> {
-    /// The extents `start..end` of a tensor, as an int64 vector.
+    /// Emits Shape: the extents `start..end` of `x`, as an int64 vector. The bounds are attributes from opset 15 on;
+    /// before, Slice takes these extents from all.
     pub fn shape_slice(&mut self, x: TensorId, start: i64, end: i64) -> TensorId {
         if self.opset() < 15 {
             let shape = self.node("Shape", &[x], []);
@@ -17,8 +18,12 @@ impl Lowering<'_> {
         self.node("Shape", &[x], attrs)
     }
 
-    /// A list of integers as an int64 vector. Where its elements are known or extents of tensors,
-    /// it is built from those, whatever way the program takes.
+    /// The list of integers that a value holds, as an int64 vector. Where each element is known or an extent of a
+    /// tensor, [`Lowering::dims`] builds it, and the ops by which the program computes it are left unread. Otherwise
+    /// emits Cast of the value, and Unsqueeze of rank 0.
+    ///
+    /// # Errors
+    /// Those of [`Lowering::value`].
     pub fn int_array(&mut self, id: ValueId) -> Result<TensorId> {
         let content = self.content(id).map(<[Dim]>::to_vec);
         if let Some(tensor) = content.and_then(|dims| self.dims(&dims)) {
@@ -33,7 +38,8 @@ impl Lowering<'_> {
         })
     }
 
-    /// Extents as an int64 vector, if each is known or an extent of a tensor.
+    /// Emits Concat of constants and of extents that Shape takes from tensors: these extents, as an int64 vector. It is
+    /// a constant if all are known. None if an extent is unknown, or that of a value which no tensor holds yet.
     pub fn dims(&mut self, dims: &[Dim]) -> Option<TensorId> {
         if let Some(tensor) = self.known_extents(dims) {
             return Some(tensor);
@@ -59,13 +65,13 @@ impl Lowering<'_> {
         Some(tensor)
     }
 
-    /// The vector that holds these extents, if one was built.
+    /// The vector that holds these extents, if one was built that can be read at this place.
     fn known_extents(&self, dims: &[Dim]) -> Option<TensorId> {
         let mut scopes = self.scopes.iter().rev();
         scopes.find_map(|scope| scope.extents.get(dims).copied())
     }
 
-    /// An extent of an input, or of a result that is there by now, as a vector of one element.
+    /// An extent of an input, or of a result that a tensor holds by now, as a vector of one element.
     fn open_extent(&mut self, dim: &Dim) -> Option<TensorId> {
         if let Some(extent) = self.known_extents(std::slice::from_ref(dim)) {
             return Some(extent);
@@ -84,21 +90,22 @@ impl Lowering<'_> {
         Some(extent)
     }
 
-    /// The tensor with another shape, if at most one extent has to be left to the run or all are
-    /// known or extents of tensors.
+    /// Emits Reshape of `x` to `shape`. One extent need not be known, since Reshape takes it from the number of elements,
+    /// unless another is 0. None if more have to be known, and [`Lowering::dims`] can't build them. The extent 0 needs
+    /// the attribute `allowzero`, and with it opset 14.
     pub fn reshape(&mut self, x: TensorId, shape: &[Dim]) -> Option<TensorId> {
         self.reshape_from(x, &[], shape)
     }
 
-    /// As [`Lowering::reshape`], of a tensor whose shape was `old`. Extents that stay where they
-    /// are need not be known.
+    /// Emits Reshape as [`Lowering::reshape`] does, for a tensor `x` of the shape `old`. An extent that `x` has on the
+    /// same axis need not be known either, since Reshape can copy it.
     pub fn reshape_from(&mut self, x: TensorId, old: &[Dim], shape: &[Dim]) -> Option<TensorId> {
         let is_empty = shape.contains(&Dim::Known(0));
         let target = match constant_target(old, shape) {
             Some(target) => self.vector(&target),
             None => self.dims(shape)?,
         };
-        // Without it, an extent of 0 would mean the one of `x`.
+        // Without `allowzero`, 0 would stand for the extent of `x` on the same axis.
         Some(if is_empty {
             self.node("Reshape", &[x, target], [("allowzero", NodeAttr::Int(1))])
         } else {
@@ -106,7 +113,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// The numbers 0, 1, … below a count, which is an int64 vector of one element.
+    /// Emits Range: the int64 numbers 0, 1, … below `count`, which is an int64 vector of one element.
     pub fn count_up(&mut self, count: TensorId) -> TensorId {
         let count = self.squeeze(count, &[0]);
         let (zero, one) = (
@@ -117,8 +124,8 @@ impl Lowering<'_> {
     }
 }
 
-/// What ONNX's Reshape takes for the shape, if at most one extent is left to the run. It reads 0
-/// as the extent of `old` at this place, and -1 as what is left over.
+/// The constant shape with which ONNX's Reshape gives `shape`, if there is one. Reshape reads 0 as the extent of `old`
+/// on the same axis, and -1, which it takes once, as the extent that the number of elements leaves.
 fn constant_target(old: &[Dim], shape: &[Dim]) -> Option<Vec<i64>> {
     let is_open = |dim: &&Dim| dim.known().is_none();
     let open = shape.iter().filter(is_open).count();

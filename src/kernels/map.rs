@@ -1,7 +1,8 @@
 //! Elementwise kernels, with NumPy's broadcasting.
 //!
-//! They are compiled for each of the hundreds of functions that they apply. So no more of them knows the function
-//! than loops over slices: what cuts arrays into slices, and hands those to threads, sees a `dyn Fn`.
+//! `map` and `zip` are generic in the function that they apply, so that they are compiled anew for each of hundreds
+//! of functions. To keep that small, only their loops over slices know the function: the code that cuts arrays into
+//! slices and distributes these to threads takes a `dyn Fn`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,10 +13,10 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
-/// How many elements a thread takes at once.
+/// The number of elements that a thread computes at once. A result that is no larger needs no threads.
 const PIECE_LEN: usize = 1 << 14;
 
-/// `f` of each element.
+/// Applies `f` to each element.
 pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync) -> Result<ArrayD<T>> {
     let elements = elements(x);
     in_pieces(x.shape(), &|start, result| {
@@ -25,7 +26,7 @@ pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync) -> Result
     })
 }
 
-/// `f` of each pair of elements.
+/// Applies `f` to each pair of elements of `x` and `y`, which are broadcast against each other.
 ///
 /// # Errors
 /// When the shapes do not broadcast.
@@ -53,11 +54,16 @@ pub(crate) fn zip<T: Element, U: Element>(
     })
 }
 
-/// Computes part of a row of a result from parts of rows of two operands, of which one element may stand for all
-/// of its row.
+/// Computes part of a row of a result from the same part of a row of each operand. A slice of one element stands for
+/// a whole row of equal elements.
 type OfRows<'f, T, U> = dyn Fn(&[T], &[T], &mut [U]) + Sync + 'f;
 
-/// What `f` makes of each row.
+/// Broadcasts `x` and `y`, and computes the result row by row. A row consists of the elements along as many of the
+/// innermost axes as possible, such that each operand has on them either all extents of the result or only extents of
+/// 1.
+///
+/// # Errors
+/// When the shapes do not broadcast.
 fn zip_rows<T: Element, U: Element>(
     x: &Array<T>,
     y: &Array<T>,
@@ -65,7 +71,7 @@ fn zip_rows<T: Element, U: Element>(
 ) -> Result<ArrayD<U>> {
     let shape = broadcast_shape(x.shape(), y.shape())?;
     let [x_shape, y_shape] = [x, y].map(|operand| padded(operand.shape(), shape.len()));
-    // On the axes of a row, an operand has all elements or one.
+    // Whether the operand has all elements or a single one on the axes from `axis` on.
     let makes_row = |operand: &[usize], axis: usize| {
         let inner = &operand[axis..];
         *inner == shape[axis..] || inner.iter().all(|extent| *extent == 1)
@@ -87,17 +93,17 @@ fn zip_rows<T: Element, U: Element>(
     })
 }
 
-/// An operand as rows, which are repeated where it is broadcast.
+/// An operand, cut into rows that are repeated where it is broadcast.
 struct Rows<'a, T: Element> {
     elements: Cow<'a, [T]>,
     len: usize,
-    /// The axes that number the rows, the last one first: the extent of the result, and the distance between
-    /// rows of the operand, which is 0 if it is broadcast.
+    /// For each axis outside of a row, the innermost first: the extent of the result, and the stride of the operand in
+    /// elements, which is 0 where it is broadcast.
     axes: Vec<(usize, usize)>,
 }
 
 impl<'a, T: Element> Rows<'a, T> {
-    /// Those of `x`, of shape `x_shape`, for a result whose rows are numbered by axes of shape `outer`.
+    /// The rows of `x`, whose shape is padded to `x_shape`, for a result whose extents outside of a row are `outer`.
     fn of(x: &'a Array<T>, x_shape: &[usize], outer: &[usize]) -> Self {
         let len = x_shape[outer.len()..].iter().product();
         let mut distance = len;
@@ -113,6 +119,7 @@ impl<'a, T: Element> Rows<'a, T> {
         }
     }
 
+    /// The elements at `range` of the row with the number `row` in the result, or the row's only element.
     fn part(&self, mut row: usize, range: Range<usize>) -> &[T] {
         let mut start = 0;
         for (extent, distance) in &self.axes {
@@ -129,12 +136,13 @@ pub(crate) fn elements<T: Element>(x: &Array<T>) -> Cow<'_, [T]> {
     if let Some(elements) = x.as_slice() {
         return elements.into();
     }
-    // Collecting an iterator would take twenty times as long.
+    // Collecting an iterator over the elements would take twenty times as long.
     let copy = x.as_standard_layout().into_owned();
     copy.into_raw_vec_and_offset().0.into()
 }
 
-/// An array of this shape that `f` fills piece by piece, each from its first position on.
+/// An array of this shape, which `f` fills piece by piece, in parallel. `f` gets the position of the piece's first
+/// element in row-major order, and the piece.
 fn in_pieces<T: Element>(
     shape: &[usize],
     f: &(dyn Fn(usize, &mut [T]) + Sync),
@@ -150,7 +158,10 @@ fn in_pieces<T: Element>(
         .map_err(|_| Error::internal("a map lost elements"))
 }
 
-/// The shape that two arrays broadcast to.
+/// The shape to which two shapes broadcast.
+///
+/// # Errors
+/// When they do not broadcast.
 pub(crate) fn broadcast_shape(x: &[usize], y: &[usize]) -> Result<Vec<usize>> {
     let rank = x.len().max(y.len());
     let extents = padded(x, rank).into_iter().zip(padded(y, rank));
@@ -165,13 +176,16 @@ pub(crate) fn broadcast_shape(x: &[usize], y: &[usize]) -> Result<Vec<usize>> {
         .collect()
 }
 
-/// A shape with axes of extent 1 before it, for `rank` in all.
+/// `shape` with axes of extent 1 put before it, so that its rank is `rank`.
 fn padded(shape: &[usize], rank: usize) -> Vec<usize> {
     let missing = std::iter::repeat_n(1, rank - shape.len());
     missing.chain(shape.iter().copied()).collect()
 }
 
-/// The array with another shape of as many elements, in row-major order.
+/// The array with another shape, in row-major order.
+///
+/// # Errors
+/// When the numbers of elements differ.
 pub(crate) fn reshape<T: Element>(x: &Array<T>, shape: &[usize]) -> Result<Array<T>> {
     let from = x.shape().to_vec();
     x.to_shape((IxDyn(shape), ndarray::Order::RowMajor))
@@ -184,7 +198,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Different numbers, as a view that need not be contiguous.
+    /// An array of distinct numbers. If `is_turned`, it is stored in column-major order.
     fn numbers(shape: &[usize], is_turned: bool) -> Array<i64> {
         let numbered = |shape: &[usize]| {
             let mut next = 0;
@@ -200,7 +214,7 @@ mod tests {
         numbered(&turned).reversed_axes().into()
     }
 
-    /// The extent of each axis, and whether either operand has it; `x` has those that neither has.
+    /// For each axis: its extent, and whether `x` and `y` have this extent rather than 1. Where neither has, `x` does.
     fn extents() -> impl Strategy<Value = Vec<(usize, bool, bool)>> {
         prop::collection::vec((0usize..40, any::<bool>(), any::<bool>()), 0..5)
     }

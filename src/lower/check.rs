@@ -1,12 +1,12 @@
-//! What stands in the way of a conversion, all of it at once.
+//! All ops that stand in the way of a conversion, at once.
 
 use crate::error::Error;
 use crate::graph::Lowering;
 use crate::operator::{ParsedOp, Registry};
 use crate::program::{Facts, Op, Program, Source};
 
-/// Every op that can't be converted to `opset`, in the order of the program, with the reason. After
-/// one of them, what the program declares of its results is taken for granted.
+/// Every op that can't be converted to `opset`, in the order of the program, with the reason. For the ops behind it,
+/// its results are taken to be what the program declares.
 pub(crate) fn obstacles(
     program: &Program,
     registry: &Registry,

@@ -1,4 +1,7 @@
-//! Program → ONNX graph, op by op.
+//! Program → ONNX graph, op by op; and all that stands in the way of it.
+//!
+//! Refuses opsets that are not written, element types that the opset lacks, and ops that ONNX or the opset can't
+//! express.
 
 mod check;
 
@@ -10,10 +13,10 @@ use crate::graph::{Lowering, OPSETS, OnnxModel, finish};
 use crate::program::Program;
 use crate::tensor::DType;
 
-/// Lowers a program.
+/// The ONNX model of a program whose ops are read, in `opset`.
 ///
 /// # Errors
-/// When an op can't be expressed in `opset`.
+/// When ONNX can't express an op, or not in `opset`. The first such op is named.
 pub(crate) fn lower(analysis: &Analysis<'_>, opset: u32) -> Result<OnnxModel> {
     let mut lowering = Lowering::new(&analysis.facts, opset);
     for (op, parsed) in analysis.ops() {
@@ -22,8 +25,11 @@ pub(crate) fn lower(analysis: &Analysis<'_>, opset: u32) -> Result<OnnxModel> {
     finish(lowering)
 }
 
+/// Refuses an opset in which the program can't be written, whatever its ops are.
+///
 /// # Errors
-/// When `opset` can't be written, or does not have a type of the program.
+/// When `opset` is not one of [`OPSETS`], or is below 13, the first with bfloat16, and the program has values of that
+/// type.
 pub(crate) fn refuse_opset(program: &Program, opset: u32) -> Result<()> {
     if !OPSETS.contains(&opset) {
         return Err(Error::invalid(format!(

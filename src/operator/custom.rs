@@ -29,6 +29,12 @@ pub struct CustomOp {
 const DIALECT: &str = "custom_op.";
 
 impl CustomOp {
+    /// What helps where the op `name` has no definition, as a clause.
+    pub(crate) fn hint(name: &str) -> String {
+        let name = Self::plain(name);
+        format!("--custom-op {name}=DOMAIN::NAME would pass it through to an operator of your own")
+    }
+
     /// The op's name without its dialect.
     pub(super) fn plain(name: &str) -> &str {
         name.strip_prefix(DIALECT).unwrap_or(name)

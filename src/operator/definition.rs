@@ -1,5 +1,6 @@
 //! The definition of an op.
 
+use super::argument::Arg;
 use super::form::{Form, Rewrite};
 use super::interface::Parse;
 use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
@@ -126,34 +127,6 @@ impl OpDef {
     pub const fn with_accuracy(mut self, accuracy: Accuracy) -> Self {
         self.accuracy = accuracy;
         self
-    }
-}
-
-/// An argument of a PHI signature that is an operand, by its name there.
-#[derive(Debug, Clone, Copy)]
-pub enum Arg {
-    /// One tensor.
-    Tensor(&'static str),
-    /// One tensor, which may be absent.
-    Optional(&'static str),
-    /// A list of tensors.
-    List(&'static str),
-    /// A list of integers: one tensor of rank 1, or a list of tensors with one element each.
-    IntArray(&'static str),
-    /// A single number.
-    Scalar(&'static str),
-}
-
-impl Arg {
-    /// The argument's name in the signature.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Arg::Tensor(name)
-            | Arg::Optional(name)
-            | Arg::List(name)
-            | Arg::IntArray(name)
-            | Arg::Scalar(name) => name,
-        }
     }
 }
 

@@ -5,20 +5,23 @@
 //! before a run, which ONNX nodes compute them, and what Paddle computes. A [`Registry`] holds definitions, and finds
 //! them by the names that they have in files.
 
+mod argument;
 mod custom;
 mod definition;
+mod evaluate;
 mod form;
 mod interface;
 mod reader;
 mod registry;
 mod values;
 
+pub use argument::Arg;
 pub use custom::CustomOp;
-pub use definition::{ANY, Accuracy, Arg, FLOATS, NUMBERS, OpDef, WIDE};
+pub use definition::{ANY, Accuracy, FLOATS, NUMBERS, OpDef, WIDE};
+pub(crate) use evaluate::{evaluate, evaluate_constant};
 pub use form::{Binding, Form, Rewrite};
 pub use interface::{Function, Macs, Operator, Parse, Parsed};
 pub use reader::OpReader;
 pub(crate) use registry::{ParsedOp, PirSpelling};
 pub use registry::{Registry, SupportedOp};
 pub use values::{Precision, Values};
-pub(crate) use values::{evaluate, evaluate_constant};

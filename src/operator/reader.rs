@@ -2,32 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use super::definition::OpDef;
+use super::argument::Arg;
 use crate::error::{Error, Result};
 use crate::program::{FromAttr, Op, Operand, ValueId};
 
 /// Hands out the operands and attributes of one occurrence of an op, by their names in the definition.
 pub struct OpReader<'a> {
     op: &'a Op,
-    def: &'static OpDef,
+    /// The operands of the definition.
+    signature: &'static [Arg],
     unread: BTreeSet<&'a str>,
 }
 
 impl<'a> OpReader<'a> {
-    pub(super) fn new(op: &'a Op, def: &'static OpDef) -> Self {
+    pub(super) fn new(op: &'a Op, signature: &'static [Arg]) -> Self {
         let unread = op.attrs.keys().map(String::as_str).collect();
-        Self { op, def, unread }
+        Self {
+            op,
+            signature,
+            unread,
+        }
     }
 
     fn find(&self, name: &str) -> Result<&'a Operand> {
-        let position = self
-            .def
-            .operands
-            .iter()
-            .position(|operand| operand.name() == name);
-        position
-            .and_then(|position| self.op.operands.get(position))
-            .ok_or_else(|| Error::internal(format!("`{}` has no operand `{name}`", self.def.name)))
+        let mut signature = self.signature.iter();
+        let position = signature.position(|operand| operand.name() == name);
+        let operand = position.and_then(|position| self.op.operands.get(position));
+        operand.ok_or_else(|| {
+            let op = self.op.kind.name();
+            Error::internal(format!("`{op}` has no operand `{name}`"))
+        })
     }
 
     /// The tensor of an operand that must be given.

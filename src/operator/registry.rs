@@ -172,8 +172,8 @@ impl Registry {
                 });
             }
             let def = self.find(op.kind.name());
-            let def = def.ok_or_else(|| Error::unsupported("not supported"))?;
-            let mut reader = OpReader::new(op, def);
+            let def = def.ok_or_else(|| not_supported(op))?;
+            let mut reader = OpReader::new(op, def.operands);
             let operator = (def.parse)(&mut reader)?;
             reader.finish()?;
             Ok(ParsedOp {
@@ -183,6 +183,14 @@ impl Registry {
         };
         parse().map_err(|e: Error| e.at_op(&op.source))
     }
+}
+
+/// Why an op without a definition can't be read, and what helps.
+fn not_supported(op: &Op) -> Error {
+    if !op.blocks.is_empty() {
+        return Error::unsupported("not supported");
+    }
+    Error::unsupported(format!("not supported; {}", CustomOp::hint(op.kind.name())))
 }
 
 impl Definitions {

@@ -1,8 +1,7 @@
-//! The values of a run, as ops see them, and the evaluation of one op on them.
+//! The values of a run, as ops see them.
 
-use super::interface::Operator;
 use crate::error::{Error, Result};
-use crate::program::{Op, Operand, ValueId};
+use crate::program::ValueId;
 use crate::tensor::{DType, Tensor};
 
 /// The type in which a run computes what Paddle computes in float32.
@@ -62,51 +61,5 @@ impl Values<'_> {
     /// and rounded after each op, as Paddle's kernels do; operands come in that type already.
     pub fn dtype(&self, dtype: DType) -> DType {
         self.precision.computing(dtype)
-    }
-}
-
-/// The results of an op, with operands of half precision converted to what kernels compute in.
-pub(crate) fn evaluate(
-    operator: &dyn Operator,
-    op: &Op,
-    tensors: &[Option<Tensor>],
-    precision: Precision,
-) -> Result<Vec<Tensor>> {
-    let operands = op.operands.iter().flat_map(Operand::values);
-    let operands = operands.filter_map(|id| Some((id.index(), tensors.get(id.index())?.as_ref()?)));
-    let computing = |tensor: &Tensor| precision.computing(tensor.dtype());
-    if operands
-        .clone()
-        .all(|(_, tensor)| tensor.dtype() == computing(tensor))
-    {
-        return operator.evaluate(&Values { tensors, precision });
-    }
-    let mut converted = vec![None; tensors.len()];
-    for (index, tensor) in operands {
-        converted[index] = Some(tensor.cast(computing(tensor)));
-    }
-    let tensors = &converted;
-    operator.evaluate(&Values { tensors, precision })
-}
-
-/// The results of an op whose operands are all known, of these types, as a run would compute them.
-pub(crate) fn evaluate_constant(
-    op: &Op,
-    operator: &dyn Operator,
-    tensors: &[Option<Tensor>],
-    dtypes: &[DType],
-) -> Result<Vec<Tensor>> {
-    let results = evaluate(operator, op, tensors, Precision::Single)?;
-    let results = results.into_iter().zip(dtypes);
-    Ok(results
-        .map(|(tensor, dtype)| rounded(tensor, *dtype))
-        .collect())
-}
-
-/// A result as it is kept: half precision was computed in float32.
-fn rounded(tensor: Tensor, dtype: DType) -> Tensor {
-    match dtype {
-        DType::F16 | DType::BF16 => tensor.cast(dtype),
-        _ => tensor,
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::tensor::DType;
 
-/// The value of an attribute. Integers of any width are [`Attr::Int`], reals [`Attr::Float`].
+/// The value of an attribute. Integers of any width are int64 ([`Attr::Int`]), and floating-point numbers of any width
+/// float64 ([`Attr::Float`]). An element type is the integer that Paddle's `VarType.Type` has for it.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs, reason = "each variant is named after its type")]
 pub enum Attr {
@@ -16,12 +17,12 @@ pub enum Attr {
     Ints(Vec<i64>),
     Floats(Vec<f64>),
     Strings(Vec<String>),
-    /// The index of a sub-block of control flow.
+    /// The index of a block of control flow in the program.
     Block(i64),
 }
 
 impl Attr {
-    /// The type's name, for errors.
+    /// The name of the value's type with its article, for errors: `a list of integers`.
     pub fn type_name(&self) -> &'static str {
         match self {
             Attr::Bool(_) => "a bool",
@@ -53,13 +54,16 @@ impl fmt::Display for Attr {
     }
 }
 
-/// A Rust type that an attribute can be read as. Paddle changed the numeric types of attributes between versions, so a
-/// number is read from any type that holds it exactly.
+/// A Rust type that an attribute can be read as, with [`OpReader`](crate::operator::OpReader)'s methods.
+///
+/// Paddle changed the numeric types of attributes between versions. So integers are also read from floating-point
+/// attributes that hold whole numbers, and floating-point numbers from integers. [`DType`] is read from Paddle's code
+/// of an element type, and [`Attr`] from any attribute.
 pub trait FromAttr: Sized {
-    /// What is expected, for errors.
+    /// What is expected, with its article, for errors: `an integer`.
     const EXPECTED: &'static str;
 
-    /// The value. None if the attribute is of another type.
+    /// The attribute as this type. None if it is of another type, or holds a number that this type does not.
     fn from_attr(attr: &Attr) -> Option<Self>;
 }
 
@@ -86,9 +90,9 @@ impl FromAttr for i64 {
     }
 }
 
-/// A number as an integer, if it is one.
+/// A floating-point number as an integer, if it is a whole number of at most 2^53 in magnitude.
 fn whole(value: f64) -> Option<i64> {
-    // Every integer up to here is an f64.
+    // 2^53: up to here, f64 holds every integer.
     const LARGEST: f64 = 9_007_199_254_740_992.0;
     (value.fract() == 0.0 && value.abs() <= LARGEST).then_some(value as i64)
 }
@@ -99,7 +103,7 @@ impl FromAttr for f64 {
     fn from_attr(attr: &Attr) -> Option<Self> {
         match attr {
             Attr::Float(value) => Some(*value),
-            // Exact for every integer that a real-valued attribute holds in practice.
+            // Exact for every integer that Paddle writes in the place of a floating-point number in practice.
             Attr::Int(value) => Some(*value as f64),
             _ => None,
         }

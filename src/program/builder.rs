@@ -1,39 +1,42 @@
-//! Building a program op by op.
+//! A program under construction: values and ops are added in order.
 
 use std::collections::BTreeMap;
 
 use super::{Attr, Block, Op, OpKind, Operand, Origin, Program, Source, Value, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// A program while it is built.
+/// A program under construction.
+///
+/// A [`Rewrite`](crate::operator::Rewrite) gets it to emit ops in place of one that is read from a file. Every op that
+/// is emitted gets the [`Source`] of that one.
 pub struct Builder {
     pub(crate) program: Program,
     /// The op of the file that is being read.
     pub(crate) source: Source,
-    /// The sub-blocks that are being read, the innermost last.
+    /// The blocks of control flow that are being read, the innermost last.
     pub(crate) open_blocks: Vec<Block>,
 }
 
 /// An op that is about to be emitted.
 pub struct Draft {
-    /// What it does.
+    /// Which op it is.
     pub kind: OpKind,
-    /// Its operands, in the order of its definition.
+    /// Its operands, one for each of its definition, in that order.
     pub operands: Vec<Operand>,
-    /// What the file says of its results.
+    /// What the file declares of each result, in the order of the definition.
     pub results: Vec<Declared>,
     /// Its attributes, by PHI name.
     pub attrs: BTreeMap<String, Attr>,
 }
 
-/// What the file says of a tensor.
+/// What the file declares of a tensor.
 #[derive(Debug, Clone)]
 pub struct Declared {
     /// The variable's name.
     pub name: String,
     /// The element type.
     pub dtype: DType,
-    /// The shape.
+    /// The shape, in which extents that a run sets are [`Dim::Unknown`].
     pub shape: Vec<Dim>,
 }
 
@@ -57,7 +60,7 @@ impl Builder {
         }
     }
 
-    /// Adds the inputs in their order, and names their dynamic dimensions.
+    /// Adds the inputs in their order, and gives a [`Dim::Symbol`] to each extent that a run sets.
     pub(crate) fn define_inputs(&mut self, inputs: Vec<Declared>) -> Vec<ValueId> {
         let is_dynamic = |input: &&Declared| input.shape.first() == Some(&Dim::Unknown);
         let is_only_batch = inputs.iter().filter(is_dynamic).count() == 1;
@@ -66,8 +69,8 @@ impl Builder {
                 if *dim != Dim::Unknown {
                     continue;
                 }
-                // Nothing says that two inputs share their batch, so only a single one is called
-                // so.
+                // Nothing says that two inputs have the same batch, so the symbol `batch` is given only where one
+                // input alone has an open first axis.
                 *dim = if axis == 0 && is_only_batch {
                     Dim::Symbol("batch".into())
                 } else {
@@ -80,29 +83,30 @@ impl Builder {
         self.program.inputs.clone()
     }
 
-    /// The element type that the file declares.
+    /// The element type of a value, as the file declares it.
     pub fn dtype(&self, id: ValueId) -> DType {
         self.program[id].dtype
     }
 
-    /// The number of axes that the file declares.
+    /// The number of axes of a value, as the file declares it.
     pub fn rank(&self, id: ValueId) -> usize {
         self.program[id].shape.len()
     }
 
-    /// The shape that the file declares.
+    /// The shape of a value, as the file declares it.
     pub fn shape(&self, id: ValueId) -> &[Dim] {
         &self.program[id].shape
     }
 
-    /// Lets the result of an inserted op stand for one that the file declares.
+    /// Makes the result `id` of an op that was inserted one that the file declares: it gets that one's name, element
+    /// type and shape.
     pub fn adopt(&mut self, id: ValueId, declared: Declared) {
         if let Some(value) = self.program.values.get_mut(id.index()) {
             *value = declared.value(Origin::Result);
         }
     }
 
-    /// The constant behind a value, if it is one.
+    /// The tensor of a value that is a constant. None for any other value.
     pub fn constant_value(&self, id: ValueId) -> Option<&Tensor> {
         match &self.program[id].origin {
             Origin::Constant(tensor) => Some(tensor),
@@ -110,19 +114,19 @@ impl Builder {
         }
     }
 
-    /// Adds the arguments of a block.
+    /// Adds values for the arguments of a block.
     pub(crate) fn define_arguments(&mut self, arguments: Vec<Declared>) -> Vec<ValueId> {
         let arguments = arguments.into_iter();
         let values = arguments.map(|argument| argument.value(Origin::Result));
         values.map(|value| self.program.add_value(value)).collect()
     }
 
-    /// A value that is known from the program.
+    /// Adds a constant without a name, and returns its value.
     pub fn constant(&mut self, tensor: Tensor) -> ValueId {
         self.named_constant(String::new(), tensor)
     }
 
-    /// A value that is known from the program and has a name there.
+    /// Adds a constant that the program names, and returns its value.
     pub fn named_constant(&mut self, name: String, tensor: Tensor) -> ValueId {
         self.program.add_value(Value {
             name,
@@ -132,12 +136,12 @@ impl Builder {
         })
     }
 
-    /// Emits an op and returns its results.
+    /// Adds an op, and returns the values of its results in the order of `draft.results`.
     pub fn emit(&mut self, draft: Draft) -> Vec<ValueId> {
         self.emit_with_blocks(draft, Vec::new())
     }
 
-    /// Emits an op that holds sub-blocks.
+    /// Adds an op that holds blocks of control flow, as [`Builder::emit`] does.
     pub(crate) fn emit_with_blocks(&mut self, draft: Draft, blocks: Vec<Block>) -> Vec<ValueId> {
         let declared = draft.results.into_iter();
         let results: Vec<ValueId> = declared
@@ -154,8 +158,9 @@ impl Builder {
         results
     }
 
-    /// Emits an op with one result of which the file knows nothing, and returns that. Its name is
-    /// that of the op's output in the file with the op's own name behind it.
+    /// Adds an op that is not in the file and has one result, of this element type and shape, and returns that result.
+    /// The result is named after the first output of the op that is being read, and after `kind`: `conv2d_0.tmp_0/add`.
+    /// Extents that are not known here may be [`Dim::Unknown`]: inference finds them.
     pub fn insert(
         &mut self,
         kind: &'static str,
@@ -184,7 +189,7 @@ impl Builder {
         }
     }
 
-    /// One int64 tensor of rank 1 from tensors with one element each.
+    /// One int64 tensor of rank 1 from integer tensors of one element each, by a `concat` where there are several.
     pub(crate) fn pack(&mut self, parts: &[ValueId]) -> ValueId {
         let parts: Vec<ValueId> = parts
             .iter()
@@ -209,7 +214,7 @@ impl Builder {
             let dtype = ("dtype".to_owned(), Attr::Int(DType::I64.paddle_code()));
             part = self.insert("cast", vec![Operand::One(part)], [dtype].into(), ty);
         }
-        // Whatever rank is declared: the same op gives one axis before Paddle 2.5, and none since.
+        // The declared rank can't be relied on: an op may give rank 1 before Paddle 2.5, and rank 0 since.
         let shape = Operand::One(self.constant(Tensor::vector(vec![1_i64])));
         let ty = (DType::I64, vec![Dim::Known(1)]);
         self.insert(
@@ -221,7 +226,7 @@ impl Builder {
     }
 }
 
-/// A declared extent: negative ones are set by a run.
+/// An extent as a file declares it, where a negative number stands for an extent that a run sets.
 pub(crate) fn declared_dim(extent: i64) -> Dim {
     if extent < 0 {
         Dim::Unknown

@@ -1,13 +1,25 @@
 //! The program as text, for snapshots and for people.
 //!
-//! One line per op: results, op, operands in order, attributes, and the types of the results.
+//! First come the inputs and the parameters, then the ops in order, then the outputs, a line each:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4, 6]
+//! %2:sum = sum(%0:x, []) keepdim=false : float32 []
+//! %6:greater_than = greater_than(%2:sum, [0.0]) : bool []
+//! output fetch_name_0 = %6:greater_than
+//! ```
+//!
+//! The line of an op has its results, its name, its operands in order, its attributes by name, and the declared types
+//! of the results. A value is shown by its number and its name, a constant by its elements in row-major order, or by
+//! its type if they are many. A list of tensors stands in brackets, and `-` for an operand that is absent. The blocks
+//! of an op follow it, indented, each from its arguments to what it yields.
 
 use std::fmt;
 
 use super::{Block, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{Tensor, display_shape};
 
-/// Constants longer than this are shown by their type alone.
+/// The most elements of a constant that is shown by its elements.
 const LONGEST_CONSTANT: usize = 8;
 
 impl fmt::Display for Program {
@@ -81,7 +93,8 @@ impl Program {
         }
     }
 
-    /// The name of a value; its number makes it unique where a variable is written twice.
+    /// A value by its number and its name, which is not unique where a variable is written twice; a constant by its
+    /// elements.
     fn label(&self, id: ValueId) -> String {
         let value = &self[id];
         match &value.origin {

@@ -1,4 +1,4 @@
-//! What is known of values before a run.
+//! What is known of values before a run: element types, shapes, and the elements of shape tensors.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,18 @@ use crate::tensor::{DType, Dim, Tensor};
 pub struct Fact {
     /// The element type.
     pub dtype: DType,
-    /// The shape; its rank is always known.
+    /// The shape. The rank is always known, and each extent may be known, symbolic, computed or unknown.
     pub shape: Vec<Dim>,
-    /// The elements in row-major order, for small integer tensors such as shapes.
+    /// The elements in row-major order, if anything is known of them: for int32 and int64 tensors of at most 64
+    /// elements, such as shapes. Each is known, or the extent of a tensor, or [`Dim::Unknown`].
     pub content: Option<Vec<Dim>>,
 }
 
-/// Tensors with more elements than this hold data, not shapes.
+/// The most elements that are known of a tensor. Larger ones hold data, not shapes.
 const LONGEST_CONTENT: usize = 64;
 
 impl Fact {
-    /// A value whose elements are not known.
+    /// What is known of a value whose elements are not known.
     pub fn new(dtype: DType, shape: Vec<Dim>) -> Self {
         Self {
             dtype,
@@ -30,15 +31,15 @@ impl Fact {
         }
     }
 
-    /// The same, with elements. They are dropped where the tensor can't be a shape.
+    /// Sets [`Fact::content`]: as many elements as the shape has, in row-major order. They are dropped for element
+    /// types other than int32 and int64, and where they are more than 64.
     pub fn with_content(mut self, content: Option<Vec<Dim>>) -> Self {
         let is_integer = matches!(self.dtype, DType::I32 | DType::I64);
         self.content = content.filter(|c| is_integer && c.len() <= LONGEST_CONTENT);
         self
     }
 
-    /// Whether no tensor has this shape: an extent is negative, or there are more elements than
-    /// can be counted.
+    /// Whether no tensor has this shape: an extent is negative, or the number of elements exceeds 63 bits.
     pub(crate) fn is_impossible(&self) -> bool {
         let mut extents = self.shape.iter().filter_map(Dim::known);
         let elements = extents.try_fold(1_i64, |elements, extent| {
@@ -59,19 +60,21 @@ impl Fact {
     }
 }
 
-/// What is known of every value of a program.
+/// What is known before a run of every value of a program.
+///
+/// An op's `infer` reads here what is known of its operands.
 pub struct Facts<'p> {
     program: &'p Program,
     facts: Vec<Fact>,
-    /// The constants behind the values that are one.
+    /// The tensors of the values that are constants, by the index of the value.
     constants: Vec<Option<&'p Tensor>>,
 }
 
 impl<'p> Facts<'p> {
     /// What the program declares. Results are then refined op by op with [`Facts::refine`].
     ///
-    /// A variable has one declaration, so where several ops write it nobody knows whose result
-    /// that describes.
+    /// A variable of `ProgramDesc` has one declaration. Where several ops write it, it may describe any of their
+    /// results, so only the element type and the rank are taken from it.
     pub(crate) fn declared(program: &'p Program) -> Self {
         let mut writes: HashMap<&str, usize> = HashMap::new();
         for (_, value) in program.values() {
@@ -101,14 +104,14 @@ impl<'p> Facts<'p> {
         self.constants[id.index()] = Some(tensor);
     }
 
-    /// Replaces what is known of a result by what its op infers. Declared extents fill the gaps,
-    /// and nothing more: what Paddle declares is at times what it was before, or wrong. An extent
-    /// that is then still open is a new one, by which others can be known to be equal to it.
+    /// Replaces what is known of a result by what its op infers. Declared extents only fill in those that inference
+    /// leaves unknown, since what Paddle declares is at times outdated, or wrong. An extent that is unknown even then
+    /// becomes a [`Dim::Computed`] of this value, so that other extents can be known to be equal to it.
     pub(crate) fn refine(&mut self, id: ValueId, mut inferred: Fact) {
         let declared = &self.facts[id.index()];
         if declared.shape.len() == inferred.shape.len() {
             for (dim, declared) in inferred.shape.iter_mut().zip(&declared.shape) {
-                // Paddle calculates with the -1 of an open extent: one more is declared as 0.
+                // Paddle calculates with the -1 of an open extent: where one is added to it, 0 is declared.
                 if *dim == Dim::Unknown && *declared != Dim::Known(0) {
                     dim.clone_from(declared);
                 }
@@ -122,7 +125,7 @@ impl<'p> Facts<'p> {
         self.facts[id.index()] = inferred;
     }
 
-    /// The program.
+    /// The program whose values these are.
     pub fn program(&self) -> &'p Program {
         self.program
     }
@@ -147,20 +150,22 @@ impl<'p> Facts<'p> {
         self.get(id).dtype
     }
 
-    /// The elements of a small integer tensor in row-major order, known or extents, if anything is known of them.
+    /// The elements of an int32 or int64 tensor of at most 64 elements in row-major order, each known or an extent, if
+    /// anything is known of them.
     pub fn content(&self, id: ValueId) -> Option<&[Dim]> {
         self.get(id).content.as_deref()
     }
 
-    /// The elements of an integer tensor, if all of them are known.
+    /// The elements of an int32 or int64 tensor of at most 64 elements in row-major order, if all of them are known.
     pub fn integers(&self, id: ValueId) -> Option<Vec<i64>> {
         self.content(id)?.iter().map(Dim::known).collect()
     }
 
-    /// The elements of an integer operand that ONNX takes only as a constant.
+    /// The elements, in row-major order, of an integer operand that ONNX takes only as a constant. `operand` is its
+    /// name, for the error.
     ///
     /// # Errors
-    /// When they depend on the inputs.
+    /// When [`Facts::integers`] does not know them, as where they depend on the inputs.
     pub fn constant_integers(&self, id: ValueId, operand: &str) -> Result<Vec<i64>> {
         self.integers(id).ok_or_else(|| {
             Error::unsupported(format!(
@@ -169,15 +174,16 @@ impl<'p> Facts<'p> {
         })
     }
 
-    /// The only element of an integer operand that ONNX takes only as a constant.
+    /// The only element of an integer operand that ONNX takes only as a constant. `operand` is its name, for the error.
     ///
     /// # Errors
-    /// When it depends on the inputs, or there are several.
+    /// Those of [`Facts::constant_integers`], and when the operand has not exactly one element.
     pub fn constant_integer(&self, id: ValueId, operand: &str) -> Result<i64> {
         single(&self.constant_integers(id, operand)?, operand)
     }
 
-    /// The constant behind a value, if it is one.
+    /// The tensor of a value that is a constant, whatever its element type and size. None for any other value, such as
+    /// a weight.
     pub fn constant_value(&self, id: ValueId) -> Option<&'p Tensor> {
         self.constants[id.index()]
     }
@@ -188,7 +194,10 @@ impl<'p> Facts<'p> {
     }
 }
 
-/// The only element of an operand.
+/// The only one of the elements of the operand called `operand`.
+///
+/// # Errors
+/// When there is none, or more than one.
 pub(crate) fn single(elements: &[i64], operand: &str) -> Result<i64> {
     match elements {
         [element] => Ok(*element),

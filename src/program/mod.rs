@@ -1,8 +1,8 @@
 //! The one program that every later stage works on, whichever format it was read from.
 //!
-//! It is in SSA form: every value is defined once, by an input, a parameter, a constant or an op.
-//! Ops have their PHI names; operands stand in the order of the PHI signature; what a file may
-//! hold as an attribute or as a tensor (a shape, axes, a scalar) is an operand.
+//! It is in SSA form: every value is a tensor that is defined once, by an input, a parameter, a constant or an op. Ops
+//! have their PHI names, and operands stand in the order of the PHI signature. What a file may hold as an attribute or
+//! as a tensor (a shape, axes, a scalar) is always an operand. What is known of values before a run is in [`Facts`].
 
 mod attr;
 mod builder;
@@ -26,7 +26,7 @@ pub(crate) use names::UniqueNames;
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor};
 
-/// An inference program.
+/// An inference program. Shown with `{}`, it is text with one line for each op.
 #[derive(Debug, Clone, Default)]
 pub struct Program {
     pub(crate) values: Vec<Value>,
@@ -35,7 +35,7 @@ pub struct Program {
     pub(crate) outputs: Vec<Output>,
 }
 
-/// Names one value of one [`Program`].
+/// The number of a value in its [`Program`]. It has no meaning in another program: to look it up there may panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(u32);
 
@@ -43,11 +43,13 @@ pub struct ValueId(u32);
 #[derive(Debug, Clone)]
 pub struct Value {
     /// The variable's name in Paddle; where the file names none, the layer and the op that make
-    /// it. A variable that is written several times makes several values of one name.
+    /// it. A variable that is written several times makes several values of one name. Constants may have no name, which
+    /// is the empty string.
     pub name: String,
-    /// The element type.
+    /// The element type that the file declares.
     pub dtype: DType,
-    /// The shape that the file declares. Its op may know more.
+    /// The shape that the file declares, in which extents that a run sets are [`Dim::Symbol`] for inputs, and
+    /// [`Dim::Unknown`] for results. [`Facts::shape`] has what is inferred.
     pub shape: Vec<Dim>,
     /// What defines it.
     pub origin: Origin,
@@ -58,11 +60,11 @@ pub struct Value {
 pub enum Origin {
     /// Given by the caller at each run.
     Input,
-    /// A trained weight, left in its file.
+    /// A trained weight, whose elements stay in this part of a file.
     Parameter(ByteRange),
-    /// Known from the program.
+    /// A tensor that the program holds, or that simplification has computed.
     Constant(Tensor),
-    /// The result of an op, or an argument of a block.
+    /// Computed in each run: the result of an op, or an argument of a block.
     Result,
 }
 
@@ -75,16 +77,17 @@ pub struct Output {
     pub value: ValueId,
 }
 
-/// One operation.
+/// One op of a program.
 #[derive(Debug, Clone)]
 pub struct Op {
-    /// What it does.
+    /// Which op it is.
     pub kind: OpKind,
-    /// Its operands, in the order of the PHI signature.
+    /// Its operands, one for each that the definition lists ([`OpDef::operands`](crate::operator::OpDef::operands)),
+    /// in the order of the PHI signature. Those of an op without a definition are described at [`OpKind::Unknown`].
     pub operands: Vec<Operand>,
-    /// Its results, in the order of the PHI signature.
+    /// Its results, in the order of the PHI signature, without those that only training reads.
     pub results: Vec<ValueId>,
-    /// Its attributes, by PHI name.
+    /// Its attributes, by PHI name. What may be a tensor as well is not among them, but an operand.
     pub attrs: BTreeMap<String, Attr>,
     /// The bodies of control flow. They may read every value that is defined before the op.
     pub blocks: Vec<Block>,
@@ -93,7 +96,8 @@ pub struct Op {
 }
 
 impl Op {
-    /// Visits every value that the op reads: its operands, and what its blocks read and hand out.
+    /// Calls `visit` with every value that the op reads: its operands, and what its blocks read and return. A value
+    /// that is read several times is visited as often.
     pub(crate) fn each_read(&self, visit: &mut dyn FnMut(ValueId)) {
         let operands = self.operands.iter().flat_map(Operand::values);
         operands.for_each(|id| visit(*id));
@@ -107,25 +111,26 @@ impl Op {
 /// A body of control flow: `if` has two, `while` one.
 #[derive(Debug, Clone, Default)]
 pub struct Block {
-    /// What is handed in: for `while` the values that it carries from one round to the next.
+    /// The values that the body is given: for `while` those that are carried from one iteration to the next.
     pub arguments: Vec<ValueId>,
-    /// Its ops.
+    /// The ops of the body, each after those whose results it uses.
     pub ops: Vec<Op>,
-    /// What is handed out at the end.
+    /// The values that the body returns: for `while` the condition, then those that are carried on.
     pub results: Vec<ValueId>,
 }
 
-/// What an op does.
+/// Which op an [`Op`] is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OpKind {
-    /// The PHI op of this name, which has a definition here.
+    /// The op of this PHI name, which has a definition.
     Known(&'static str),
-    /// An op without a definition, by the name in the file. Its operands have no order.
+    /// An op without a definition, by its name in the file. If it is passed through, its operands stand in the order of
+    /// the file; otherwise all tensors that it reads are one [`Operand::Many`].
     Unknown(String),
 }
 
 impl OpKind {
-    /// The op's name: PHI's, or the file's where there is no definition.
+    /// The PHI name of the op, or its name in the file where it has no definition.
     pub fn name(&self) -> &str {
         match self {
             OpKind::Known(name) => name,
@@ -146,7 +151,7 @@ pub enum Operand {
 }
 
 impl Operand {
-    /// The values that this operand reads.
+    /// The values of this operand, in their order: none, one or several.
     pub fn values(&self) -> &[ValueId] {
         match self {
             Operand::Absent => &[],
@@ -159,14 +164,15 @@ impl Operand {
 /// Where an op stands in the file that it was read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
-    /// Its position in the file, counting parameters, feed and fetch.
+    /// Its position among the ops of the file, from 0. Feeds and fetches count, as do parameters in PIR, where ops in
+    /// blocks come right after the op that holds them.
     pub index: usize,
-    /// Its name in the file.
+    /// Its name in the file, without the dialect `pd_op` of PIR.
     pub name: String,
-    /// The path of the layer that it belongs to, such as `/VisionTransformer/Block/Attention/`, in
-    /// files that tell it.
+    /// The path of the layer that it belongs to, such as `/VisionTransformer/Block/Attention/`. None in `ProgramDesc`,
+    /// which has none; empty in PIR where the op belongs to no layer.
     pub layer: Option<Arc<str>>,
-    /// The first variable that it writes.
+    /// The first variable that it writes; in PIR, which has no variables, the layer and the name.
     pub output: String,
 }
 
@@ -187,7 +193,7 @@ impl ValueId {
         self.0 as usize
     }
 
-    /// An extent of the value that is known in a run alone.
+    /// The extent of the value along `axis`, which is known in a run alone.
     pub(crate) fn computed_extent(self, axis: u32) -> Dim {
         Dim::Computed {
             value: self.0,
@@ -195,7 +201,7 @@ impl ValueId {
         }
     }
 
-    /// The value and the axis whose extent it is, if it is one that is known in a run alone.
+    /// The value and the axis whose extent `dim` is, if it is a [`Dim::Computed`].
     pub(crate) fn of_extent(dim: &Dim) -> Option<(Self, u32)> {
         match dim {
             Dim::Computed { value, axis } => Some((Self(*value), *axis)),
@@ -219,7 +225,7 @@ impl Program {
         id
     }
 
-    /// Every value with its id, in order of definition.
+    /// Every value with its id, in the order of the ids.
     pub fn values(&self) -> impl Iterator<Item = (ValueId, &Value)> {
         (0..).map(ValueId).zip(&self.values)
     }
@@ -229,7 +235,7 @@ impl Program {
         &self.ops
     }
 
-    /// Every op of the program, those inside of others behind them.
+    /// Every op of the program, each followed by those in its blocks.
     pub fn all_ops(&self) -> impl Iterator<Item = &Op> {
         let mut left: Vec<&Op> = self.ops.iter().rev().collect();
         std::iter::from_fn(move || {
@@ -240,17 +246,17 @@ impl Program {
         })
     }
 
-    /// The inputs, in the order of the file.
+    /// The inputs, in the order in which Paddle takes them.
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
 
-    /// The outputs, in the order of the file.
+    /// The outputs, in the order in which Paddle returns them.
     pub fn outputs(&self) -> &[Output] {
         &self.outputs
     }
 
-    /// The program with other declared shapes of its inputs, each made from the present one.
+    /// The program with other declared shapes of its inputs: `shape` makes each from the present one.
     pub(crate) fn with_input_shapes(&self, shape: impl Fn(ValueId, &[Dim]) -> Vec<Dim>) -> Self {
         let mut program = self.clone();
         for id in &self.inputs {
@@ -259,7 +265,7 @@ impl Program {
         program
     }
 
-    /// For every value, how many operands and outputs read it.
+    /// For every value, by its index, how often operands, blocks and outputs read it.
     pub(crate) fn use_counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.values.len()];
         let mut count = |id: ValueId| counts[id.index()] += 1;

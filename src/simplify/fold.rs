@@ -1,4 +1,30 @@
-//! Constant folding, with the ops' own kernels.
+//! Constant folding: results that are known before a run become constants.
+//!
+//! A result is known if all operands of its op are, by the kernel of the op; or if inference knows all its elements, as
+//! it does for extents. A division by the square root of an extent, and by the same number again, before the pass:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4]
+//! %1:shape64 = shape64(%0:x) : int64 [2]
+//! %4:slice = slice(%1:shape64, [1], [2]) axes=[0] decrease_axis=[] infer_flags=[1] : int64 [1]
+//! %5:cast = cast(%4:slice) dtype=5 : float32 [1]
+//! %6:sqrt = sqrt(%5:cast) : float32 [1]
+//! %7:divide = divide(%0:x, %6:sqrt) : float32 [?, 4]
+//! %11:divide_1 = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %12:add = add(%7:divide, %11:divide_1) : float32 [?, 4]
+//! output fetch_name_0 = %12:add
+//! ```
+//!
+//! After it (`shape64` stays, since the batch is not known):
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4]
+//! %1:shape64 = shape64(%0:x) : int64 [2]
+//! %7:divide = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %11:divide_1 = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %12:add = add(%7:divide, %11:divide_1) : float32 [?, 4]
+//! output fetch_name_0 = %12:add
+//! ```
 
 use std::cell::OnceCell;
 
@@ -7,11 +33,12 @@ use crate::operator::{Operator, Registry, evaluate_constant};
 use crate::program::{Facts, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// Results with more elements stay ops: they would take more room in a file than what makes them.
+/// The most elements of a result that is computed by a kernel. Larger ones would take more room in the file than the
+/// nodes that make them.
 const LARGEST_RESULT: i64 = 4096;
 
-/// Makes constants of the results of all ops of which every result is known. One pass is enough, since what is folded
-/// tells more of what follows, and nothing of what comes before.
+/// Drops each op whose results are all known, and makes constants of these. One pass through the ops in order is
+/// enough, since a result is known by what comes before it alone. Random ops and ops that can't be read stay.
 pub(super) fn fold(program: &mut Program, registry: &Registry) {
     let folded = known_results(program, registry);
     let is_folded = |op: &Op| {
@@ -26,7 +53,7 @@ pub(super) fn fold(program: &mut Program, registry: &Registry) {
     }
 }
 
-/// For every value, the tensor that it is if it is the result of an op of which every result is known.
+/// For every value, by its index: its tensor, if it is a result of an op whose results are all known.
 fn known_results(program: &Program, registry: &Registry) -> Vec<Option<Tensor>> {
     let results: Vec<OnceCell<Tensor>> = vec![OnceCell::new(); program.values().count()];
     let mut facts = Facts::declared(program);
@@ -54,7 +81,7 @@ fn known_results(program: &Program, registry: &Registry) -> Vec<Option<Tensor>> 
     results.into_iter().map(OnceCell::into_inner).collect()
 }
 
-/// The results, if all are integers that follow from the shapes of inputs alone.
+/// The results of an op, if inference knows every element of each, as for integers that follow from shapes.
 fn results_by_content(op: &Op, facts: &Facts<'_>) -> Option<Vec<Tensor>> {
     let result = |id: &ValueId| {
         let elements = facts.integers(*id)?;
@@ -66,7 +93,7 @@ fn results_by_content(op: &Op, facts: &Facts<'_>) -> Option<Vec<Tensor>> {
     op.results.iter().map(result).collect()
 }
 
-/// The results, if all operands are known and the results are small.
+/// The results of an op by its kernel, if all operands are known and no result is large.
 fn results_by_kernel(
     op: &Op,
     operator: &dyn Operator,

@@ -1,4 +1,26 @@
-//! Common subexpressions: of ops that compute the same, the first is kept.
+//! Common subexpressions: of ops that compute the same, all readers read the first.
+//!
+//! Two ops compute the same if they have the same definition, attributes and operands, are not random, and hold no
+//! blocks.
+//! Constants that are equal to the bit count as the same operand. Before the pass:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4]
+//! %7:divide = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %11:divide_1 = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %12:add = add(%7:divide, %11:divide_1) : float32 [?, 4]
+//! output fetch_name_0 = %12:add
+//! ```
+//!
+//! After it (the second `divide`, which nothing reads, is left to [`super::dead`]):
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4]
+//! %7:divide = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %11:divide_1 = divide(%0:x, [2.0]) : float32 [?, 4]
+//! %12:add = add(%7:divide, %7:divide) : float32 [?, 4]
+//! output fetch_name_0 = %12:add
+//! ```
 
 use std::collections::HashMap;
 
@@ -6,10 +28,10 @@ use crate::operator::Registry;
 use crate::program::{Op, Operand, Origin, Program, ValueId};
 use crate::tensor::DType;
 
-/// For values that others stand for: which.
+/// For each value that an equal one replaces, the value that replaces it.
 type Kept = HashMap<ValueId, ValueId>;
 
-/// Redirects the readers of each op that an earlier one computes as well.
+/// Makes all that reads a result of an op read the result of the first equal op instead, and likewise for constants.
 pub(super) fn merge(program: &mut Program, registry: &Registry) {
     let mut kept = equal_constants(program);
     let mut first: HashMap<(String, String, Vec<Operand>), Vec<ValueId>> = HashMap::new();
@@ -18,7 +40,7 @@ pub(super) fn merge(program: &mut Program, registry: &Registry) {
         if !is_deterministic(op, registry) {
             continue;
         }
-        // As text, in which numbers are equal that are so to the bit.
+        // Attributes are compared as text, which tells 0.0 from -0.0, and in which NaN is equal to itself.
         let attrs = format!("{:?}", op.attrs);
         let key = (op.kind.name().to_owned(), attrs, op.operands.clone());
         let results = first.entry(key).or_insert_with(|| op.results.clone());
@@ -31,14 +53,14 @@ pub(super) fn merge(program: &mut Program, registry: &Registry) {
     }
 }
 
-/// Whether an op gives the same results whenever it has the same operands.
+/// Whether an op is known to give the same results whenever it has the same operands and attributes.
 fn is_deterministic(op: &Op, registry: &Registry) -> bool {
     let is_known = registry.find(op.kind.name()).is_some();
     is_known && op.blocks.is_empty() && !registry.is_random(op)
 }
 
-/// The first of those constants that are equal to the bit, for each of the others. It gets a name if
-/// one of them has one.
+/// For each constant that is equal to an earlier one to the bit, the first of those that are equal to it. If that one
+/// has no name, it gets the first name among the others.
 fn equal_constants(program: &mut Program) -> Kept {
     let mut first: HashMap<(DType, Vec<usize>, Vec<u8>), ValueId> = HashMap::new();
     let mut kept = Kept::new();

@@ -1,12 +1,12 @@
-//! Program → the same program, smaller. The passes, in their order:
+//! Program → a smaller program with the same outputs. The passes, in their order, each with an example in its module:
 //!
-//! 1. [`fold`]: what is known before a run becomes a constant. First, because constants that are equal make equal ops
-//!    of what reads them.
-//! 2. [`merge`]: what is computed twice is computed once.
-//! 3. [`dead`]: what nothing needs any more, after both, is dropped.
+//! 1. [`fold`] makes constants of results that are known before a run. It comes first, because ops with equal constants
+//!    as operands may be equal.
+//! 2. [`merge`] lets the readers of equal ops read the results of the first.
+//! 3. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
-//! who lowers them says what is wrong.
+//! the stages behind report what is wrong with them.
 
 mod dead;
 mod fold;
@@ -17,7 +17,7 @@ pub(crate) use dead::drop_unneeded;
 use crate::operator::Registry;
 use crate::program::Program;
 
-/// Simplifies a program for an opset-independent lowering.
+/// The program after all passes, which are the same for every opset.
 pub(crate) fn simplify(program: &Program, registry: &Registry) -> Program {
     let mut program = program.clone();
     fold::fold(&mut program, registry);

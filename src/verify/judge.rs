@@ -1,4 +1,7 @@
-//! Which sides agree.
+//! Which sides agree on which outputs, by rounding noise or by a tolerance.
+//!
+//! In go the outputs of all sides, out comes one report per output and run. Refused are ONNX models
+//! with another number of outputs than the program.
 
 use serde::Serialize;
 
@@ -8,26 +11,26 @@ use super::{Comparison, OutputReport, Side};
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
-/// How many times the rounding noise a side may be away from the exact result.
+/// How far a side may be away from the exact result, in multiples of the rounding noise.
 ///
-/// Two right implementations differ in the order of their sums, so their largest errors are of one
-/// size but not equal: over 1400 runs of small vision transformers, ONNX Runtime's was between 0.1
+/// Two right implementations differ in the order of their sums, so their largest errors are
+/// similar but not equal: over 1400 runs of small vision transformers, ONNX Runtime's was between 0.1
 /// and 7 times that of the reference.
 pub const NOISE_MULTIPLE: f64 = 10.0;
 
-/// How far rounding alone takes the float32 result of the original program from the exact one.
+/// How far rounding alone takes the result of the original program from the exact one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Noise {
-    /// The largest `|reference - exact|` of all runs, or what rounding the largest exact value to
-    /// the output's type can cost, whichever is more.
+    /// The largest `|reference - exact|` of all runs, or the largest error of rounding an exact value
+    /// to the output's element type, whichever is more.
     pub floor: f64,
-    /// How many times that far from the exact result a side may be.
+    /// How many times `floor` a side may be away from the exact result.
     pub multiple: f64,
 }
 
 impl Noise {
-    /// The noise between pairs of a rounded and an exact tensor; None if their type has no noise
-    /// that could be measured.
+    /// The noise of pairs of a rounded tensor and the exact one; None if a rounded tensor is not of
+    /// float32, float16 or bfloat16.
     pub(super) fn of<'t>(pairs: impl Iterator<Item = (&'t Tensor, &'t Tensor)>) -> Option<Self> {
         let mut floor = 0.0_f64;
         for (rounded, exact) in pairs {
@@ -44,7 +47,7 @@ impl Noise {
         })
     }
 
-    /// The distance from the exact result that is allowed.
+    /// The tolerance of a comparison with the exact result.
     pub(super) fn tolerance(self) -> Tolerance {
         Tolerance {
             atol: self.multiple * self.floor,
@@ -53,7 +56,8 @@ impl Noise {
     }
 }
 
-/// The largest relative error of rounding to a type that float64 is more precise than.
+/// The largest relative error of rounding a float64 to this type; None if the type is not a
+/// floating-point type of lower precision.
 fn unit_roundoff(dtype: DType) -> Option<f64> {
     match dtype {
         DType::F32 => Some(2_f64.powi(-24)),
@@ -64,7 +68,11 @@ fn unit_roundoff(dtype: DType) -> Option<f64> {
 }
 
 impl Sides {
-    /// Compares all outputs, and returns those of each run.
+    /// Compares all outputs, and returns the reports of each run. `tolerance` applies to outputs that are
+    /// not judged by rounding noise; None for the default.
+    ///
+    /// # Errors
+    /// When the ONNX model has another number of outputs than the program.
     pub fn compare(&self, tolerance: Option<Tolerance>) -> Result<Vec<Vec<OutputReport>>> {
         let names = &self.names;
         if let Some(run) = self
@@ -100,6 +108,7 @@ impl Sides {
         Ok(reports)
     }
 
+    /// The noise of the output at `position` over all runs; None if there is no exact result.
     fn noise(&self, position: usize) -> Option<Noise> {
         let rounded = self.reference.iter().map(|run| &run.outputs[position]);
         let exact = self
@@ -123,7 +132,8 @@ impl Sides {
         ];
         sides.extend(self.witnesses(run, position));
         let comparisons = sides.into_iter().map(|(side, tensor)| {
-            // Of the same type as the program's, or else wrong.
+            // The exact tensor is of float64. A tensor of the program's element type is cast to that;
+            // any other type is wrong, and stays, so that the comparison fails.
             let tensor = if tensor.dtype() == reference.dtype() {
                 &tensor.cast(exact.dtype())
             } else {
@@ -134,6 +144,7 @@ impl Sides {
         comparisons.collect()
     }
 
+    /// The witnesses' tensors for one output of a run.
     fn witnesses(&self, run: usize, position: usize) -> impl Iterator<Item = (Side, &Tensor)> {
         let witnesses = self.witnesses.iter();
         witnesses.filter_map(move |(side, runs)| Some((*side, runs.get(run)?.get(position)?)))
@@ -153,7 +164,7 @@ impl Sides {
         comparisons.collect()
     }
 
-    /// The distance of every side from every other.
+    /// The distance of ONNX Runtime from the reference, and of both from every witness.
     fn pairwise(&self, run: usize, position: usize, tolerance: &Tolerance) -> Vec<Comparison> {
         let reference = (Side::Reference, &self.reference[run].outputs[position]);
         let onnx = (Side::OnnxRuntime, &self.onnx[run].outputs[position]);

@@ -1,4 +1,4 @@
-//! How far apart two tensors are.
+//! How far apart two tensors are, and whether they agree within a tolerance.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use serde::Serialize;
 
 use crate::tensor::Tensor;
 
-/// When two numbers agree: `|a - b| ≤ atol + rtol · |b|`, as NumPy's `allclose`.
+/// When two numbers agree: if `|a - b| ≤ atol + rtol · |b|`, as in NumPy's `allclose`. Two NaN agree.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Tolerance {
-    /// The absolute part.
+    /// The absolute tolerance.
     pub atol: f64,
-    /// The relative part.
+    /// The relative tolerance.
     pub rtol: f64,
 }
 
 impl Default for Tolerance {
-    /// What float32 networks of some hundred layers keep with a margin.
+    /// A tolerance that the outputs of float32 networks of some hundred layers keep with a margin.
     fn default() -> Self {
         Self {
             atol: 1e-5,
@@ -27,48 +27,55 @@ impl Default for Tolerance {
 
 impl Tolerance {
     fn allows(&self, a: f64, b: f64) -> bool {
-        // Equal infinities have no difference, and two NaN are the same answer.
+        // The difference of equal infinities is NaN, and two NaN are the same answer.
         a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= self.atol + self.rtol * b.abs()
     }
 }
 
-/// Relative errors are taken on values above this: below, rounding makes them meaningless.
+/// Relative errors are taken of values whose magnitude is above this: below it, rounding makes them
+/// meaningless.
 const SMALLEST_RELATIVE: f64 = 1e-6;
 
-/// The distance between a tensor and the one that it is held against.
+/// The distance of a tensor `a` from the tensor `b` that it is compared with. The error of an element
+/// is `|a - b|`: 0 for two NaN, and infinite for NaN in one tensor alone.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
-    /// The largest `|a - b|`.
+    /// The largest error.
     pub max_abs: f64,
-    /// The largest `|a - b| / |b|` where `|b|` is above 1e-6.
+    /// The largest error divided by `|b|`, of elements whose `|b|` is above 1e-6.
     pub max_rel: f64,
-    /// The mean `|a - b|`.
+    /// The mean error.
     pub mean_abs: f64,
-    /// The cosine of the angle between both, 1 for the same direction.
+    /// The cosine of the angle between both as vectors, from their finite elements: 1 for the same
+    /// direction.
     pub cosine: f64,
-    /// How many elements are out of tolerance.
+    /// The number of elements that are out of tolerance.
     pub disagreeing: usize,
-    /// How many elements there are.
+    /// The number of elements.
     pub elements: usize,
-    /// Where the largest value of each row is; for floating-point tensors with rows.
+    /// Whether rows have their largest elements in the same places. None if the tensors are not
+    /// floating-point, or have fewer than two elements along the last axis.
     pub argmax: Option<Argmax>,
-    /// How many elements are off by 10ⁿ to 10ⁿ⁺¹, by n. Those that are not off at all are left out.
+    /// By n, the number of elements whose error is at least 10ⁿ and below 10ⁿ⁺¹. Elements without an
+    /// error are left out; infinite errors count under [`i32::MAX`].
     pub decades: BTreeMap<i32, usize>,
 }
 
-/// Whether rows, along the last axis, have their largest value in the same place.
+/// How many rows, along the last axis, have their largest element in the same place in both tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Argmax {
-    /// Rows that do.
+    /// The number of rows that have it in the same place.
     pub same: usize,
-    /// Rows that don't, but only because the values in both places are within tolerance.
+    /// The number of rows that don't, but where the elements of `b` at both places are within
+    /// tolerance of each other.
     pub tied: usize,
-    /// All rows.
+    /// The number of all rows.
     pub rows: usize,
 }
 
 impl Metrics {
-    /// Compares `a` with `b`; None if their shapes or element types differ.
+    /// Compares `a` with `b`; None if their shapes or element types differ. Only floating-point
+    /// elements have a tolerance: others agree if they are equal.
     pub fn of(a: &Tensor, b: &Tensor, tolerance: &Tolerance) -> Option<Self> {
         if a.shape() != b.shape() || a.dtype() != b.dtype() {
             return None;
@@ -132,8 +139,8 @@ impl Metrics {
         metrics
     }
 
-    /// Whether every element is within tolerance, and every row has its largest value in the same
-    /// place or one that ties with it.
+    /// Whether every element is within tolerance, and every row has its largest element in the same
+    /// place or in one that ties with it.
     pub fn agrees(&self) -> bool {
         let argmax_agrees = |argmax: Argmax| argmax.same + argmax.tied == argmax.rows;
         self.disagreeing == 0 && self.argmax.is_none_or(argmax_agrees)
@@ -160,13 +167,13 @@ impl Argmax {
     }
 }
 
-/// The power of ten at or below a positive number.
+/// The exponent of the largest power of ten that is not above a positive number.
 fn decade(number: f64) -> i32 {
-    // Saturates at infinity.
+    // Infinity saturates to the largest i32.
     number.log10().floor() as i32
 }
 
-/// The first position of the largest value; NaN counts as the largest, as in NumPy.
+/// The first position of the largest element; NaN counts as the largest, as in NumPy's `argmax`.
 fn position_of_max(row: &[f64]) -> usize {
     let mut best = 0;
     for (position, value) in row.iter().enumerate() {

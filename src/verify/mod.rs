@@ -2,13 +2,14 @@
 //!
 //! Both run on the same inputs: the program in the [reference interpreter](crate::reference), the
 //! ONNX model in ONNX Runtime. Recorded outputs, where given, take part as a third side, and so
-//! does Paddle itself, where it is installed.
+//! does Paddle itself, where a Python that has it is given.
 //!
-//! Two orders of summation round differently, so float32 results never agree to the bit. By
-//! default the program is therefore run in float64 as well, which gives the exact result as far as
-//! float32 can tell, and the [rounding noise](Noise) of the original: each side may be a stated
-//! multiple of it away from the exact result. With a stated [`Tolerance`] the sides are compared
-//! pair by pair instead.
+//! Two orders of summation round differently, so that float32 results rarely agree to the bit. By
+//! default the program is therefore run in float64 as well. That gives the exact result, as far as
+//! float32 can tell, and the [rounding noise](Noise) of the original. Each side may be a stated
+//! multiple of that noise away from the exact result. With a stated [`Tolerance`] the sides are
+//! compared pair by pair instead. Outputs whose element type has no such noise, such as integers, are
+//! always compared pair by pair.
 
 mod html;
 pub mod inputs;
@@ -43,7 +44,7 @@ use crate::runtime::OnnxRuntime;
 use per_op::Search;
 use sides::Sides;
 
-/// The batch sizes of random inputs, where none are asked for: one, and one that is not.
+/// The batch sizes of random inputs, where none are asked for: 1, and a larger one.
 pub const DEFAULT_BATCHES: [usize; 2] = [1, 3];
 
 /// The seed of random inputs, where none is asked for.
@@ -52,17 +53,17 @@ pub const DEFAULT_SEED: u64 = 0;
 /// What to compare, and how closely.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// The inputs.
+    /// Where the inputs of the runs come from.
     pub inputs: Inputs,
     /// Recorded outputs, one `.npz` per run; empty for none.
     pub expected: Vec<PathBuf>,
-    /// A Python with Paddle, to run the program in that, too.
+    /// A Python that has Paddle, to run the program in Paddle as well; None to leave Paddle out.
     pub paddle: Option<PathBuf>,
-    /// When two sides agree; if not stated, the rounding noise of the program decides.
+    /// When two sides agree; if None, the rounding noise of the program decides.
     pub tolerance: Option<Tolerance>,
     /// Whether to compare every op as well, on the inputs of the first run.
     pub per_op: bool,
-    /// Where ONNX Runtime is, if it is not to be looked for.
+    /// ONNX Runtime's library or the folder of that; None to look for it.
     pub ort_lib: Option<PathBuf>,
 }
 
@@ -82,19 +83,20 @@ impl Default for VerifyOptions {
 /// The result of a verification.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Whether all sides agree on all outputs of all runs that can be judged.
+    /// Whether all sides agree in all runs on all outputs that can be judged, and no op is wrong, if
+    /// every op was compared.
     pub parity: bool,
     /// The outputs that can't be judged, because they depend on an op that is passed through.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_judged: Vec<NotJudged>,
-    /// What agreeing means; None if the rounding noise decided.
+    /// When two sides agree; None if the rounding noise decided.
     pub tolerance: Option<Tolerance>,
     /// The version of ONNX Runtime.
     pub onnx_runtime: String,
-    /// The version of Paddle, if that took part.
+    /// The version of Paddle, if Paddle took part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paddle: Option<String>,
-    /// The runs.
+    /// The runs, one per set of inputs.
     pub runs: Vec<Run>,
     /// The comparison op by op, if it was asked for, or the search for the culprit, if an output
     /// disagrees.
@@ -103,18 +105,18 @@ pub struct Report {
     pub per_op_failure: Option<String>,
 }
 
-/// All outputs for one set of inputs.
+/// The comparison of all outputs for one set of inputs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
     /// What the inputs are: a batch size, shapes or a file.
     pub inputs: String,
-    /// Seconds that the reference took.
+    /// The seconds that the reference took, in float32.
     pub reference_seconds: f64,
-    /// Seconds that ONNX Runtime took, in its first run with these shapes.
+    /// The seconds that ONNX Runtime took, in its only run on these inputs.
     pub onnx_runtime_seconds: f64,
-    /// The comparisons of every output.
+    /// The outputs, in the program's order.
     pub outputs: Vec<OutputReport>,
-    /// The top classes, where the input is a picture.
+    /// The top classes of each output that is a row of classes, where the input is a picture.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub top: Vec<Top>,
 }
@@ -127,32 +129,33 @@ impl Run {
     }
 }
 
-/// One output of one run.
+/// The comparison of one output in one run.
 #[derive(Debug, Clone, Serialize)]
 pub struct OutputReport {
     /// The output's name.
     pub name: String,
-    /// Its extents in this run.
+    /// The shape that the reference gives it in this run.
     pub shape: Vec<usize>,
     /// Whether it depends on random numbers, so that shapes and element types alone are compared.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub random: bool,
-    /// The rounding noise, if that decided.
+    /// The rounding noise of the output, if that decided.
     pub noise: Option<Noise>,
-    /// Each pair of sides.
+    /// The pairs of sides that were compared.
     pub comparisons: Vec<Comparison>,
 }
 
-/// Two sides of one output.
+/// The comparison of two sides of one output.
 #[derive(Debug, Clone, Serialize)]
 pub struct Comparison {
-    /// What is judged.
+    /// The side that is judged.
     pub side: Side,
-    /// What it is held against.
+    /// The side that it is compared with.
     pub against: Side,
     /// Whether they agree.
     pub agrees: bool,
-    /// The distance. None if the shapes or element types differ, and of random numbers.
+    /// The distance. None if the shapes or element types differ, or the output depends on random
+    /// numbers.
     pub metrics: Option<Metrics>,
 }
 
@@ -175,18 +178,19 @@ pub const RANDOM: &str =
 pub enum Side {
     /// The Paddle program in the reference interpreter.
     Reference,
-    /// The same in float64: the truth, as far as float32 can tell.
+    /// The Paddle program in the reference interpreter, in float64: exact, as far as float32 can
+    /// tell.
     Exact,
     /// The ONNX model in ONNX Runtime.
     OnnxRuntime,
-    /// Recorded, as a rule from Paddle itself.
+    /// Outputs that were recorded before, as a rule from Paddle itself.
     Expected,
     /// The Paddle program in Paddle Inference.
     Paddle,
 }
 
 impl Side {
-    /// The side's name for people.
+    /// The side's name in reports for people.
     pub fn label(self) -> &'static str {
         match self {
             Side::Reference => "reference",
@@ -198,12 +202,13 @@ impl Side {
     }
 }
 
-/// Compares `model` with the ONNX file that was made of it. `progress` is told what is about to
-/// be done.
+/// Compares `model` with the ONNX file that was made of it. Before each step, `progress` is told
+/// what it does.
 ///
 /// # Errors
-/// When a side can't run at all: ONNX Runtime is missing or refuses the model, an op is not
-/// supported, or the inputs don't fit. A disagreement is not an error but part of the report.
+/// When there is no output that can be judged, or a side can't run at all: ONNX Runtime is missing
+/// or refuses the model, an op is not supported, or the inputs don't fit. A disagreement is not an
+/// error but part of the report.
 pub fn verify(
     model: &Model,
     onnx: &Path,
@@ -259,7 +264,8 @@ pub fn verify(
     Ok(report)
 }
 
-/// Compares op by op, if that was asked for, or looks for the culprit where outputs disagree.
+/// Compares op by op, if that was asked for; else, if a run disagrees, looks for the culprit in the
+/// first such run.
 fn look_into_ops(
     report: &mut Report,
     subject: &Subject<'_>,
@@ -280,7 +286,7 @@ fn look_into_ops(
     } else if let Some((_, set)) = report.runs.iter().zip(sets).find(|(run, _)| !run.agrees()) {
         match compare(set, Search::Culprit) {
             Ok(found) => report.per_op = Some(found),
-            // What was asked for is there: the outputs disagree.
+            // Nobody asked for the search, and the report says without it that outputs disagree.
             Err(e) => report.per_op_failure = Some(e.to_string()),
         }
     }

@@ -1,4 +1,7 @@
 //! NumPy's files: inputs and recorded outputs by name (`.npz`), and single arrays (`.npy`).
+//!
+//! Booleans, signed integers, uint8, float32 and float64 are read and written; other element types are
+//! refused.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
@@ -15,14 +18,14 @@ use crate::tensor::{Array, Element, Tensor};
 /// The arrays of a `.npz` archive with these names, in this order.
 ///
 /// # Errors
-/// When the archive can't be read or lacks one of them.
+/// When the archive can't be read or lacks one of them, or an element type is not read.
 pub fn read(path: &Path, names: &[&str]) -> Result<Vec<Tensor>> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the arrays", e))?;
     let archive = open(file).and_then(|mut archive| arrays(&mut archive, names));
     archive.map_err(|e| e.in_file(path))
 }
 
-/// Reads the list of an archive's contents.
+/// Opens an archive, and reads the list of its arrays.
 pub(super) fn open<R: Read + Seek>(reader: R) -> Result<NpzReader<R>> {
     NpzReader::new(reader).map_err(|e| damaged(&e))
 }
@@ -33,7 +36,7 @@ pub(super) fn arrays<R: Read + Seek>(
     names: &[&str],
 ) -> Result<Vec<Tensor>> {
     let entries = archive.names().map_err(|e| damaged(&e))?;
-    // NumPy adds `.npy` to the names, which `names` may or may not show.
+    // NumPy appends `.npy` to the names of entries, which the reader may or may not show.
     let available: Vec<&str> = entries
         .iter()
         .map(|entry| entry.strip_suffix(".npy").unwrap_or(entry))
@@ -58,7 +61,7 @@ fn damaged(error: &dyn std::fmt::Display) -> Error {
 /// The array of a `.npy` file.
 ///
 /// # Errors
-/// When the file can't be read or is of a type that is not.
+/// When the file can't be read, or its element type is not read.
 pub(super) fn read_npy(path: &Path) -> Result<Tensor> {
     let readers = [
         typed_npy::<f32>,
@@ -78,6 +81,7 @@ pub(super) fn read_npy(path: &Path) -> Result<Tensor> {
     Err(Error::unsupported("the array has an element type that is not read").in_file(path))
 }
 
+/// The array of a `.npy` file; None if its elements are not of this type.
 fn typed_npy<T: Element + ReadableElement>(path: &Path) -> Result<Option<Tensor>> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the array", e))?;
     match ArrayD::<T>::read_npy(BufReader::new(file)) {
@@ -92,7 +96,7 @@ fn typed_npy<T: Element + ReadableElement>(path: &Path) -> Result<Option<Tensor>
 /// Writes an archive with these arrays.
 ///
 /// # Errors
-/// When it can't be written, or NumPy has no such element type.
+/// When it can't be written, or an array is of float16 or bfloat16.
 pub(super) fn write<W: Write + Seek>(writer: W, arrays: &[(String, Tensor)]) -> Result<()> {
     let mut archive = NpzWriter::new(writer);
     for (name, tensor) in arrays {
@@ -125,7 +129,10 @@ fn add<W: Write + Seek, T: Element + WritableElement>(
     added.map_err(|e| Error::io_somewhere(&format!("write `{name}`"), io::Error::other(e)))
 }
 
-/// Reads an array of whatever type it has.
+/// Reads an array of an archive, whatever its element type.
+///
+/// # Errors
+/// When it is damaged, or its element type is not read.
 fn array<R: Read + Seek>(archive: &mut NpzReader<R>, entry: &str) -> Result<Tensor> {
     let readers = [
         typed::<R, f32>,
@@ -147,7 +154,7 @@ fn array<R: Read + Seek>(archive: &mut NpzReader<R>, entry: &str) -> Result<Tens
     )))
 }
 
-/// The array, if its elements are of this type.
+/// The array of an archive; None if its elements are not of this type.
 fn typed<R: Read + Seek, T: Element + ReadableElement>(
     archive: &mut NpzReader<R>,
     entry: &str,

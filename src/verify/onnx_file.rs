@@ -1,4 +1,7 @@
-//! An ONNX file, and the parts of it that single ops have become.
+//! An ONNX file, and parts of it as models of their own: the nodes that one op of the program has become, or those
+//! that some outputs need.
+//!
+//! Refused are files that are not ONNX models, and parts whose weights are neither raw nor external data.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -15,31 +18,34 @@ use crate::proto::onnx::{
 };
 use crate::tensor::DType;
 
-/// A decoded ONNX file. Its weights stay where they are until a part needs them.
+/// A decoded ONNX file. Its weights stay in files mapped into memory until a part needs them.
 pub(super) struct OnnxFile {
     path: PathBuf,
     model: ModelProto,
-    /// The node that gives each tensor.
+    /// By the name of a tensor, the position of the node that computes it.
     producers: HashMap<String, usize>,
-    /// The position of each initializer.
+    /// By the name of an initializer, its position.
     initializers: HashMap<String, usize>,
+    /// The names of the graph's inputs.
     inputs: BTreeSet<String>,
+    /// The files of external data that are mapped so far.
     maps: HashMap<PathBuf, Bytes>,
 }
 
-/// The nodes that make some tensors from others, as a model of its own.
+/// The nodes that compute some tensors from others, as a model of their own.
 pub(super) struct Part {
     /// The encoded model, with its weights.
     pub model: Vec<u8>,
-    /// The tensors that it needs.
+    /// The names of the model's inputs.
     pub inputs: Vec<String>,
 }
 
-/// What stands between known tensors and some results.
+/// The nodes between known tensors and results, and what the nodes read.
 struct Trace {
     nodes: Vec<NodeProto>,
+    /// The names of the known tensors that are read.
     inputs: Vec<String>,
-    /// The positions of initializers.
+    /// The positions of the initializers that are read.
     constants: Vec<usize>,
 }
 
@@ -72,14 +78,14 @@ impl OnnxFile {
         })
     }
 
-    /// The version of ONNX's own operator set that the model uses.
+    /// The version of ONNX's own operator set that the model imports; None if it imports none.
     pub fn opset(&self) -> Option<u32> {
         let mut imports = self.model.opset_import.iter();
         let own = imports.find(|import| matches!(import.domain(), "" | "ai.onnx"))?;
         u32::try_from(own.version()).ok()
     }
 
-    /// Whether a node or the caller gives a tensor of this name.
+    /// Whether a tensor of this name is an output of a node or an input of the graph.
     pub fn gives(&self, name: &str) -> bool {
         self.producers.contains_key(name) || self.inputs.contains(name)
     }
@@ -89,11 +95,13 @@ impl OnnxFile {
         graph.ok_or_else(|| Error::internal("a model without a graph"))
     }
 
-    /// The nodes between the tensors that `known` gives a type, and `results`. None if there are
-    /// none: one of the results is itself such a tensor, or a constant.
+    /// The nodes that compute `results` from known tensors: those for which `known` has an element
+    /// type. None if there are no such nodes, because the results are initializers, or if a result is
+    /// an input of the graph or needs one that is not known.
     ///
     /// # Errors
-    /// When the results need a tensor that nothing gives, or weights that can't be read.
+    /// When the results need a tensor that is neither computed nor given, or weights that can't be
+    /// read.
     pub fn part(
         &mut self,
         results: &[(&str, DType)],
@@ -125,7 +133,7 @@ impl OnnxFile {
         }))
     }
 
-    /// Goes from the results back to tensors that are known.
+    /// Walks back from the results to known tensors; None as for [`OnnxFile::part`].
     fn trace(
         &self,
         results: &[(&str, DType)],
@@ -161,7 +169,7 @@ impl OnnxFile {
         Ok(Some(trace).filter(|trace| !trace.nodes.is_empty()))
     }
 
-    /// An initializer with its data in it.
+    /// An initializer with its data inside, also where the file keeps them in another one.
     fn constant(&mut self, position: usize) -> Result<TensorProto> {
         let mut tensor = self.graph()?.initializer[position].clone();
         if tensor.data_location() == DataLocation::External {
@@ -178,6 +186,7 @@ impl OnnxFile {
         Ok(tensor)
     }
 
+    /// The data that an initializer has in another file, which is mapped at its first use.
     fn external(&mut self, tensor: &TensorProto) -> Result<Bytes> {
         let entry = |key: &str| {
             let mut entries = tensor.external_data.iter();
@@ -206,7 +215,7 @@ impl OnnxFile {
     }
 }
 
-/// Visits every tensor that a node reads: its inputs, and what its bodies read from outside.
+/// Visits the name of every tensor that a node reads: its inputs, and what its bodies read from outside.
 fn each_read<'n>(node: &'n NodeProto, visit: &mut dyn FnMut(&'n str)) {
     let inputs = node.input.iter().filter(|name| !name.is_empty());
     inputs.for_each(|name| visit(name));
@@ -227,12 +236,13 @@ fn each_read<'n>(node: &'n NodeProto, visit: &mut dyn FnMut(&'n str)) {
 fn map(path: &Path) -> Result<Bytes> {
     let fail = |e| Error::io(path, "map the ONNX model", e);
     let file = File::open(path).map_err(fail)?;
-    // SAFETY: the map is read only, and of a model that is being verified: who changes it meanwhile
-    // gets a wrong answer, or SIGBUS if it becomes shorter.
+    // SAFETY: the map is read only. If another process changes the file during a verification, the
+    // answer is wrong; if it truncates the file, this process gets SIGBUS.
     let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
     Ok(Bytes::from_owner(map))
 }
 
+/// What a part takes over from the whole model: versions, operator sets and model functions.
 fn without_graph(model: &ModelProto) -> ModelProto {
     ModelProto {
         ir_version: model.ir_version,
@@ -242,7 +252,7 @@ fn without_graph(model: &ModelProto) -> ModelProto {
     }
 }
 
-/// A tensor whose shape is left to ONNX Runtime.
+/// The declaration of an input or output of a part, without a shape, which ONNX Runtime infers.
 fn value_info(name: &str, dtype: Option<DType>) -> ValueInfoProto {
     let tensor_type = dtype.map(|dtype| type_proto::Tensor {
         elem_type: Some(dtype.onnx_code()),

@@ -1,7 +1,8 @@
-//! The original program in the original framework, where a Python with Paddle is at hand.
+//! Runs the original program in Paddle Inference, with a Python that has Paddle.
 //!
-//! Python runs a small script in a process of its own. Inputs go to its stdin and outputs come
-//! from its stdout, as NumPy archives, so that there are no files to leave behind.
+//! Python runs a small script, `paddle_runner.py`, in a process of its own. Inputs go to its stdin
+//! and outputs come from its stdout, as NumPy archives, so that no temporary files are needed.
+//! Refused are a Python without Paddle, and weights in one file per variable.
 
 use std::io::{Cursor, ErrorKind, Write};
 use std::path::Path;
@@ -16,13 +17,14 @@ use crate::tensor::Tensor;
 
 const SCRIPT: &str = include_str!("paddle_runner.py");
 
-/// The script's exit code where a module is missing.
+/// The script's exit code if Paddle or NumPy is missing.
 const MODULE_MISSING: i32 = 3;
 
-/// How many of the last lines of a failure to show. Before them come stack traces.
+/// How many of the last lines that a failed script wrote to stderr are shown. Before them come stack
+/// traces.
 const LINES: usize = 3;
 
-/// What Paddle computed.
+/// The outputs that Paddle computed.
 pub(super) struct Computed {
     /// Paddle's version.
     pub version: String,
@@ -30,7 +32,11 @@ pub(super) struct Computed {
     pub runs: Vec<Vec<Tensor>>,
 }
 
-/// Computes the outputs with these names for all sets, in one process.
+/// Computes the outputs with these names for all sets of inputs, in one process.
+///
+/// # Errors
+/// When Python can't be started or has no Paddle, Paddle can't run the program, or an output is
+/// missing.
 pub(super) fn run(
     python: &Path,
     files: &ModelFiles,
@@ -75,7 +81,8 @@ fn command(python: &Path, files: &ModelFiles) -> Result<Command> {
     Ok(command)
 }
 
-/// Writes all input while reading all output, neither of which may fill a pipe and stand still.
+/// Writes all input while it reads all output: done in turn, both processes could wait for each other
+/// at a full pipe.
 fn exchange(mut child: Child, input: &[u8]) -> std::io::Result<Output> {
     let stdin = child.stdin.take();
     thread::scope(|scope| {
@@ -85,7 +92,8 @@ fn exchange(mut child: Child, input: &[u8]) -> std::io::Result<Output> {
         });
         let output = child.wait_with_output()?;
         match writing.join() {
-            // Who fails early does not read to the end; its own words say more.
+            // A script that fails early does not read all input; its stderr tells more than the
+            // broken pipe.
             Ok(Err(e)) if e.kind() != ErrorKind::BrokenPipe => Err(e),
             _ => Ok(output),
         }

@@ -1,8 +1,9 @@
-"""Runs a saved program in Paddle Inference, for a process that can't.
+"""Runs a saved program in Paddle Inference, for a process that can't load Paddle itself.
 
     python -c THIS PROGRAM [WEIGHTS]
 
-stdin has a NumPy archive with the arrays `RUN/INPUT`, stdout gets one with the arrays `RUN/OUTPUT` and `version`.
+Reads a NumPy archive with the arrays `RUN/INPUT` from stdin, and writes one with the arrays `RUN/OUTPUT` and `version`
+(its text as uint8) to stdout.
 Exits with 3 if Paddle or NumPy is missing.
 """
 
@@ -25,14 +26,14 @@ except ImportError as error:
 
 
 def predictor(files):
-    # Paddle 2 would crash.
+    # Paddle 2 would crash on a program in JSON.
     if files[0].endswith(".json") and paddle.__version__.startswith(("0.", "1.", "2.")):
         sys.exit(f"Paddle {paddle.__version__} reads no programs in JSON, which Paddle 3 writes")
-    # Without weights, Paddle 2 and 3 take an empty name.
+    # For a program without weights, Paddle 2 and 3 take an empty name of the file of weights.
     config = inference.Config(*files) if len(files) == 2 else inference.Config(files[0], "")
     config.disable_gpu()
     config.disable_glog_info()
-    # The operators of the program as they are, not what optimisations make of them.
+    # Without graph optimisations, Paddle runs the operators of the program as they are.
     config.switch_ir_optim(False)
     if hasattr(config, "disable_mkldnn"):
         config.disable_mkldnn()

@@ -1,4 +1,4 @@
-//! Who computes the outputs.
+//! The sides of a comparison: runs everything that computes the outputs, on all sets of inputs.
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,13 +11,13 @@ use crate::operator::Precision;
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
 
-/// What one side computed in one run.
+/// The outputs that one side computed in one run, and the seconds that it took.
 pub(super) struct Results {
     pub outputs: Vec<Tensor>,
     pub seconds: f64,
 }
 
-/// What each side computed, by run.
+/// The outputs of each side, by run.
 pub(super) struct Sides {
     /// The names of the outputs.
     pub names: Vec<String>,
@@ -27,13 +27,17 @@ pub(super) struct Sides {
     /// The reference in float64, if the rounding noise is to decide.
     pub exact: Option<Vec<Results>>,
     pub onnx: Vec<Results>,
-    /// Sides that have no part in the conversion, with their outputs by run.
+    /// Sides that share no code with this crate, recorded outputs and Paddle, with their outputs by run.
     pub witnesses: Vec<(Side, Vec<Vec<Tensor>>)>,
     pub paddle_version: Option<String>,
 }
 
 impl Sides {
-    /// Has every side compute its outputs, one after the other, so that only one holds its weights.
+    /// Has every side compute its outputs, one side after the other, so that only one at a time holds
+    /// weights in memory.
+    ///
+    /// # Errors
+    /// When recorded outputs can't be read, or a side can't run.
     pub fn run(
         subject: &Subject<'_>,
         onnx: &Path,
@@ -78,7 +82,7 @@ impl Sides {
         })
     }
 
-    /// The outputs of every side but the exact one in a run.
+    /// The outputs of a run by side, without the exact ones.
     pub fn of_run(&self, run: usize) -> Vec<(Side, &[Tensor])> {
         let mut sides: Vec<(Side, &[Tensor])> = vec![
             (Side::Reference, &self.reference[run].outputs),

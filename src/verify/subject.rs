@@ -1,4 +1,5 @@
-//! What of a model can be judged: everything, but for outputs that depend on an op which only another runtime has.
+//! The part of a model that can be judged: all outputs but those that depend on a custom op, which only a runtime
+//! that has it can compute.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -21,21 +22,23 @@ use crate::tensor::DType;
 pub struct NotJudged {
     /// The output's name.
     pub output: String,
-    /// Why, as a clause that goes on from the name.
+    /// Why not, as a clause that follows the output's name: `depends on …`.
     pub reason: String,
 }
 
 /// A model, with those of its outputs that can be judged.
 pub(super) struct Subject<'m> {
     pub model: &'m Model,
-    /// The program with these outputs alone, and what they need.
+    /// The program, reduced to these outputs and the ops that they need.
     pub program: Cow<'m, Program>,
     pub not_judged: Vec<NotJudged>,
 }
 
 impl<'m> Subject<'m> {
+    /// Sorts the outputs of a model into those that can be judged and those that can't.
+    ///
     /// # Errors
-    /// When no output can be judged.
+    /// When the model has outputs, of which none can be judged.
     pub fn of(model: &'m Model) -> Result<Self> {
         let (program, registry) = (model.program(), model.registry());
         let is_opaque = opaque_outputs(program, registry);
@@ -79,16 +82,19 @@ impl<'m> Subject<'m> {
         outputs.map(|output| output.name.clone()).collect()
     }
 
-    /// What is judged, ready to run in the reference interpreter.
+    /// The reduced program, ready to run in the reference interpreter.
+    ///
+    /// # Errors
+    /// When an op is not supported or the weights can't be read.
     pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
         let reference = Reference::new(&self.program, self.model.registry(), precision);
         reference.map_err(|e| e.in_file(&self.model.files().program))
     }
 
-    /// What is judged of an ONNX file, ready to run in ONNX Runtime.
+    /// An ONNX file, reduced to the outputs that are judged, ready to run in ONNX Runtime.
     ///
     /// # Errors
-    /// When ONNX Runtime refuses it.
+    /// When the file can't be read, lacks such an output, or is refused by ONNX Runtime.
     pub fn session(&self, runtime: &OnnxRuntime, onnx: &Path) -> Result<Session> {
         if self.not_judged.is_empty() {
             return runtime.open(onnx);

@@ -1,4 +1,4 @@
-//! The classes that a classifier holds most likely, side by side.
+//! The classes to which a classifier gives the highest scores, as each side computes them.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::{Inputs, Side};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
-/// How many classes to show.
+/// How many classes to show of each output.
 const TOP: usize = 5;
 
 /// The top classes of one output for one picture, as each side sees them.
@@ -21,32 +21,37 @@ pub struct Top {
     pub sides: Vec<SideTop>,
 }
 
-/// The top classes of one side.
+/// The top classes of one output, as one side computed it.
 #[derive(Debug, Clone, Serialize)]
 pub struct SideTop {
-    /// Whose they are.
+    /// The side that computed the output.
     pub side: Side,
-    /// The highest five, the highest first; of equal ones the lowest index first.
+    /// The five classes with the highest scores, the highest first; of equal scores the lowest index
+    /// first.
     pub classes: Vec<Class>,
 }
 
 /// A class and its score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Class {
-    /// Its position in the output.
+    /// The class's position along the output's last axis.
     pub index: usize,
-    /// The output's value: a probability after a softmax, else a score without a bound.
+    /// The output's element there: a probability after a softmax, else a logit.
     pub score: f64,
-    /// Its name, where names are given for as many classes.
+    /// The class's name, if as many names are given as the output has classes.
     pub label: Option<String>,
 }
 
-/// The names of classes.
+/// The names of the classes, by index; empty if none are given.
 #[derive(Default)]
 pub(super) struct Labels(Vec<String>);
 
 impl Labels {
-    /// Those for pictures; None for other inputs, whose outputs are not shown as classes.
+    /// Reads the names that are given with pictures; None for other inputs, whose outputs are not shown
+    /// as classes.
+    ///
+    /// # Errors
+    /// When the file of names can't be read.
     pub fn of(inputs: &Inputs) -> Result<Option<Self>> {
         match inputs {
             Inputs::Images(images) => match &images.labels {
@@ -57,11 +62,12 @@ impl Labels {
         }
     }
 
-    /// One name per line, which may begin with its number: `0 tench, Tinca tinca`.
+    /// Reads one name per line. The number of the class may stand before it: `0 tench, Tinca tinca`.
     fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|e| Error::io(path, "read the labels", e))?;
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        // A label may begin with a number of its own. Only if all count the lines, they do.
+        // A name may itself begin with a number. The numbers are dropped only if every line begins with
+        // its position.
         let numbered = lines.iter().enumerate().map(|(position, line)| {
             let (number, name) = line.split_once(char::is_whitespace)?;
             (number.parse() == Ok(position)).then_some(name.trim_start())
@@ -75,7 +81,7 @@ impl Labels {
 /// The top classes of every output that is one row of classes.
 ///
 /// # Errors
-/// When there are labels, but for no output as many as it has classes.
+/// When labels are given, but no output has as many classes as there are labels.
 pub(super) fn classes(
     names: &[&str],
     sides: &[(Side, &[Tensor])],
@@ -118,7 +124,8 @@ pub(super) fn classes(
     Ok(found)
 }
 
-/// The scores, if this is one row of them: `[1, classes]` or `[classes]`.
+/// The scores, if the tensor is floating-point and one row of them: `[classes]` or `[1, classes]`,
+/// with any number of leading axes of extent 1.
 fn row(tensor: &Tensor) -> Option<Vec<f64>> {
     let classes = *tensor.shape().last()?;
     (tensor.dtype().is_float() && classes > 1 && tensor.len() == classes)
@@ -127,7 +134,7 @@ fn row(tensor: &Tensor) -> Option<Vec<f64>> {
 
 fn top(row: &[f64], labels: &[String]) -> Vec<Class> {
     let mut order: Vec<usize> = (0..row.len()).collect();
-    // NaN comes first, as the largest: it has to be seen.
+    // `total_cmp` puts NaN first, unless its sign bit is set: it has to be seen.
     order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
     order.truncate(TOP);
     let labels = (labels.len() == row.len()).then_some(labels);

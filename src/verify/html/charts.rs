@@ -6,8 +6,8 @@ use std::fmt::Write;
 use crate::html::escape;
 use crate::verify::per_op::OpReport;
 
-/// The drawings, in pixels of a small screen, and what surrounds their content. The narrow one fits
-/// a phone; the wide one can be moved there.
+/// The sizes of the drawings and the margins around their content, in units of the SVG's view box. A
+/// narrow drawing fits the screen of a phone; a wide one scrolls there.
 const NARROW: f64 = 360.0;
 const WIDE: f64 = 720.0;
 const HEIGHT: f64 = 240.0;
@@ -16,13 +16,14 @@ const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 34.0;
 
-/// Writing to a string can't fail.
+/// Appends a line to a string. Writing to a string can't fail, so the result of that is dropped.
 macro_rules! put {
     ($svg:expr, $($rest:tt)*) => {
         let _ = writeln!($svg, $($rest)*);
     };
 }
 
+/// The beginning of a drawing, which `label` describes to those who can't see it; [`CLOSE`] is its end.
 fn open(label: &str, width: f64) -> String {
     let class = if width > NARROW {
         "chart wide"
@@ -38,14 +39,14 @@ fn open(label: &str, width: f64) -> String {
 
 const CLOSE: &str = "</svg></div>\n";
 
-/// A scale from powers of ten to heights.
+/// A logarithmic vertical axis, from 10 to the power of `low` to 10 to the power of `high`.
 struct Scale {
     low: i32,
     high: i32,
 }
 
 impl Scale {
-    /// From the decade of the smallest to that of the largest of these positive numbers.
+    /// The axis on which all positive, finite numbers of these fit; None if there are none.
     fn of(numbers: impl Iterator<Item = f64>) -> Option<Self> {
         let logs = numbers
             .filter(|n| *n > 0.0 && n.is_finite())
@@ -59,7 +60,7 @@ impl Scale {
         })
     }
 
-    /// The height of a number; zero lies at the bottom.
+    /// The y coordinate of a number; 0 lies at the bottom.
     fn y(&self, number: f64) -> f64 {
         let span = f64::from(self.high - self.low);
         let log = if number > 0.0 {
@@ -71,6 +72,7 @@ impl Scale {
         TOP + (1.0 - part) * (HEIGHT - TOP - BOTTOM)
     }
 
+    /// Draws grid lines at powers of ten, with labels.
     fn axis(&self, svg: &mut String) {
         let every = ((self.high - self.low) / 6).max(1);
         for exponent in (self.low..=self.high).step_by(usize::try_from(every).unwrap_or(1)) {
@@ -87,11 +89,12 @@ impl Scale {
     }
 }
 
-/// How many elements have errors of which size. `exact` is the number of those without.
+/// A histogram of errors: by decade, the number of elements with such an error. `exact` is the number
+/// of elements without one.
 pub(super) fn histogram(decades: &BTreeMap<i32, usize>, exact: usize) -> String {
     let mut bars = vec![("0".to_owned(), exact)];
     if let (Some(first), Some(last)) = (decades.keys().next(), decades.keys().next_back()) {
-        // An infinite error has no decade of its own.
+        // Infinite errors count under the largest i32: up to there the bars would be countless.
         let last = (*last).min(first.saturating_add(40));
         for decade in *first..=last {
             let count = decades.get(&decade).copied().unwrap_or(0);
@@ -135,7 +138,8 @@ pub(super) fn histogram(decades: &BTreeMap<i32, usize>, exact: usize) -> String 
     svg + CLOSE
 }
 
-/// What each op adds to the error, and how it grows.
+/// The errors of single ops as dots, and the error of all ops so far as a line. Empty if there is no
+/// error to draw.
 pub(super) fn growth(ops: &[OpReport]) -> String {
     let own = |op: &OpReport| op.own.metrics.as_ref().map(|metrics| metrics.max_abs);
     let all = |op: &OpReport| op.accumulated.as_ref().map(|metrics| metrics.max_abs);

@@ -1,4 +1,4 @@
-//! A verification as a page.
+//! The report of a verification as an HTML page.
 
 mod charts;
 
@@ -7,31 +7,31 @@ use std::time::SystemTime;
 
 use super::judge::{NOISE_MULTIPLE, Noise};
 use super::per_op::{Culprit, OpReport, OwnError, PerOp, Statistics};
-use super::{Comparison, OutputReport, RANDOM, Report, Run, Side};
+use super::{Comparison, NotJudged, OutputReport, RANDOM, Report, Run, Side};
 use crate::html::{escape, page};
 use crate::tensor::display_shape;
 
-/// What a page says of the models that were compared.
+/// What a page says of the models that were compared, beside the report.
 #[derive(Debug, Clone)]
 pub struct About {
-    /// The Paddle program.
+    /// The path of the Paddle program.
     pub model: String,
-    /// Its format.
+    /// The format of the program.
     pub format: String,
-    /// The ONNX model, if it is a file that stays.
+    /// The path of the ONNX model; None if it was converted for the comparison alone.
     pub onnx: Option<String>,
     /// When the comparison was made.
     pub made: SystemTime,
 }
 
-/// Writing to a string can't fail.
+/// Appends a line to a string. Writing to a string can't fail, so the result of that is dropped.
 macro_rules! put {
     ($body:expr, $($rest:tt)*) => {
         let _ = writeln!($body, $($rest)*);
     };
 }
 
-/// The report as a page of its own, which needs no network.
+/// The report as a single HTML page, which loads nothing from elsewhere.
 pub fn html(report: &Report, about: &About) -> String {
     let mut body = String::new();
     verdict(&mut body, report);
@@ -61,10 +61,10 @@ pub fn html(report: &Report, about: &About) -> String {
 }
 
 fn verdict(body: &mut String, report: &Report) {
-    let (class, word) = if report.parity {
-        ("good", "Parity")
-    } else {
-        ("bad", "No parity")
+    let (class, word) = match (report.parity, report.not_judged.is_empty()) {
+        (true, true) => ("good", "Parity"),
+        (true, false) => ("neutral", "Parity of what can be judged"),
+        (false, _) => ("bad", "No parity"),
     };
     let criterion = match report.tolerance {
         Some(tolerance) => format!(
@@ -80,6 +80,10 @@ fn verdict(body: &mut String, report: &Report) {
         body,
         "<p><span class=\"badge {class}\">{word}</span></p>\n<p>{criterion}</p>"
     );
+    for NotJudged { output, reason } in &report.not_judged {
+        let (output, reason) = (escape(output), escape(reason));
+        put!(body, "<p>Not judged: {output} {reason}.</p>");
+    }
     let random = report.random_outputs();
     if !random.is_empty() {
         put!(body, "<p>{}: {RANDOM}</p>", escape(&random.join(", ")));
@@ -240,7 +244,7 @@ fn op_row(body: &mut String, op: &OpReport) {
     );
 }
 
-/// The error of an op in multiples of its rounding noise.
+/// The largest error of an op in multiples of its rounding noise; None if it has none.
 fn multiple(own: &OwnError) -> Option<f64> {
     let (metrics, noise) = (own.metrics.as_ref()?, own.noise?);
     (noise.floor > 0.0).then(|| metrics.max_abs / noise.floor)

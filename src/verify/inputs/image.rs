@@ -1,8 +1,10 @@
 //! Pictures → inputs, by the steps of PaddleClas' evaluation: decode, resize the short side, crop
 //! the centre, scale to 0..1, subtract the mean, divide by the standard deviation.
 //!
-//! Numbers are those of PaddleClas to the bit, for what is stored without loss. JPEG leaves
-//! decoders some freedom, so there 8-bit values may differ by a few units.
+//! For a picture that is stored without loss, the numbers are those of PaddleClas to the bit. JPEG
+//! leaves decoders some freedom, so that the decoded 8-bit values may differ by a few units.
+//! Refused are models that take anything but one RGB picture, and pictures that are too small or too
+//! long for the model.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -16,37 +18,38 @@ use crate::error::{Error, Result};
 use crate::program::{Program, Value};
 use crate::tensor::{Tensor, display_shape};
 
-/// From this size on, PaddleClas' configurations resize the short side to the size itself.
+/// For models of this size or larger, PaddleClas' configurations resize the short side to the model's
+/// size.
 const LARGE: usize = 384;
 
-/// No picture and no resized picture may be wider or higher, in pixels.
+/// The largest width and height of a picture, before and after it is resized, in pixels.
 const LARGEST_SIDE: usize = 1 << 15;
 
-/// Which pictures to show the model, and how to prepare them.
+/// Which pictures to give the model, and how to prepare them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageInputs {
     /// PNG or JPEG files.
     pub paths: Vec<PathBuf>,
-    /// What to resize the short side to, in pixels; None for PaddleClas' rule: 256 for models of
-    /// 224, the same ratio below 384, and the model's size from there on.
+    /// The short side of the resized picture, in pixels. None for PaddleClas' rule: 256 for models of
+    /// size 224, the same ratio for all sizes below 384, and the model's size from there on.
     pub resize_short: Option<usize>,
-    /// The height and width where the model leaves them open, in pixels.
+    /// The height and width for a model that leaves them open, in pixels.
     pub crop: Option<usize>,
-    /// What to subtract from red, green and blue, between 0 and 1.
+    /// What to subtract from red, green and blue, which are scaled to 0..1.
     pub mean: [f32; CHANNELS],
-    /// What to divide them by then.
+    /// What to divide the differences by.
     pub std: [f32; CHANNELS],
-    /// Names of classes, one per line, for the report.
+    /// A file with the names of the classes, one per line, for the report.
     pub labels: Option<PathBuf>,
 }
 
 impl ImageInputs {
-    /// The means of ImageNet, which PaddleClas takes where a configuration says nothing else.
+    /// The channel means of ImageNet, which PaddleClas takes where a configuration says nothing else.
     pub const MEAN: [f32; CHANNELS] = [0.485, 0.456, 0.406];
-    /// The standard deviations of ImageNet.
+    /// The standard deviations of ImageNet's channels, which PaddleClas takes likewise.
     pub const STD: [f32; CHANNELS] = [0.229, 0.224, 0.225];
 
-    /// These pictures, with PaddleClas' defaults.
+    /// Inputs of these pictures, with PaddleClas' defaults.
     pub fn new(paths: Vec<PathBuf>) -> Self {
         Self {
             paths,
@@ -59,14 +62,17 @@ impl ImageInputs {
     }
 }
 
-/// How an input wants its picture.
+/// The spatial extents of a model's input, in pixels, and whether its channel axis is the last one.
 struct Layout {
     height: usize,
     width: usize,
     channels_last: bool,
 }
 
-/// One set per picture.
+/// The sets of inputs, one per picture.
+///
+/// # Errors
+/// When the model does not take one RGB picture, or a picture can't be read or does not fit.
 pub(super) fn sets(program: &Program, images: &ImageInputs) -> Result<Vec<Set>> {
     let [value] = declared(program)[..] else {
         return Err(Error::invalid(format!(
@@ -86,7 +92,12 @@ pub(super) fn sets(program: &Program, images: &ImageInputs) -> Result<Vec<Set>> 
 }
 
 impl Layout {
-    /// Takes `[1, 3, height, width]` and `[1, height, width, 3]`.
+    /// The layout of an input of shape `[1, 3, height, width]` or `[1, height, width, 3]`, whose batch
+    /// may be open.
+    ///
+    /// # Errors
+    /// When the shape is another one, the element type is not floating-point, or the height and width
+    /// are given by neither the model nor `images`.
     fn of(value: &Value, images: &ImageInputs) -> Result<Self> {
         let fail = |what: String| {
             let (name, shape) = (&value.name, display_shape(&value.shape));
@@ -127,7 +138,7 @@ impl Layout {
         })
     }
 
-    /// What PaddleClas resizes the short side to.
+    /// The length to which PaddleClas resizes the short side, in pixels.
     fn default_short(&self) -> usize {
         match self.height.max(self.width) {
             large if large >= LARGE => large,
@@ -136,6 +147,7 @@ impl Layout {
     }
 }
 
+/// Reads a picture and makes it the float32 tensor that an input of this layout takes.
 fn prepare(path: &Path, layout: &Layout, images: &ImageInputs) -> Result<Tensor> {
     let picture = decode(path)?;
     let short = images.resize_short.unwrap_or(layout.default_short());
@@ -160,7 +172,7 @@ fn prepare(path: &Path, layout: &Layout, images: &ImageInputs) -> Result<Tensor>
     normalized(&picture.resized(width, height), layout, images)
 }
 
-/// The pixels as they are to be shown: rotated as the file says, without transparency.
+/// The pixels as 8-bit RGB, rotated as the file says, without transparency.
 fn decode(path: &Path) -> Result<Picture> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the picture", e))?;
     let fail = |e: image::ImageError| {
@@ -192,7 +204,8 @@ fn decode(path: &Path) -> Result<Picture> {
     })
 }
 
-/// The centre of the picture, as float32. Every step rounds as PaddleClas' does.
+/// Crops the centre of the picture and normalises its channels, in float32. Every step rounds as
+/// PaddleClas' does.
 fn normalized(picture: &Picture, layout: &Layout, images: &ImageInputs) -> Result<Tensor> {
     let left = (picture.width - layout.width) / 2;
     let top = (picture.height - layout.height) / 2;
@@ -219,7 +232,7 @@ mod tests {
     use crate::program::Origin;
     use crate::tensor::{DType, Dim};
 
-    /// An input with these extents; negative ones are open.
+    /// The layout of a float32 input with these extents, of which negative ones are open.
     fn layout(extents: &[i64], crop: Option<usize>) -> Result<Layout> {
         let dims = extents.iter().map(|extent| match extent {
             ..0 => Dim::Unknown,

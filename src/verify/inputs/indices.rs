@@ -1,4 +1,4 @@
-//! What integer inputs may be at most, because they are positions in something.
+//! Upper bounds of integer inputs that are indices into other tensors.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::analyse::Analysis;
 use crate::operator::Registry;
 use crate::program::{Operand, Program, ValueId};
 
-/// Ops that hand on the numbers of their first operand.
+/// Ops whose results hold elements of their first operand, at most moved, repeated or cast.
 const MOVES: &[&str] = &[
     "assign",
     "cast",
@@ -23,13 +23,14 @@ const MOVES: &[&str] = &[
     "unsqueeze",
 ];
 
-/// For each input, the number of positions in the smallest table, or other tensor, that it is an
-/// index into; none for inputs that are not.
+/// For each input of the program, the number of positions that it may index, such as the rows of an
+/// embedding table: the smallest, if it indexes several tensors. None for inputs that are no indices,
+/// and where the number is not known.
 pub(super) fn bounds(program: &Program, registry: &Registry) -> Vec<Option<u64>> {
     let mut bounds = HashMap::new();
-    // Whoever wants to run a program that is not understood is told so elsewhere.
+    // A program that can't be analysed has no bounds; the error shows when it is run.
     if let Ok(analysis) = Analysis::of(program, registry) {
-        // The input that each value is made of.
+        // For each value that holds elements of an input, that input.
         let inputs = program.inputs().iter();
         let mut sources: HashMap<ValueId, ValueId> = inputs.map(|id| (*id, *id)).collect();
         for (op, parsed) in analysis.ops() {

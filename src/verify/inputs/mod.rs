@@ -1,7 +1,7 @@
 //! Inputs for a verification: drawn at random, read from NumPy files, or made of pictures.
 //!
-//! In go a program and a wish ([`Inputs`]), out come named tensors, one set per run. What the
-//! program can't take is refused with the input's name.
+//! In go a program and [`Inputs`], which say where its inputs come from; out come named tensors, one
+//! set per run. What the program can't take is refused.
 
 mod image;
 mod indices;
@@ -34,13 +34,13 @@ pub enum Inputs {
 /// The inputs of one run.
 #[derive(Debug, Clone)]
 pub struct Set {
-    /// What they are: a batch size, shapes, or a file.
+    /// What the inputs are: a batch size, shapes, or a file.
     pub label: String,
-    /// The tensors, by input name.
+    /// The tensors, with the names of the inputs.
     pub tensors: Vec<(String, Tensor)>,
 }
 
-/// One set per run.
+/// The sets of inputs, one per run.
 ///
 /// # Errors
 /// When files can't be read, or the program does not take what was asked for: an unknown input, a
@@ -60,6 +60,7 @@ fn declared(program: &Program) -> Vec<&Value> {
     program.inputs().iter().map(|id| &program[*id]).collect()
 }
 
+/// Reads the inputs from a `.npz` or `.npy` file.
 fn from_file(program: &Program, path: &Path) -> Result<Set> {
     let inputs = declared(program);
     let names: Vec<&str> = inputs.iter().map(|value| value.name.as_str()).collect();

@@ -13,28 +13,29 @@ use crate::program::{Program, Value};
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED};
 
-/// Integers without a range that are no index into anything known are drawn below this.
+/// Integers that have no range and are not known to be indices are drawn below this.
 const LARGEST_INTEGER: u64 = 8;
 
-/// Integers of a range are exact up to here, as f64.
+/// The largest magnitude of the bounds of a range of integers: up to here, f64 holds every integer.
 const LARGEST_EXACT: f64 = (1_u64 << 53) as f64;
 
 /// Which random inputs to draw.
 ///
-/// Inputs that `shapes` does not name take their extents from those that it does, where the
-/// program ties them, and one of `batches` as their first extent if that is open otherwise.
+/// An input that `shapes` does not name takes an open extent from an input that it names, where both
+/// extents are the same symbol of the program. If its first extent is still open, that is one of
+/// `batches`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RandomInputs {
-    /// The batch sizes, one run each. A model whose inputs are of fixed shapes runs once.
+    /// The batch sizes, with one run each. A model all of whose inputs have known shapes runs once.
     pub batches: Vec<usize>,
-    /// Shapes by input name. Several of one input make several runs; the first shapes of all
+    /// Shapes by input name. Several shapes of one input make several runs; the first shapes of all
     /// inputs make the first run. An input with one shape has it in all runs.
     pub shapes: Vec<(String, Vec<usize>)>,
     /// The same seed gives the same inputs on every machine.
     pub seed: u64,
     /// How floating-point inputs without a range are distributed.
     pub distribution: Distribution,
-    /// Ranges by input name, in which numbers are uniformly distributed.
+    /// Ranges by input name, in which the input's numbers are uniformly distributed.
     pub ranges: Vec<(String, Range)>,
 }
 
@@ -54,9 +55,9 @@ impl Default for RandomInputs {
 /// How floating-point numbers are distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distribution {
-    /// Around 0, with a standard deviation of 1.
+    /// Normal, with mean 0 and standard deviation 1.
     Normal,
-    /// From 0 to 1, each number as likely.
+    /// Uniform from 0 to 1.
     Uniform,
 }
 
@@ -84,7 +85,12 @@ impl FromStr for Range {
     }
 }
 
-/// One set per position in the lists of shapes and, where an extent is left to it, batch size.
+/// The sets of inputs: one for each position in the lists of shapes and, where these leave the batch
+/// size open, for each batch size.
+///
+/// # Errors
+/// When a shape or range names an input that the program does not have or does not fit its input, or
+/// the shape of an input remains open.
 pub(super) fn sets(
     program: &Program,
     registry: &Registry,
@@ -115,12 +121,13 @@ pub(super) fn sets(
     Ok(sets)
 }
 
-/// The shapes of all inputs in one run, and how people call them.
+/// The shapes of all inputs in one run, and a label of the run for people.
 struct Shapes {
     label: String,
     shapes: Vec<Vec<usize>>,
 }
 
+/// The shapes of all runs.
 fn runs(inputs: &[&Value], wish: &RandomInputs) -> Result<Vec<Shapes>> {
     let mut runs = Vec::new();
     for given in given_shapes(inputs, wish)? {
@@ -151,7 +158,7 @@ fn runs(inputs: &[&Value], wish: &RandomInputs) -> Result<Vec<Shapes>> {
     Ok(runs)
 }
 
-/// For each run, the shape of each input that has one.
+/// For each run, the shape that is asked for each input, if any.
 fn given_shapes<'w>(
     inputs: &[&Value],
     wish: &'w RandomInputs,
@@ -184,6 +191,7 @@ fn given_shapes<'w>(
         .collect())
 }
 
+/// Refuses a shape that does not fit the declaration of its input.
 fn check_shape(value: &Value, shape: &[usize]) -> Result<()> {
     let fits = |(declared, extent): (&Dim, &usize)| {
         declared.known().is_none() || *declared == Dim::from(*extent)
@@ -199,7 +207,7 @@ fn check_shape(value: &Value, shape: &[usize]) -> Result<()> {
     )))
 }
 
-/// As it was written on the command line: `x=2x3x224x224`.
+/// The shapes as they are written on the command line: `x=2x3x224x224`.
 fn shapes_label(inputs: &[&Value], given: &[Option<&[usize]>]) -> String {
     let parts = inputs.iter().zip(given).filter_map(|(value, shape)| {
         let extents: Vec<String> = shape.as_ref()?.iter().map(usize::to_string).collect();
@@ -213,7 +221,10 @@ fn shapes_label(inputs: &[&Value], given: &[Option<&[usize]>]) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// The shapes of all inputs, and whether any of them needs the batch size.
+/// The shapes of all inputs, and whether any of them depends on `batch`.
+///
+/// # Errors
+/// When an extent other than the first is open.
 fn resolve(
     inputs: &[&Value],
     given: &[Option<&[usize]>],
@@ -250,6 +261,7 @@ fn resolve(
     Ok((shapes, uses_batch))
 }
 
+/// The error for an input of which other extents than the first are open.
 fn open(value: &Value) -> Error {
     let example: Vec<String> = value
         .shape
@@ -276,12 +288,13 @@ fn draw_set(
     wish: &RandomInputs,
 ) -> Result<Set> {
     let mut rng = ChaCha8Rng::seed_from_u64(wish.seed);
-    // Each batch size draws from a stream of its own, whatever others are asked for.
+    // Each batch size draws from a stream of its own, so that its inputs don't depend on which others
+    // are asked for.
     let batch = run.shapes.iter().find_map(|shape| shape.first());
     rng.set_stream(batch.map_or(0, |batch| *batch as u64));
     let mut tensors = Vec::with_capacity(inputs.len());
     for ((value, shape), bound) in inputs.iter().zip(&run.shapes).zip(bounds) {
-        // The last one counts, as for other options.
+        // Of several ranges of one input the last counts, as for other options of the command line.
         let ranges = wish.ranges.iter().rev();
         let range = ranges
             .filter(|(name, _)| *name == value.name)
@@ -301,16 +314,20 @@ fn draw_set(
     })
 }
 
-/// Which numbers an input may have.
+/// Which numbers the elements of an input may be.
 struct Values<'w> {
     range: Option<&'w Range>,
-    /// How many there are of what the input is an index into, if it is one.
+    /// The number of positions that the input may index; None if it is not known to be an index.
     bound: Option<u64>,
     distribution: Distribution,
 }
 
-/// Numbers of a distribution or a range; integers without a range are indices that fit, small, or
-/// coin flips.
+/// Draws the tensor of an input. Elements come from the input's range. Without one, floating-point
+/// numbers follow the distribution, integers are indices within their bound or else small, and both
+/// booleans are equally likely.
+///
+/// # Errors
+/// When there is not enough memory, or the range does not fit the element type.
 fn draw(
     value: &Value,
     shape: &[usize],
@@ -346,13 +363,16 @@ fn draw(
     Ok(tensor.cast(dtype))
 }
 
-/// A number from 0 up to, not including, 1, of which 32-bit floats hold every bit.
+/// A uniform number from 0 up to, not including, 1, with 24 bits, so that float32 holds it exactly.
 fn unit(rng: &mut ChaCha8Rng) -> f64 {
     f64::from(rng.next_u32() >> 8) / f64::from(1 << 24)
 }
 
 impl Range {
-    /// The smallest integer, and how many there are.
+    /// The smallest integer of the range, and the number of integers in it.
+    ///
+    /// # Errors
+    /// When the bounds are not whole numbers, or the input's element type does not hold them.
     fn integers(&self, value: &Value) -> Result<(i64, u64)> {
         let whole = |x: f64| x.fract() == 0.0 && x.abs() <= LARGEST_EXACT;
         let fail = |why: String| {
@@ -376,7 +396,10 @@ impl Range {
     }
 }
 
-/// The number of elements, if there is memory for as many.
+/// The number of elements of an input.
+///
+/// # Errors
+/// When there is not enough memory for them.
 fn element_count(value: &Value, shape: &[usize]) -> Result<usize> {
     refuse_too_large(shape).map_err(|_| {
         Error::invalid(format!(

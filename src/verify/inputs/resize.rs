@@ -1,32 +1,33 @@
 //! Resizing as OpenCV does it, with which PaddleClas trains and evaluates.
 //!
-//! The same arithmetic to the bit: bilinear between pixel centres, without smoothing where the
-//! picture shrinks, in integers of 11 fractional bits. Other libraries smooth, and so give a
-//! network inputs that it has not been evaluated with.
+//! The arithmetic is the same to the bit: bilinear interpolation between pixel centres, without
+//! antialiasing where the picture shrinks, in fixed point with 11 fractional bits. Other libraries
+//! antialias, and so give a network other inputs than it was evaluated with.
 
-/// Fractional bits of the weights of two neighbours.
+/// The fractional bits of the interpolation weights.
 const BITS: u32 = 11;
 
-/// Channels of a pixel: red, green, blue.
+/// The channels of a pixel: red, green and blue.
 pub(super) const CHANNELS: usize = 3;
 
-/// A picture of interleaved 8-bit channels, row by row.
+/// A picture as bytes of shape `[height, width, 3]`, in row-major order.
 pub(super) struct Picture {
     pub width: usize,
     pub height: usize,
     pub pixels: Vec<u8>,
 }
 
-/// For each new position along an axis: two old ones, and their weights in units of 2^-11.
+/// How one position along an axis of the result is interpolated: the two positions in the original,
+/// and their weights in units of 2^-11.
 struct Tap {
     positions: [usize; 2],
     weights: [i32; 2],
 }
 
 impl Picture {
-    /// `cv2.resize(self, (width, height))`. No extent may be 0.
+    /// The picture in another size, as `cv2.resize(self, (width, height))`. No extent may be 0.
     pub fn resized(&self, width: usize, height: usize) -> Picture {
-        // OpenCV takes means instead, where these and bilinear weights are meant to be the same.
+        // For halves, whose bilinear weights are all equal, OpenCV takes the mean of 2 × 2 pixels.
         if self.width == 2 * width && self.height == 2 * height {
             return self.halved(width, height);
         }
@@ -62,6 +63,7 @@ impl Picture {
         &self.pixels[y * stride..][..stride]
     }
 
+    /// The means of 2 × 2 pixels, rounded half up.
     fn halved(&self, width: usize, height: usize) -> Picture {
         let mut pixels = Vec::with_capacity(width * height * CHANNELS);
         for y in 0..height {
@@ -84,8 +86,9 @@ impl Picture {
     }
 }
 
-/// `snaps` to the outermost pixel beyond its centre. OpenCV does so along rows, but blends the
-/// outermost pixel with itself along columns, which may round otherwise.
+/// The taps of all positions along an axis whose extent goes from `from` to `to`. If it `snaps`, a
+/// position beyond the centre of the outermost pixel takes that pixel alone. OpenCV does so along the
+/// width, but along the height it blends the outermost pixel with itself, which may round differently.
 fn taps(from: usize, to: usize, snaps: bool) -> Vec<Tap> {
     let scale = 1.0 / (to as f64 / from as f64);
     let last = from as i64 - 1;
@@ -123,7 +126,7 @@ mod tests {
         assert_eq!(original.resized(7, 5).pixels, original.pixels);
     }
 
-    /// What OpenCV 4.10 gives.
+    /// The expected pixels are those that OpenCV 4.10 gives.
     #[test]
     fn pixels_are_those_of_opencv() {
         let red = |picture: Picture| -> Vec<u8> {

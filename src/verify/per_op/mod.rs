@@ -1,10 +1,10 @@
 //! Where an ONNX model goes wrong: op by op, on the same operands.
 //!
-//! Every op of the program has become some nodes. These are cut out of the model and run alone, on
-//! the operands that the reference has, so that an error is charged to the op that makes it and
-//! not to its successors. Fed with the results of the nodes before instead, they show how errors
-//! grow. ONNX Runtime can't fuse nodes of different ops here; a fault of such a fusion alone would
-//! not show.
+//! The nodes that an op of the program has become are cut out of the model and run alone, on the
+//! operands that the reference has, so that an error is charged to the op that makes it and not to
+//! its successors. Run on the results of the preceding nodes instead, they show how errors grow. ONNX
+//! Runtime can't fuse the nodes of different ops here, so that a defect of such a fusion does not
+//! show.
 
 mod report;
 
@@ -28,20 +28,20 @@ use crate::reference::Step;
 use crate::runtime::OnnxRuntime;
 use crate::tensor::{DType, Tensor};
 
-/// What to look for.
+/// What to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Search {
-    /// The first op that is wrong.
+    /// The ops up to the first that is wrong.
     Culprit,
-    /// All ops, and how errors grow.
+    /// All ops, each alone and on the results of the nodes before, to show how errors grow.
     Everything,
 }
 
-/// Compares what is judged of a model with an ONNX file op by op, on one set of inputs.
+/// Compares the part of a model that is judged with an ONNX file, op by op, on one set of inputs.
 ///
 /// # Errors
-/// When the file can't be read, or is not one that this version of this crate has written of the
-/// model: its tensors are recognised by their names.
+/// When the file can't be read, or is not one that this version of this crate has written for the
+/// model: tensors are recognised by their names.
 pub(super) fn compare(
     subject: &Subject<'_>,
     onnx: &Path,
@@ -96,25 +96,28 @@ pub(super) fn compare(
     Ok(report)
 }
 
+/// A comparison under way.
 struct Comparison<'c> {
     model: &'c Model,
     graph: OnnxFile,
     runtime: &'c OnnxRuntime,
     set: &'c Set,
     search: Search,
-    /// The tensor of each value.
+    /// The name of the ONNX tensor that holds each value, where a node or an input gives it.
     names: HashMap<ValueId, String>,
-    /// The values of each tensor: several where an op has become no node.
+    /// The values that each ONNX tensor holds: several where an op has become no node.
     ids: HashMap<String, Vec<ValueId>>,
-    /// What the nodes have computed from one another, by value.
+    /// By value, what the nodes have computed from one another's results.
     computed: HashMap<ValueId, Tensor>,
     report: PerOp,
 }
 
 impl Comparison<'_> {
+    /// Compares the op that the reference has just run. Breaks when the culprit is found, if nothing
+    /// else is looked for.
     fn step(&mut self, step: &Step<'_>) -> Result<ControlFlow<()>> {
         if self.model.registry().is_random(step.op) {
-            // Not comparable. What follows computes on the numbers of the reference.
+            // Random results can't be compared. The ops after it get the numbers of the reference.
             let results = step.op.results.iter();
             let drawn = results.filter_map(|id| Some((*id, step.tensor(*id)?.clone())));
             self.computed.extend(drawn);
@@ -162,17 +165,18 @@ impl Comparison<'_> {
         })
     }
 
-    /// The nodes of an op.
+    /// The nodes that an op has become; None if there are none.
     fn part(&mut self, step: &Step<'_>) -> Result<Option<Part>> {
         let results = step.op.results.iter();
         let results = results.map(|id| Some((self.names.get(id)?.as_str(), dtype(step, *id)?)));
-        // Without a tensor for each, nothing needs them: they are known before a run.
+        // A result that no node gives is known before a run, or nothing needs it.
         let Some(results) = results.collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
         let (program, ids) = (self.model.program(), &self.ids);
         let known = |name: &str| Some(program[*ids.get(name)?.first()?].dtype);
         let own = |name: &str| results.iter().any(|(result, _)| *result == name);
+        // The result is the operand itself, in the same tensor.
         let mut operands = step.op.operands.iter().flat_map(Operand::values);
         if operands.any(|id| self.names.get(id).is_some_and(|name| own(name))) {
             return Ok(None);
@@ -180,7 +184,10 @@ impl Comparison<'_> {
         self.graph.part(&results, &known)
     }
 
-    /// Runs the nodes of an op on tensors by value.
+    /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
+    ///
+    /// # Errors
+    /// When `tensor` lacks a value that the nodes read, or ONNX Runtime fails.
     fn run<'t>(
         &self,
         part: &Part,
@@ -199,7 +206,8 @@ impl Comparison<'_> {
         Ok(outputs.into_iter().map(|(_, tensor)| tensor).collect())
     }
 
-    /// An op without nodes hands on what its operand holds.
+    /// Copies to the results of an op without nodes what the nodes before have computed for its operand:
+    /// the value that the same ONNX tensor holds.
     fn pass_on(&mut self, op: &Op) {
         for result in &op.results {
             let name = self.names.get(result);
@@ -211,6 +219,7 @@ impl Comparison<'_> {
         }
     }
 
+    /// The report on an op, so far without the accumulated error.
     fn describe(&self, step: &Step<'_>, own: OwnError) -> OpReport {
         let source = &step.op.source;
         let result = step.op.results.first();
@@ -230,6 +239,7 @@ impl Comparison<'_> {
         }
     }
 
+    /// The details of an op whose nodes gave `found` instead of `exact`.
     fn accuse(
         &self,
         step: &Step<'_>,
@@ -240,7 +250,7 @@ impl Comparison<'_> {
         let name = |id: ValueId| self.model.program()[id].name.as_str();
         let statistics = |id: &ValueId| Some(Statistics::of(name(*id), step.tensor(*id)?));
         let operands = step.op.operands.iter().flat_map(Operand::values);
-        // The result that is off, as a rule the only one.
+        // The result that disagrees; most ops have only one.
         let (position, _) = worst_result(step, found, exact);
         let result = step.op.results.get(position);
         let (found, exact) = (found.get(position), exact.get(position));
@@ -267,7 +277,7 @@ fn dtype(step: &Step<'_>, id: ValueId) -> Option<DType> {
     step.tensor(id).map(Tensor::dtype)
 }
 
-/// The error of each result, of which the worst counts.
+/// The op's own error: that of the result which [`worst_result`] picks, or that the nodes did not run.
 fn own_error(step: &Step<'_>, exact: &[Tensor], found: &Result<Vec<Tensor>>) -> OwnError {
     let found = match found {
         Ok(found) => found,
@@ -283,7 +293,7 @@ fn own_error(step: &Step<'_>, exact: &[Tensor], found: &Result<Vec<Tensor>>) -> 
     worst_result(step, found, exact).1
 }
 
-/// The first result that does not agree, else the first of all, and its error.
+/// The position of the first result that disagrees, else of the first of all, and its error.
 fn worst_result(step: &Step<'_>, found: &[Tensor], exact: &[Tensor]) -> (usize, OwnError) {
     let first = judge(step, 0, found, exact);
     if !first.agrees {
@@ -295,6 +305,8 @@ fn worst_result(step: &Step<'_>, found: &[Tensor], exact: &[Tensor]) -> (usize, 
     wrong.unwrap_or((0, first))
 }
 
+/// The error of the result at `position`: its distance from the exact result, or, for element types
+/// without rounding noise, from the reference.
 fn judge(step: &Step<'_>, position: usize, found: &[Tensor], exact: &[Tensor]) -> OwnError {
     let reference = step.op.results.get(position);
     let reference = reference.and_then(|id| step.tensor(*id));
@@ -317,7 +329,8 @@ fn judge(step: &Step<'_>, position: usize, found: &[Tensor], exact: &[Tensor]) -
         None => Metrics::of(found, reference, &Tolerance::default()),
     };
     OwnError {
-        // Which of two nearly equal elements is the largest means nothing inside of a network.
+        // `Metrics::agrees` would ask for the argmax as well, but which of two nearly equal elements is
+        // the largest means nothing inside of a network.
         agrees: metrics
             .as_ref()
             .is_some_and(|metrics| metrics.disagreeing == 0),

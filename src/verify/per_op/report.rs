@@ -1,4 +1,4 @@
-//! What a comparison op by op has found.
+//! The report of a comparison op by op.
 
 use serde::Serialize;
 
@@ -8,86 +8,87 @@ use crate::verify::{Metrics, Noise};
 /// A comparison op by op, for one set of inputs.
 #[derive(Debug, Clone, Serialize)]
 pub struct PerOp {
-    /// What the inputs are: a batch size or a file.
+    /// What the inputs are: a batch size, shapes or a file.
     pub inputs: String,
-    /// The ops that have become nodes, in the program's order. If only the culprit was looked for:
-    /// none.
+    /// The ops that have become nodes, in the program's order; empty if only the culprit was looked
+    /// for.
     pub ops: Vec<OpReport>,
-    /// How many ops have become nodes and were compared.
+    /// The number of ops that have become nodes and were compared.
     pub compared: usize,
-    /// How many ops have become no node, since their results are known or nothing but an operand.
+    /// The number of ops that have become no node, since their results are known before a run, needed
+    /// by nothing, or the same as an operand.
     pub without_nodes: usize,
     /// The first op whose nodes compute something else from the same operands.
     pub culprit: Option<Culprit>,
 }
 
-/// One op, and the nodes that it has become.
+/// One op, and the errors of the nodes that it has become.
 #[derive(Debug, Clone, Serialize)]
 pub struct OpReport {
     /// The op's position in the program's file.
     pub index: usize,
-    /// Its name.
+    /// The op's name in the program.
     pub op: String,
-    /// Its layer, or the variable that it writes.
+    /// The layer of the op, or else the variable that it writes.
     pub place: String,
-    /// The ONNX tensor that holds its (first) result.
+    /// The name of the ONNX tensor that holds the op's first result.
     pub tensor: String,
-    /// The extents of that.
+    /// The shape of the first result.
     pub shape: Vec<usize>,
     /// The error that the op itself makes, on the operands of the reference.
     pub own: OwnError,
-    /// The distance from the reference after all ops so far, each on the results of the nodes
-    /// before. None if it was not asked for.
+    /// The distance of the first result from the reference, where the nodes of all ops so far ran on
+    /// one another's results. None if it was not asked for, or there is nothing to compare.
     pub accumulated: Option<Metrics>,
 }
 
 /// How far the nodes of one op are from what the op computes exactly from the same operands.
 #[derive(Debug, Clone, Serialize)]
 pub struct OwnError {
-    /// Whether that is within what rounding explains.
+    /// Whether rounding explains the distance.
     pub agrees: bool,
     /// The distance; None if the shapes or element types differ, or the nodes did not run.
     pub metrics: Option<Metrics>,
-    /// The rounding noise of the op; None if its type has none.
+    /// The rounding noise of the op; None if its element type has none, or the nodes did not run.
     pub noise: Option<Noise>,
-    /// Why the nodes did not run.
+    /// Why the nodes did not run, or that they gave too few results.
     pub failure: Option<String>,
 }
 
-/// An op whose nodes compute something else, in detail.
+/// The details of an op whose nodes compute something else.
 #[derive(Debug, Clone, Serialize)]
 pub struct Culprit {
     /// The op and its error.
     #[serde(flatten)]
     pub report: OpReport,
-    /// Its attributes, by name.
+    /// The op's attributes, as name and value.
     pub attributes: Vec<(String, String)>,
-    /// Its operands.
+    /// The op's operands in the reference.
     pub operands: Vec<Statistics>,
-    /// The result of the reference.
+    /// The exact result, computed in float64 from these operands.
     pub expected: Statistics,
     /// The result of the nodes, if they ran.
     pub found: Option<Statistics>,
-    /// The element that is furthest off, if there are as many of them.
+    /// The element that is furthest off; None if the nodes did not run or the shapes differ.
     pub worst: Option<Worst>,
 }
 
-/// What a tensor holds.
+/// A summary of the elements of a tensor.
 #[derive(Debug, Clone, Serialize)]
 pub struct Statistics {
     /// The value's name.
     pub name: String,
     /// The element type.
     pub dtype: &'static str,
-    /// The extents.
+    /// The shape.
     pub shape: Vec<usize>,
-    /// The smallest finite element.
+    /// The smallest finite element; 0 if there is none.
     pub min: f64,
-    /// The largest finite element.
+    /// The largest finite element; 0 if there is none.
     pub max: f64,
-    /// The mean of the finite elements.
+    /// The mean of the finite elements; 0 if there is none.
     pub mean: f64,
-    /// How many elements are infinite or NaN.
+    /// The number of elements that are infinite or NaN.
     pub not_finite: usize,
 }
 
@@ -115,7 +116,7 @@ impl Statistics {
 /// The element of a result that is furthest from the exact one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Worst {
-    /// Its position along each axis.
+    /// The element's position along each axis.
     pub index: Vec<usize>,
     /// What the nodes computed.
     pub found: f64,
@@ -124,6 +125,7 @@ pub struct Worst {
 }
 
 impl Worst {
+    /// The worst element; None if the shapes differ or there are no elements.
     pub(super) fn of(found: &Tensor, exact: &Tensor) -> Option<Self> {
         if found.shape() != exact.shape() {
             return None;
@@ -146,7 +148,7 @@ impl Worst {
     }
 }
 
-/// NaN on one side alone is as far away as can be.
+/// `|a - b|`: 0 for two NaN, and infinite if only one is NaN.
 fn distance(a: f64, b: f64) -> f64 {
     if a == b || (a.is_nan() && b.is_nan()) {
         return 0.0;
