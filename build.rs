@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={schema}");
     }
     let descriptors = protox::compile(SCHEMAS, ["proto"])?;
-    // Weights are taken from a mapped file without copying them.
+    // As `Bytes`, the weights of an ONNX file that is mapped into memory are decoded without a copy.
     prost_build::Config::new()
         .bytes(["onnx.TensorProto.raw_data"])
         .compile_fds(descriptors)?;

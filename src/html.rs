@@ -6,6 +6,14 @@
 //! table, lets the table move sideways where it is wider than the screen; `badge`, with one of the colours,
 //! makes a word stand on a background of that colour.
 
+/// Appends a line to a string. Writing to a string can't fail, so the result of that is dropped.
+macro_rules! put {
+    ($text:expr, $($rest:tt)*) => {
+        let _ = writeln!($text, $($rest)*);
+    };
+}
+pub(crate) use put;
+
 /// The style of all pages.
 const STYLE: &str = include_str!("html.css");
 

@@ -2,8 +2,9 @@
 //! result.
 //!
 //! Three steps: [`Model::open`] reads a program and finds its weights, [`Model::convert`] writes
-//! ONNX, and [`verify::verify`] runs the program in the [reference interpreter](reference) and the
-//! ONNX model in ONNX Runtime, and compares their outputs.
+//! ONNX, and [`verify::verify`] runs the program in the
+//! [reference interpreter](crate::reference) and the ONNX model in ONNX Runtime, and compares their
+//! outputs.
 //!
 //! ```no_run
 //! use paddle2onnx::{ConvertOptions, Model};

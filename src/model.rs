@@ -32,7 +32,7 @@ pub struct ConvertOptions<'a> {
     pub opset: u32,
     /// Where the weights are stored.
     pub weights: Weights,
-    /// Called with the number of bytes that are written, and may stop the conversion.
+    /// Called while the files are written, with the number of bytes so far; may stop the conversion.
     pub progress: &'a dyn Progress,
 }
 

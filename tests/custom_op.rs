@@ -83,6 +83,12 @@ struct Nested(ValueId);
 /// `x + 1`, of which the reference says that it is `x`.
 struct Wrong(ValueId);
 
+/// An operator of opset 18 in a branch.
+struct NewInBranch(ValueId);
+
+/// An operator of opset 18 in a model function.
+struct NewInFunction(ValueId);
+
 fn same(facts: &Facts<'_>, id: ValueId) -> Result<Fact> {
     Ok(Fact::new(facts.dtype(id), facts.shape(id).to_vec()))
 }
@@ -147,6 +153,45 @@ impl Function for Nested {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         mapped(values, self.0, |x| x + 1.0)
+    }
+}
+
+impl Function for NewInBranch {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        same(facts, self.0)
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.0)?;
+        let yes = g.scalar(DType::Bool, 1.0);
+        let branch = g.body(0, |g, _| Ok(vec![g.node("Mish", &[x], [])]))?;
+        let attrs = [
+            ("then_branch", NodeAttr::Graph(branch.clone())),
+            ("else_branch", NodeAttr::Graph(branch)),
+        ];
+        Ok(g.node("If", &[yes], attrs))
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        mapped(values, self.0, |x| x)
+    }
+}
+
+impl Function for NewInFunction {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        same(facts, self.0)
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let x = g.value(self.0)?;
+        let outputs = g.call(("com.example", "OwnMish"), &[x], |g, inputs| {
+            Ok(vec![g.node("Mish", inputs, [])])
+        })?;
+        Ok(outputs[0])
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        mapped(values, self.0, |x| x)
     }
 }
 
@@ -218,6 +263,20 @@ fn a_model_function_may_call_another_and_hold_constants() {
             assert_eq!(functions, ["Plus", "PlusOne"]);
             let domains: Vec<&str> = onnx.opset_import.iter().map(|set| set.domain()).collect();
             assert_eq!(domains, ["", "com.example", "com.example.inner"]);
+        }
+    }
+}
+
+#[test]
+fn a_body_or_function_has_no_operator_that_the_opset_lacks() {
+    for ops in [defined!(NewInBranch), defined!(NewInFunction)] {
+        let registry = Registry::standard().with(ops).unwrap();
+        for folder in networks("twice") {
+            let model = Model::open_with(&folder, None, &registry).unwrap();
+            let obstacles = model.obstacles(17).unwrap();
+            assert_eq!(obstacles[0].needed_opset, Some(18), "{obstacles:?}");
+            assert!(obstacles[0].reason.contains("Mish"), "{obstacles:?}");
+            assert_eq!(model.obstacles(18).unwrap(), []);
         }
     }
 }

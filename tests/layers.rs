@@ -1,4 +1,4 @@
-//! The rooms of `src/` import each other only as the table of layers in ARCHITECTURE.md says.
+//! The modules of `src/` import each other only as the table of layers in ARCHITECTURE.md says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,9 +10,9 @@ const SECTION: &str = "## Layers";
 /// What the table calls every family of ops.
 const FAMILY: &str = "ops/FAMILY";
 
-/// A row of the table: a room, and the rooms that it imports.
+/// A row of the table: a module, and the modules that it imports.
 struct Layer {
-    room: String,
+    module: String,
     imports: BTreeSet<String>,
 }
 
@@ -27,18 +27,18 @@ fn table(architecture: &str) -> Vec<Layer> {
     let rows = rows.skip(1).take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-        let [room, _, imports] = cells.as_slice() else {
+        let [module, _, imports] = cells.as_slice() else {
             panic!("a row with other than three cells: {row}");
         };
         Layer {
-            room: names(room).remove(0),
+            module: names(module).remove(0),
             imports: names(imports).into_iter().collect(),
         }
     })
     .collect()
 }
 
-/// The names in backticks, as rooms: without the end of a file's name, or the slash of a folder's.
+/// The names in backticks, as modules: without the end of a file's name, or the slash of a folder's.
 fn names(cell: &str) -> Vec<String> {
     let quoted = cell.split('`').skip(1).step_by(2);
     let plain = quoted.map(|name| name.trim_end_matches(".rs").trim_end_matches('/'));
@@ -155,8 +155,8 @@ fn code(text: &str) -> String {
     code + rest
 }
 
-/// The room of a path from the crate's root.
-fn room(path: &[String]) -> String {
+/// The module in the table of a path from the crate's root.
+fn top(path: &[String]) -> String {
     match path {
         [ops, family, ..] if ops == "ops" => format!("ops/{family}"),
         [first, ..] => first.clone(),
@@ -168,21 +168,21 @@ fn room(path: &[String]) -> String {
 fn violations(sources: &[Source], table: &[Layer]) -> Vec<String> {
     let allowed: BTreeMap<&str, &BTreeSet<String>> = table
         .iter()
-        .map(|layer| (layer.room.as_str(), &layer.imports))
+        .map(|layer| (layer.module.as_str(), &layer.imports))
         .collect();
     let modules: BTreeMap<Vec<String>, &Path> = sources
         .iter()
         .map(|source| (source.module(), source.path.as_path()))
         .collect();
-    let row = |room: &str| -> Option<&str> {
-        let listed = allowed.keys().find(|listed| **listed == room);
-        let family = || Some(FAMILY).filter(|_| room.starts_with("ops/"));
+    let row = |module: &str| -> Option<&str> {
+        let listed = allowed.keys().find(|listed| **listed == module);
+        let family = || Some(FAMILY).filter(|_| module.starts_with("ops/"));
         listed.copied().or_else(family)
     };
     let mut found = Vec::new();
     let mut used: BTreeSet<(&str, &str)> = BTreeSet::new();
     for source in sources {
-        let own = room(&source.module());
+        let own = top(&source.module());
         if matches!(own.as_str(), "lib" | "main") {
             continue;
         }
@@ -197,10 +197,10 @@ fn violations(sources: &[Source], table: &[Layer]) -> Vec<String> {
             let longest = (1..=import.len())
                 .rev()
                 .find_map(|len| modules.get(&import[..len]));
-            let (Some(file), other) = (longest, room(&import)) else {
+            let (Some(file), other) = (longest, top(&import)) else {
                 continue;
             };
-            // The list of families is no room of theirs.
+            // The list of families is no module of theirs.
             if other == own || own == "ops" {
                 continue;
             }
@@ -218,10 +218,10 @@ fn violations(sources: &[Source], table: &[Layer]) -> Vec<String> {
             }
         }
     }
-    for layer in table.iter().filter(|layer| layer.room != "ops") {
+    for layer in table.iter().filter(|layer| layer.module != "ops") {
         for import in &layer.imports {
-            if !used.contains(&(layer.room.as_str(), import.as_str())) {
-                found.push(format!("`{}` does not import `{import}`", layer.room));
+            if !used.contains(&(layer.module.as_str(), import.as_str())) {
+                found.push(format!("`{}` does not import `{import}`", layer.module));
             }
         }
     }
@@ -252,12 +252,15 @@ fn layers() -> Vec<Layer> {
 fn a_room_imports_only_what_stands_above_it() {
     let table = layers();
     for (position, layer) in table.iter().enumerate() {
-        let above: Vec<&str> = table[..position].iter().map(|l| l.room.as_str()).collect();
+        let above: Vec<&str> = table[..position]
+            .iter()
+            .map(|l| l.module.as_str())
+            .collect();
         for import in &layer.imports {
             assert!(
                 above.contains(&import.as_str()),
                 "`{}` lists `{import}`, which is not above it",
-                layer.room
+                layer.module
             );
         }
     }
@@ -273,7 +276,7 @@ fn a_room_imports_only_what_stands_above_it() {
 fn an_import_against_the_order_is_found_with_both_files() {
     let table = table(
         "## Layers\n\
-         | room | what | imports |\n\
+         | module | what | imports |\n\
          | --- | --- | --- |\n\
          | `error.rs` | errors | – |\n\
          | `kernels/` | numerics | `error` |\n\

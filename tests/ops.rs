@@ -183,13 +183,24 @@ fn programs() -> impl Iterator<Item = PathBuf> {
     support::OP_FOLDERS.into_iter().flat_map(support::programs)
 }
 
+/// The programs of the cases to run: all, or those of the op that the environment variable `OP` names.
+fn selected() -> Vec<PathBuf> {
+    let all = programs();
+    let Ok(op) = std::env::var("OP") else {
+        return all.collect();
+    };
+    let selected: Vec<PathBuf> = all.filter(|program| about(program) == op).collect();
+    assert!(!selected.is_empty(), "no cases of the op {op}");
+    selected
+}
+
 /// Runs every case at opset `wanted`, or at the lowest higher one that it can be converted to. Returns, for
 /// each folder, the lowest opset that its cases took.
 fn check_all(wanted: u32) -> BTreeMap<String, u32> {
     let folder = tempfile::tempdir().unwrap();
     let mut failed = Vec::new();
     let mut opsets = BTreeMap::new();
-    for program in programs() {
+    for program in selected() {
         let mut opset = wanted;
         let failures = failures(&program, &mut opset, folder.path());
         if !failures.is_empty() {

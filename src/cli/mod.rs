@@ -22,6 +22,7 @@ mod outcome;
 mod output;
 mod per_op;
 mod progress;
+mod shortened;
 mod stderr;
 mod stdout;
 mod style;

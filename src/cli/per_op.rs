@@ -5,8 +5,8 @@ use std::fmt::Write;
 use paddle2onnx::tensor::display_shape;
 use paddle2onnx::verify::{Culprit, OpReport, OwnError, PerOp, Statistics};
 
-use super::fields;
 use super::style::{BAD, HEADING};
+use super::{fields, shortened};
 
 /// The width of the column of layers. A line stays within 80 columns.
 const PLACE: usize = 31;
@@ -44,7 +44,7 @@ fn table(text: &mut String, found: &PerOp) {
         "op", "", "layer", "own", "all"
     );
     for op in &found.ops {
-        let place = shortened(&op.place, PLACE);
+        let place = shortened::to_end(&op.place, PLACE);
         let own = own(&op.own);
         let all = op.accumulated.as_ref();
         let all = all.map_or_else(
@@ -54,7 +54,7 @@ fn table(text: &mut String, found: &PerOp) {
         let line = format!(
             "{:>5}  {:<14}  {place:<PLACE$}  {own:>8}  {all:>8}",
             op.index,
-            shortened(&op.op, 14)
+            shortened::to_end(&op.op, 14)
         );
         if op.own.agrees {
             let _ = writeln!(text, "{line}");
@@ -79,17 +79,6 @@ fn own(own: &OwnError) -> String {
         (Some(metrics), _) if metrics.max_abs == 0.0 => "0.0".to_owned(),
         (Some(metrics), _) => format!("{:.1e}", metrics.max_abs),
     }
-}
-
-/// A text with its start cut off if it exceeds `width`: layers are told apart by the ends of their
-/// names.
-fn shortened(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return text.to_owned();
-    }
-    let end: String = text.chars().skip(length - width + 1).collect();
-    format!("…{end}")
 }
 
 /// The op to blame, with its error, attributes, operands and results.

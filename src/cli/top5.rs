@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use paddle2onnx::verify::{Class, SideTop, Top};
 
+use super::shortened;
 use super::style::HEADING;
 
 /// The usual width of a terminal, in characters.
@@ -48,9 +49,9 @@ fn column(side: &SideTop, width: usize) -> Vec<String> {
     let index_width = indices.map(|index| index.len()).max().unwrap_or(0);
     let classes = side.classes.iter().map(|class| {
         let line = format!("{:index_width$}  {}", class.index, described(class));
-        shortened(&line, width)
+        shortened::to_start(&line, width)
     });
-    let heading = shortened(side.side.label(), width);
+    let heading = shortened::to_start(side.side.label(), width);
     std::iter::once(heading).chain(classes).collect()
 }
 
@@ -63,15 +64,6 @@ fn described(class: &Class) -> String {
         Some(label) => format!("{score}  {label}"),
         None => score,
     }
-}
-
-/// A text with its end cut off if it exceeds `width` characters.
-fn shortened(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
 }
 
 #[cfg(test)]

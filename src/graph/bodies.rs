@@ -69,6 +69,7 @@ impl Lowering<'_> {
             Some(known) => known.body.outputs.len(),
             None => {
                 let body = self.body(inputs.len(), define)?;
+                self.refuse_newer(&body.nodes)?;
                 let body = self.closed(body)?;
                 let outputs = body.outputs.len();
                 self.graph.functions.push(Function {

@@ -72,7 +72,7 @@ impl<'p> Lowering<'p> {
         self.enter(op);
         let start = self.graph.nodes.len();
         let results = emit(self).and_then(|results| {
-            self.refuse_newer_nodes(start)?;
+            self.refuse_newer(&self.graph.nodes[start..])?;
             Ok(results)
         });
         let results = results.map_err(|e| e.at_op(&op.source))?;

@@ -87,12 +87,7 @@ impl Names {
     }
 
     /// The message of the attribute `name` of the node called `owner`.
-    fn attribute(
-        &mut self,
-        name: &Cow<'static, str>,
-        value: &NodeAttr,
-        owner: &str,
-    ) -> AttributeProto {
+    fn attribute(&mut self, name: &str, value: &NodeAttr, owner: &str) -> AttributeProto {
         let mut proto = AttributeProto {
             name: Some(name.to_string()),
             ..AttributeProto::default()

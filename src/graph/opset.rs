@@ -16,26 +16,44 @@ pub const OPSETS: RangeInclusive<u32> = 11..=21;
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;
 
-/// Operators that are newer than the oldest opset that is written, each with the first opset that has it. Those that
-/// only the methods below emit, for opsets that have them, may be missing.
+/// The operators that are newer than the oldest opset that is written, each with the first opset that has it.
 const NEWER: &[(&str, u32)] = &[
     ("Celu", 12),
     ("Einsum", 12),
     ("GreaterOrEqual", 12),
     ("LessOrEqual", 12),
+    ("NegativeLogLikelihoodLoss", 12),
+    ("SoftmaxCrossEntropyLoss", 12),
+    ("HardSwish", 14),
     ("Trilu", 14),
     ("Bernoulli", 15),
+    ("Optional", 15),
+    ("OptionalGetElement", 15),
+    ("OptionalHasElement", 15),
     ("GridSample", 16),
+    ("BlackmanWindow", 17),
+    ("DFT", 17),
+    ("HammingWindow", 17),
+    ("HannWindow", 17),
+    ("LayerNormalization", 17),
+    ("MelWeightMatrix", 17),
+    ("STFT", 17),
+    ("SequenceMap", 17),
     ("BitwiseAnd", 18),
     ("BitwiseNot", 18),
     ("BitwiseOr", 18),
     ("BitwiseXor", 18),
     ("CenterCropPad", 18),
     ("Col2Im", 18),
+    ("GroupNormalization", 18),
     ("Mish", 18),
     ("DeformConv", 19),
     ("AffineGrid", 20),
     ("Gelu", 20),
+    ("ImageDecoder", 20),
+    ("RegexFullMatch", 20),
+    ("StringConcat", 20),
+    ("StringSplit", 20),
 ];
 
 /// Attributes that are newer than the oldest opset that is written: the operator, the attribute, and the first opset
@@ -73,14 +91,13 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Refuses operators and attributes, in the nodes from position `start` on and in their bodies, that the opset does
-    /// not have.
-    pub(super) fn refuse_newer_nodes(&self, start: usize) -> Result<()> {
-        let mut nodes = Vec::new();
-        for node in &self.graph.nodes[start..] {
-            node.visit(&mut |node| nodes.push(node));
-        }
-        for node in nodes.into_iter().filter(|node| node.domain.is_empty()) {
+    /// Refuses operators and attributes, in nodes and in their bodies, that the opset does not have.
+    pub(super) fn refuse_newer(&self, nodes: &[Node]) -> Result<()> {
+        let mut all = Vec::new();
+        nodes
+            .iter()
+            .for_each(|node| node.visit(&mut |node| all.push(node)));
+        for node in all.into_iter().filter(|node| node.domain.is_empty()) {
             let newer = NEWER.iter().find(|(name, _)| *name == node.op_type);
             if let Some((name, since)) = newer {
                 self.require_opset(*since, &format!("ONNX's {name}"))?;
@@ -256,8 +273,8 @@ impl Lowering<'_> {
         self.transpose(y, &swap)
     }
 
-    /// Emits LayerNormalization: `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `axis` on, of
-    /// which `scale` and `bias` have the shape. `x` has this element type and rank. The operator can't do without a
+    /// Emits LayerNormalization: `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `axis` on.
+    /// `scale` and `bias` have the extents of these axes, and `x` has this element type and rank. The operator needs a
     /// scale, so a missing one is an Expand of 1. Before opset 17, the first with the operator, emits
     /// [`Lowering::standardize`], Mul and Add.
     pub fn layer_norm(

@@ -90,9 +90,9 @@ impl Lowering<'_> {
         Some(extent)
     }
 
-    /// Emits Reshape of `x` to `shape`. One extent need not be known, since Reshape takes it from the number of elements,
-    /// unless another is 0. None if more have to be known, and [`Lowering::dims`] can't build them. The extent 0 needs
-    /// the attribute `allowzero`, and with it opset 14.
+    /// Emits Reshape of `x` to `shape`. One extent need not be known, since Reshape takes it from the number of
+    /// elements, unless another is 0. None if more have to be known, and [`Lowering::dims`] can't build them. An extent
+    /// of 0 needs the attribute `allowzero`, and with it opset 14.
     pub fn reshape(&mut self, x: TensorId, shape: &[Dim]) -> Option<TensorId> {
         self.reshape_from(x, &[], shape)
     }
@@ -121,6 +121,15 @@ impl Lowering<'_> {
             self.constant(Tensor::scalar(1_i64)),
         );
         self.node("Range", &[zero, count, one], [])
+    }
+
+    /// The int64 vector 0, 1, … below `count`, which is an int64 vector of one element: a constant if the number is
+    /// known and small, else counted up in a run, as by [`Lowering::count_up`].
+    pub fn positions(&mut self, count: TensorId, known: Option<i64>) -> TensorId {
+        match known {
+            Some(known @ 0..=1024) => self.vector(&(0..known).collect::<Vec<i64>>()),
+            _ => self.count_up(count),
+        }
     }
 }
 

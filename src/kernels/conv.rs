@@ -3,11 +3,10 @@
 //!
 //! A window has one tap for each element of the filter along the spatial axes.
 
-use ndarray::ArrayD;
+use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::matmul::product;
-use super::norm::zeros;
 use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, refuse_too_large};
@@ -164,7 +163,7 @@ pub(crate) fn conv<T: Real>(
     let x = x.as_standard_layout();
     let filter = filter.as_standard_layout();
     let shape: Vec<usize> = [n, o].into_iter().chain(positions).collect();
-    let mut result = zeros(&shape);
+    let mut result = ArrayD::zeros(IxDyn(&shape));
     let images = x.as_slice().ok_or_else(not_contiguous)?;
     let filters = filter.as_slice().ok_or_else(not_contiguous)?;
     let output = result.as_slice_mut().ok_or_else(not_contiguous)?;
@@ -257,7 +256,7 @@ pub(crate) fn fold<T: Real>(
     };
     let shape: Vec<usize> = [n, c].into_iter().chain(image.iter().copied()).collect();
     refuse_too_large(&shape)?;
-    let mut result = zeros(&shape);
+    let mut result = ArrayD::zeros(IxDyn(&shape));
     let x = x.as_standard_layout();
     let columns = x.as_slice().ok_or_else(not_contiguous)?;
     let images = result.as_slice_mut().ok_or_else(not_contiguous)?;
@@ -299,7 +298,7 @@ pub(crate) fn conv_transpose<T: Real>(
         .chain(output.iter().copied());
     let shape: Vec<usize> = shape.collect();
     refuse_too_large(&shape)?;
-    let mut result = zeros(&shape);
+    let mut result = ArrayD::zeros(IxDyn(&shape));
     let x = x.as_standard_layout();
     let filter = filter.as_standard_layout();
     let inputs = x.as_slice().ok_or_else(not_contiguous)?;

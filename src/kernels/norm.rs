@@ -1,6 +1,6 @@
 //! Kernels that normalise: softmax, batch, layer, RMS, group and local response normalisation.
 
-use ndarray::{ArrayD, Axis, IxDyn, RemoveAxis};
+use ndarray::{ArrayD, Axis, RemoveAxis};
 use rayon::prelude::*;
 
 use super::map::reshape;
@@ -253,9 +253,4 @@ fn for_each_row<T: Real>(
         .ok_or_else(|| Error::internal("an array is not contiguous"))?;
     elements.par_chunks_mut(extent).for_each(kernel);
     Ok(())
-}
-
-/// An array of zeros.
-pub(super) fn zeros<T: Real>(shape: &[usize]) -> ArrayD<T> {
-    ArrayD::from_elem(IxDyn(shape), T::zero())
 }

@@ -5,8 +5,8 @@ use crate::graph::Lowering;
 use crate::operator::{ParsedOp, Registry};
 use crate::program::{Facts, Op, Program, Source};
 
-/// Every op that can't be converted to `opset`, in the order of the program, with the reason. For the ops behind it,
-/// its results are taken to be what the program declares.
+/// Every op that can't be converted to `opset`, in the order of the program, with the reason. For the ops that read its
+/// results, these are taken to be what the program declares.
 pub(crate) fn obstacles(
     program: &Program,
     registry: &Registry,

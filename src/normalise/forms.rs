@@ -1,4 +1,8 @@
 //! One op as a file spells it → the operands, attributes and results of its definition.
+//!
+//! A list of integers or a number becomes one operand, whether the file has an attribute, a tensor or a list of
+//! tensors. Refuses slots with another number of tensors than the definition takes, and attributes that should become
+//! such an operand but are of another type.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +13,15 @@ use crate::tensor::Tensor;
 
 pub(super) type Attrs = BTreeMap<String, Attr>;
 
-/// An op as it is spelled, with the tensors that each of its input slots holds.
+/// An op as a file spells it.
 pub(super) struct Spelled<'s> {
+    /// The tensors in the input slot of this name, none if there is no such slot. In PIR, the form or the definition
+    /// names the positions.
     pub slots: &'s dyn Fn(&str) -> Result<Vec<ValueId>>,
+    /// The attributes, by their names in the file.
     pub attrs: Attrs,
-    /// Those that the definition computes.
+    /// What the file declares of the results that the definition computes.
     pub results: Vec<Declared>,
-    /// Whether the program is from before Paddle 3.
-    pub is_former: bool,
 }
 
 /// Emits the op that a form describes, and returns its results.
@@ -39,15 +44,10 @@ pub(super) fn emit(
             attrs.insert((*phi).to_owned(), value);
         }
     }
-    if let Some(name) = form.former
-        && spelled.is_former
-    {
-        attrs.insert(name.to_owned(), Attr::Bool(true));
-    }
     finish(builder, def, form.rewrite, operands, spelled)
 }
 
-/// Emits an op that is spelled as its definition says, and returns its results.
+/// Emits an op that is spelled by the names of its definition, as most are in PIR, and returns its results.
 pub(super) fn emit_plain(
     builder: &mut Builder,
     def: &'static OpDef,
@@ -68,7 +68,7 @@ pub(super) fn emit_plain(
     finish(builder, def, None, operands, spelled)
 }
 
-/// Emits the op with its operands, or what the form or the definition makes of it.
+/// Emits the op with its operands, or the ops that the form or the definition puts in its place.
 fn finish(
     builder: &mut Builder,
     def: &'static OpDef,
@@ -109,7 +109,8 @@ fn operand(builder: &mut Builder, spelled: &mut Spelled<'_>, from: Binding) -> R
     }
 }
 
-/// The first of `slots`, or else the attribute, that holds tensors, and which.
+/// The name and the tensors of the first of `slots` that is not empty; otherwise those of the attribute, which may name
+/// tensors, too. Without any, both are empty.
 fn first_given(
     spelled: &Spelled<'_>,
     slots: &'static [&'static str],
@@ -161,7 +162,8 @@ fn scalar(
     }
 }
 
-/// An attribute as a constant operand: numbers have rank 0, lists rank 1.
+/// An attribute as a constant operand: a number has rank 0, a list of integers rank 1. Integers are int64, and
+/// floating-point numbers float64. An attribute that is not given is an absent operand.
 fn constant(builder: &mut Builder, attr: Option<Attr>) -> Result<Operand> {
     let tensor = match attr {
         None => return Ok(Operand::Absent),
@@ -169,7 +171,7 @@ fn constant(builder: &mut Builder, attr: Option<Attr>) -> Result<Operand> {
         Some(Attr::Float(value)) => Tensor::scalar(value),
         Some(Attr::Bool(value)) => Tensor::scalar(value),
         Some(Attr::Ints(values)) => Tensor::vector(values),
-        // Paddle 2 writes some numbers as text, so as not to round them to f32.
+        // Paddle 2 writes some numbers as text, so as not to round them to float32.
         Some(Attr::String(text)) => Tensor::scalar(text.parse::<f64>().map_err(|_| {
             Error::malformed(format!("an attribute is {text:?}, which is no number"))
         })?),

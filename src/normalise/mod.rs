@@ -3,8 +3,10 @@
 //! Each format has a reader of its own ([`legacy`], [`pir`]), which follows the file from op to op.
 //! Both hand every op with its operands to [`forms`], which gives it the names and operands of its
 //! definition: what may be an attribute or a tensor becomes an operand. An op without a definition
-//! is kept as it is, so that a program can be inspected whatever it holds. Refused are programs
-//! that contradict themselves, and weights that don't match.
+//! is kept as it is, so that a program can be inspected whatever it holds.
+//!
+//! Refuses programs that contradict themselves, weights that are not those of the program, and operands, attributes and
+//! types that are not known.
 
 #![cfg_attr(
     not(test),
@@ -27,10 +29,10 @@ use crate::program::Program;
 use crate::read::pir as pir_file;
 use crate::read::{Format, ModelFiles, program_desc};
 
-/// Turns the bytes of a program file into the one form.
+/// The program in the bytes of a file, and the format in which it is written.
 ///
 /// # Errors
-/// When they are not those of a program, or what [`legacy::program`] and [`pir::program`] say.
+/// When the bytes are not those of a program. Otherwise those of [`legacy::program`] and [`pir::program`].
 pub(crate) fn program(
     bytes: &[u8],
     files: &ModelFiles,

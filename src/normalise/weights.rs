@@ -8,10 +8,11 @@ use crate::read::params::{self, Expected};
 use crate::read::{ByteRange, WeightFiles};
 use crate::tensor::Dim;
 
-/// Adds the weights to the program, in the order of their names.
+/// Adds the weights to the program, in the order of their names, which is that of a combined file. Returns the value of
+/// each by its name.
 ///
 /// # Errors
-/// When the files don't hold exactly these.
+/// When the files are not there, or don't hold exactly these weights with these element types and shapes.
 pub(super) fn define(
     builder: &mut Builder,
     mut expected: Vec<Expected>,
@@ -45,7 +46,7 @@ fn places(expected: &[Expected], files: &WeightFiles) -> Result<Vec<ByteRange>> 
     }
 }
 
-/// One file per weight, named after it.
+/// The place of each weight in a file of its own, which is named after it.
 fn separate(folder: &Path, expected: &[Expected]) -> Result<Vec<ByteRange>> {
     let mut ranges = Vec::with_capacity(expected.len());
     for weight in expected {

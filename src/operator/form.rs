@@ -24,8 +24,6 @@ pub struct Form {
     pub renamed: &'static [(&'static str, &'static str)],
     /// Attributes of this form that do not change the result of an inference.
     pub ignored: &'static [&'static str],
-    /// An attribute that is set to true in programs written before Paddle 3, whose kernels computed something else.
-    pub former: Option<&'static str>,
     /// For a form that differs by more than names: takes what the other fields give, emits the op, and returns its
     /// results.
     pub rewrite: Option<Rewrite>,
@@ -81,7 +79,6 @@ impl Form {
             results,
             renamed: &[],
             ignored: &[],
-            former: None,
             rewrite: None,
         }
     }
@@ -118,12 +115,6 @@ impl Form {
     /// Sets [`Form::ignored`].
     pub const fn ignoring(mut self, ignored: &'static [&'static str]) -> Self {
         self.ignored = ignored;
-        self
-    }
-
-    /// Sets [`Form::former`].
-    pub const fn formerly(mut self, attr: &'static str) -> Self {
-        self.former = Some(attr);
         self
     }
 

@@ -75,6 +75,11 @@ impl<'a> OpReader<'a> {
         self.op.results.len()
     }
 
+    /// Whether the program is from before Paddle 3, where some kernels compute something else.
+    pub fn is_former(&self) -> bool {
+        self.op.is_former
+    }
+
     /// An attribute that must be given.
     ///
     /// # Errors

@@ -84,13 +84,11 @@ impl Registry {
     pub fn with_custom_op(mut self, custom: CustomOp) -> Result<Self> {
         let definitions = Arc::make_mut(&mut self.definitions);
         let name = CustomOp::plain(&custom.name).to_owned();
-        for name in [name.as_str(), custom.name.as_str()] {
-            if let Some(def) = definitions.known(name) {
-                return Err(Error::invalid(format!(
-                    "`{name}` can't be a custom op: it has a definition here, which is called `{}`",
-                    def.name
-                )));
-            }
+        if let Some(def) = definitions.known(&custom.name) {
+            return Err(Error::invalid(format!(
+                "`{}` can't be a custom op: it has a definition here, which is called `{}`",
+                custom.name, def.name
+            )));
         }
         if definitions.custom.insert(name.clone(), custom).is_some() {
             return Err(Error::invalid(format!(
@@ -142,7 +140,7 @@ impl Registry {
         self.definitions.legacy.get(name).copied()
     }
 
-    /// How an op of PIR's dialect `pd_op` is spelled.
+    /// How an op of PIR is spelled. Ops of other dialects than `pd_op` have theirs in front.
     pub(crate) fn find_pir(&self, name: &str) -> Option<PirSpelling> {
         match self.definitions.pir.get(name) {
             Some((def, form)) => Some((def, Some(form))),

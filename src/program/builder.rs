@@ -13,6 +13,8 @@ pub struct Builder {
     pub(crate) program: Program,
     /// The op of the file that is being read.
     pub(crate) source: Source,
+    /// Whether the program is from before Paddle 3.
+    pub(crate) is_former: bool,
     /// The blocks of control flow that are being read, the innermost last.
     pub(crate) open_blocks: Vec<Block>,
 }
@@ -56,6 +58,7 @@ impl Builder {
         Self {
             program: Program::default(),
             source: Source::default(),
+            is_former: false,
             open_blocks: Vec::new(),
         }
     }
@@ -81,6 +84,11 @@ impl Builder {
             self.program.inputs.push(id);
         }
         self.program.inputs.clone()
+    }
+
+    /// Whether the program is from before Paddle 3, where some kernels compute something else.
+    pub fn is_former(&self) -> bool {
+        self.is_former
     }
 
     /// The element type of a value, as the file declares it.
@@ -153,6 +161,7 @@ impl Builder {
             results: results.clone(),
             attrs: draft.attrs,
             blocks,
+            is_former: self.is_former,
             source: self.source.clone(),
         });
         results
@@ -177,6 +186,7 @@ impl Builder {
             results: vec![result],
             attrs,
             blocks: Vec::new(),
+            is_former: self.is_former,
             source: self.source.clone(),
         });
         result

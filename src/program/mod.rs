@@ -91,6 +91,8 @@ pub struct Op {
     pub attrs: BTreeMap<String, Attr>,
     /// The bodies of control flow. They may read every value that is defined before the op.
     pub blocks: Vec<Block>,
+    /// Whether the program is from before Paddle 3, where some kernels compute something else.
+    pub is_former: bool,
     /// Where it stands in the file.
     pub source: Source,
 }

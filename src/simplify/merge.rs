@@ -1,8 +1,7 @@
 //! Common subexpressions: of ops that compute the same, all readers read the first.
 //!
 //! Two ops compute the same if they have the same definition, attributes and operands, are not random, and hold no
-//! blocks.
-//! Constants that are equal to the bit count as the same operand. Before the pass:
+//! blocks. Constants that are equal to the bit count as the same operand. Before the pass:
 //!
 //! ```text
 //! input %0:x : float32 [batch, 4]

@@ -6,7 +6,7 @@
 //! 3. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
-//! the stages behind report what is wrong with them.
+//! later stages report what is wrong with them.
 
 mod dead;
 mod fold;

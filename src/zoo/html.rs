@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::SystemTime;
 
 use super::report::{Agreement, ModelResult, Report, Status};
-use crate::html::{escape, page};
+use crate::html::{escape, page, put};
 
 /// The report as a page that needs no network. `made` is the time of the run.
 pub fn html(report: &Report, made: SystemTime) -> String {
@@ -16,13 +16,6 @@ pub fn html(report: &Report, made: SystemTime) -> String {
     details(&mut body, report);
     environment(&mut body, report, made);
     page("Model zoo: converted and verified", &body)
-}
-
-/// Writes a line to a string, which can't fail.
-macro_rules! put {
-    ($body:expr, $($rest:tt)*) => {
-        let _ = writeln!($body, $($rest)*);
-    };
 }
 
 fn class(status: Status) -> &'static str {

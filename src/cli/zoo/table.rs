@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use paddle2onnx::zoo::{ModelResult, Report, Status};
 
+use super::super::shortened;
 use super::super::style::{BAD, GOOD, HEADING, WARNING};
 
 /// The width of the column of names, which is what the others leave of 80 columns.
@@ -37,7 +38,7 @@ fn rows(text: &mut String, report: &Report) {
         let _ = writeln!(
             text,
             "{:width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  {style}{word}{style:#}",
-            shortened(&result.name, width),
+            shortened::to_end(&result.name, width),
             result.opset,
             result
                 .nodes
@@ -47,16 +48,6 @@ fn rows(text: &mut String, report: &Report) {
             seconds(result.seconds),
         );
     }
-}
-
-/// A name with its start cut off if it exceeds `width`: its end is what tells it from others.
-fn shortened(name: &str, width: usize) -> String {
-    let excess = name.chars().count().saturating_sub(width);
-    if excess == 0 {
-        return name.to_owned();
-    }
-    let end = name.chars().skip(excess + 1);
-    std::iter::once('…').chain(end).collect()
 }
 
 /// An error as text. It is None if nothing was compared, and `Some(None)` if it is infinite or the
@@ -139,11 +130,5 @@ mod tests {
         for (time, expected) in [(0.0, "0.0 s"), (99.94, "99.9 s"), (99.96, "100 s")] {
             assert_eq!(seconds(time), expected);
         }
-    }
-
-    #[test]
-    fn names_keep_their_ends() {
-        assert_eq!(shortened("short", 5), "short");
-        assert_eq!(shortened("vit/großer_name", 8), "…er_name");
     }
 }

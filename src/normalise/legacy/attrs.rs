@@ -1,4 +1,4 @@
-//! Attributes of a legacy op, decoded, without those that say nothing about the result.
+//! Attributes of an op in `ProgramDesc`, decoded, without those that have no bearing on the result.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::program::{Attr, FromAttr};
 use crate::proto::framework::op_desc::Attr as AttrDesc;
 use crate::proto::framework::{AttrType, OpDesc, Scalar};
 
-/// Bookkeeping of training and hints to Paddle's backends: no bearing on the result.
+/// Bookkeeping of training, and hints to Paddle's backends: they have no bearing on the result.
 const HINTS: &[&str] = &[
     "op_role",
     "op_role_var",
@@ -37,7 +37,8 @@ const HINTS: &[&str] = &[
     "y_data_format",
 ];
 
-/// Fusions that Paddle's own optimiser leaves in an op: only their absence is understood.
+/// Fusions that Paddle's own optimiser puts into an op. They are left out where they are off; an op whose fusion is on
+/// keeps the attribute, which its definition has to read.
 const FUSIONS: &[&str] = &[
     "fuse_relu",
     "fuse_brelu",
@@ -53,10 +54,14 @@ const FUSIONS: &[&str] = &[
     "fused_transpose_Out",
 ];
 
-/// Parameters of a fusion: no meaning without one.
+/// Parameters of a fusion, which have no meaning where it is off.
 const FUSION_PARAMETERS: &[&str] = &["fuse_alpha", "fuse_beta", "fuse_brelu_threshold"];
 
-/// The attributes of `op` that matter, by their legacy names.
+/// The attributes of `op` that bear on its result, by their names in `ProgramDesc`. An attribute that names variables
+/// in place of a value is given as their names.
+///
+/// # Errors
+/// When an attribute has no value, or is of a type that is not known.
 pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     let mut attrs = BTreeMap::new();
     for desc in &op.attrs {
@@ -73,7 +78,7 @@ pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     Ok(attrs)
 }
 
-/// The variables in place of numbers that attributes of `op` name, by attribute.
+/// The attributes of `op` that name variables in place of a value, each with these names.
 pub(super) fn variables(op: &OpDesc) -> impl Iterator<Item = (&str, Vec<&str>)> {
     op.attrs.iter().filter_map(|desc| {
         let names: Vec<&str> = match AttrType::try_from(desc.r#type) {
@@ -141,7 +146,10 @@ fn scalar(scalar: &Scalar) -> Result<Attr> {
     value.ok_or_else(|| Error::malformed("a scalar has no value"))
 }
 
-/// A list of scalars, as integers if all of them are.
+/// A list of scalars: of integers if all are bools or whole numbers, and otherwise of floating-point numbers.
+///
+/// # Errors
+/// When a list that has other numbers holds bools as well.
 fn scalars(list: &[Scalar]) -> Result<Attr> {
     let values: Vec<Attr> = list.iter().map(scalar).collect::<Result<_>>()?;
     let integers: Option<Vec<i64>> = values.iter().map(as_integer).collect();

@@ -1,4 +1,7 @@
-//! `ProgramDesc` → [`Program`].
+//! A `ProgramDesc`, the format of Paddle 1 and 2 → [`Program`].
+//!
+//! Variables have names and may be written again and again, so the latest value of each is kept while the ops are read
+//! in order. Ops bind variables to named slots. Only the first block is read.
 
 mod attrs;
 mod variables;
@@ -18,14 +21,14 @@ use crate::proto::framework::op_desc::Slot;
 use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
 use crate::read::ModelFiles;
 
-/// The version 3.0.0 as programs state it: a million, a thousand and one times its parts.
+/// The version 3.0.0 as programs state it: 1 000 000 · major + 1000 · minor + patch.
 const PADDLE_3: i64 = 3_000_000;
 
-/// Turns a decoded program into the one form.
+/// The [`Program`] that a decoded `ProgramDesc` is. Ops without a definition are kept.
 ///
 /// # Errors
-/// When the program contradicts itself, the weights don't match it, or an op takes an input or
-/// writes a type that is not known. Unknown ops are kept.
+/// When the program contradicts itself, the weights are not its own, or an op has an input, an attribute or a type of
+/// result that is not known.
 pub(super) fn program(
     desc: &ProgramDesc,
     files: &ModelFiles,
@@ -40,8 +43,8 @@ pub(super) fn program(
         builder: Builder::new(),
         variables: Variables::of(main)?,
         scope: Scope::default(),
-        is_former: desc.version.unwrap_or_default().version() < PADDLE_3,
     };
+    reader.builder.is_former = desc.version.unwrap_or_default().version() < PADDLE_3;
     let expected = reader.variables.weights()?;
     let weights = weights::define(&mut reader.builder, expected, &files.weights)?;
     reader.scope.current.extend(weights);
@@ -66,7 +69,8 @@ fn source(index: usize, op: &OpDesc) -> Source {
     }
 }
 
-/// The `feed` or `fetch` ops of a block with the variable that each moves, in column order.
+/// For the ops of a block that are of this `kind`, `feed` or `fetch`: the column of each and the variable that it
+/// moves, in the order of the columns.
 fn columns<'b>(block: &'b BlockDesc, kind: &str) -> Result<Vec<(i64, &'b str)>> {
     let mut columns = Vec::new();
     for op in block.ops.iter().filter(|op| op.r#type == kind) {
@@ -90,12 +94,12 @@ fn columns<'b>(block: &'b BlockDesc, kind: &str) -> Result<Vec<(i64, &'b str)>> 
     Ok(columns)
 }
 
-/// What the variables of a block stand for at one moment.
+/// What the variables of a block stand for at one point of its ops.
 #[derive(Default)]
 struct Scope {
     /// The latest value of each variable.
     current: HashMap<String, ValueId>,
-    /// Variables written by an op whose definition does not compute them.
+    /// Variables that an op writes whose definition does not compute them, each with the place of that op.
     not_computed: HashMap<String, String>,
 }
 
@@ -103,7 +107,7 @@ impl Scope {
     /// The latest value of a variable.
     ///
     /// # Errors
-    /// When nothing has written it, or nothing here computes it.
+    /// When nothing has written it, or the op that has does not compute it.
     fn read(&self, name: &str) -> Result<ValueId> {
         if let Some(id) = self.current.get(name) {
             return Ok(*id);
@@ -124,6 +128,7 @@ impl Scope {
         }
     }
 
+    /// Records that the op at `source` writes a variable that its definition does not compute.
     fn mark_not_computed(&mut self, name: &str, source: &Source) {
         self.current.remove(name);
         self.not_computed
@@ -136,12 +141,10 @@ struct Reader<'a> {
     builder: Builder,
     variables: Variables<'a>,
     scope: Scope,
-    /// Whether the program is from before Paddle 3.
-    is_former: bool,
 }
 
 impl Reader<'_> {
-    /// Defines the inputs.
+    /// Defines the inputs: the variables that `feed` ops write.
     fn feed(&mut self, block: &BlockDesc) -> Result<()> {
         let mut inputs = Vec::new();
         for (_, name) in columns(block, "feed")? {
@@ -155,7 +158,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Names the outputs: the values that the fetched variables have at the end.
+    /// Defines the outputs: the values that the variables read by `fetch` ops have in the end.
     fn fetch(&mut self, block: &BlockDesc) -> Result<()> {
         let columns = columns(block, "fetch")?;
         if columns.is_empty() {
@@ -187,7 +190,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Keeps an op that is passed through, with its operands by slot.
+    /// Emits an op that is passed through to an operator of another ONNX domain, with one operand for each slot.
     fn pass_through(&mut self, op: &OpDesc) -> Result<()> {
         if let Some((attr, _)) = attrs::variables(op).next() {
             return Err(Error::unsupported(format!(
@@ -218,6 +221,7 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Emits an op that has a definition.
     fn convert_known(
         &mut self,
         op: &OpDesc,
@@ -247,13 +251,12 @@ impl Reader<'_> {
             },
             attrs,
             results: results.collect::<Result<_>>()?,
-            is_former: self.is_former,
         };
         let values = forms::emit(&mut self.builder, def, form, spelled)?;
         for slot in &op.outputs {
             if !form.results.contains(&slot.parameter.as_str()) {
                 for name in &slot.arguments {
-                    // What an op would write over its operand in training keeps what it held.
+                    // An operand that the op overwrites only in training keeps its value.
                     let mut operands = op.inputs.iter().flat_map(|slot| &slot.arguments);
                     if !operands.any(|operand| operand == name) {
                         self.scope.mark_not_computed(name, &self.builder.source);
@@ -265,6 +268,7 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// What the program declares of a variable that an op writes.
     fn declared(&self, name: &str) -> Result<Declared> {
         self.variables.get(name)?.ok_or_else(|| {
             Error::unsupported(format!(
@@ -273,7 +277,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Keeps an op that has no definition, with whatever tensors it reads and writes.
+    /// Keeps an op that has no definition, with those of its inputs and outputs that are tensors.
     fn keep_unknown(&mut self, op: &OpDesc) -> Result<()> {
         let inputs = op.inputs.iter().flat_map(|slot| &slot.arguments);
         let values = inputs
@@ -295,6 +299,7 @@ impl Reader<'_> {
     }
 }
 
+/// Refuses slots with tensors, and attributes that name variables, that a form does not read.
 fn refuse_unknown_inputs(op: &OpDesc, form: &Form) -> Result<()> {
     let is_known = |slot: &str| {
         form.operands.iter().any(|from| match from {

@@ -8,8 +8,8 @@ use crate::proto::framework::{BlockDesc, TensorDesc, VarDesc};
 use crate::read::params::Expected;
 use crate::tensor::DType;
 
-/// `VarType.Type` of a dense tensor. The holders `feed` and `fetch`, tensor arrays and others
-/// have codes of their own.
+/// The code of a dense tensor in `VarType.Type` of Paddle's `framework.proto`. The holders `feed` and `fetch`, tensor
+/// arrays and others have codes of their own.
 const DENSE_TENSOR: i32 = 7;
 
 /// The dense tensors that a block declares, by name.
@@ -58,7 +58,10 @@ impl<'a> Variables<'a> {
         }))
     }
 
-    /// What the file of weights must hold.
+    /// The weights that the files must hold: all persistable tensors.
+    ///
+    /// # Errors
+    /// When the element type of one is not supported.
     pub fn weights(&self) -> Result<Vec<Expected>> {
         let mut expected = Vec::with_capacity(self.persistable.len());
         for name in &self.persistable {

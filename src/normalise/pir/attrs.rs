@@ -1,11 +1,11 @@
-//! Attributes of an op of PIR, without those that say nothing about the result.
+//! Attributes of an op of PIR, decoded, without those that have no bearing on the result.
 
 use crate::error::{Error, Result};
 use crate::normalise::forms::Attrs;
 use crate::program::Attr;
 use crate::read::pir::{Attribute, Op};
 
-/// Attributes that say where and how Paddle runs an op, or how it was trained.
+/// Attributes that say where and how Paddle runs an op, or how it was trained: they have no bearing on the result.
 const HINTS: &[&str] = &[
     "place",
     "op_callstack",
@@ -18,7 +18,7 @@ const HINTS: &[&str] = &[
 /// The attribute with the path of the layer that an op belongs to.
 pub(super) const LAYER: &str = "struct_name";
 
-/// The attributes that matter.
+/// The attributes of an op that bear on its result, by their names in PIR.
 ///
 /// # Errors
 /// When one of them is of a type that is not known.
@@ -59,7 +59,7 @@ fn attr(value: &Attribute<'_>) -> Option<Attr> {
     })
 }
 
-/// A list of one type; an empty one counts as integers.
+/// A list whose items are of one type. An empty list is one of integers. None for items of other or different types.
 fn list(items: &[Attribute<'_>]) -> Option<Attr> {
     fn all<T>(
         items: &[Attribute<'_>],
@@ -74,7 +74,7 @@ fn list(items: &[Attribute<'_>]) -> Option<Attr> {
     let floats = || {
         all(items, |item| match item {
             Attribute::Float(value) => Some(*value),
-            // A whole number may have lost its point on the way.
+            // JSON may have a whole number without a decimal point.
             #[allow(clippy::as_conversions, reason = "exact for what stands among reals")]
             Attribute::Int(value) => Some(*value as f64),
             _ => None,

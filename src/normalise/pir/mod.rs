@@ -1,4 +1,8 @@
-//! PIR → [`Program`].
+//! A program in PIR, the format of Paddle 3 → [`Program`].
+//!
+//! PIR numbers its values, and ops read them by position, in the order of the PHI signature ([`numbers`]). Lists of
+//! tensors are made and taken apart by ops of the dialect `builtin`, which only rename values and leave no op behind.
+//! Bodies of control flow become [`Block`]s of their op.
 
 mod attrs;
 mod numbers;
@@ -19,11 +23,11 @@ use crate::read::ModelFiles;
 use crate::read::params::Expected;
 use crate::read::pir::{self, Attribute, Op, OpResult, PirProgram, Type};
 
-/// Turns a decoded program into the one form.
+/// The [`Program`] that a decoded program of PIR is. Ops without a definition are kept.
 ///
 /// # Errors
-/// When the program contradicts itself, the weights don't match it, or an op takes an operand or
-/// an attribute that is not known. Unknown ops are kept.
+/// When the program contradicts itself, the weights are not its own, or an op has an operand, an attribute or a type of
+/// result that is not known.
 pub(super) fn program(
     pir: &PirProgram<'_>,
     files: &ModelFiles,
@@ -44,7 +48,7 @@ pub(super) fn program(
     Ok(reader.builder.program)
 }
 
-/// The dialect of an op, which has a number in most files, and its name.
+/// The dialect and the name of an op. Most files abbreviate a dialect to its number.
 fn split_name<'o>(op: &'o Op<'_>) -> (&'o str, &'o str) {
     let (dialect, name) = op.name.split_once('.').unwrap_or(("builtin", &op.name));
     let dialect = match dialect {
@@ -136,7 +140,7 @@ fn tensor_type(name: String, ty: &Type<'_>) -> Result<Declared> {
     }
 }
 
-/// The name and type of a weight, and its number.
+/// The weight that an op declares, and the number of its value.
 fn weight(op: &Op<'_>) -> Result<(Expected, i64)> {
     let name = match (op.plain_text(), split_name(op)) {
         (Some(name), _) => name.to_owned(),
@@ -157,11 +161,11 @@ fn weight(op: &Op<'_>) -> Result<(Expected, i64)> {
     Ok((expected, result.number))
 }
 
-/// The column, number and type of an input.
+/// The column of an input, the number of its value, and its declaration.
 fn input(op: &Op<'_>) -> Result<(i64, i64, Declared)> {
     let result = only_result(op)?;
     let declared = tensor_type(text_attribute(op, "name")?, &result.ty)?;
-    // Translated programs list their inputs in any order, and number them.
+    // Programs that were translated from `ProgramDesc` list their inputs in any order, and number them.
     let column = int_attribute(op, "col").unwrap_or(0);
     Ok((column, result.number, declared))
 }
@@ -170,11 +174,11 @@ struct Reader<'a> {
     registry: &'a Registry,
     builder: Builder,
     numbers: Numbers,
-    /// Those of the results.
+    /// The names of the results, which are made up since PIR has none.
     names: UniqueNames,
-    /// The number of ops that were read.
+    /// The number of ops that were read, those in blocks included.
     ops: usize,
-    /// What is fetched: column and output.
+    /// The outputs, each with its column, by which they are sorted in the end.
     outputs: Vec<(i64, Output)>,
 }
 
@@ -267,7 +271,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Keeps an op that is passed through, with its operands by position.
+    /// Emits an op that is passed through to an operator of another ONNX domain, with one operand for each position.
     fn pass_through(&mut self, op: &Op<'_>) -> Result<()> {
         if op.name.ends_with('_') {
             return Err(Error::unsupported(
@@ -292,7 +296,7 @@ impl Reader<'_> {
         self.bind(op, |_| true, &[], ids)
     }
 
-    /// Makes a list of tensors.
+    /// Reads `builtin.combine`, which makes a list of tensors.
     fn combine(&mut self, op: &Op<'_>) -> Result<()> {
         let operands = op.operands.iter();
         let items = operands.map(|operand| self.numbers.read_one(operand.number));
@@ -300,7 +304,7 @@ impl Reader<'_> {
         self.numbers.define(only_result(op)?.number, list)
     }
 
-    /// Takes all items of a list.
+    /// Reads `builtin.split`, which takes all tensors of a list apart.
     fn split(&mut self, op: &Op<'_>) -> Result<()> {
         let items = self.numbers.read(only_operand(op)?)?;
         if items.len() != op.results.len() {
@@ -316,7 +320,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Takes one item of a list.
+    /// Reads `builtin.slice`, which takes the tensor at one position of a list.
     fn pick(&mut self, op: &Op<'_>) -> Result<()> {
         let items = self.numbers.read(only_operand(op)?)?;
         let index = int_attribute(op, "index").and_then(|index| usize::try_from(index).ok());
@@ -330,6 +334,7 @@ impl Reader<'_> {
         self.numbers.define(result.number, Numbered::One(*item))
     }
 
+    /// Reads an op that makes its operand an output of the program, called as the attribute `name` says.
     fn output(&mut self, op: &Op<'_>, name: &str) -> Result<()> {
         if !self.builder.open_blocks.is_empty() {
             return Err(Error::malformed("stands inside of another op"));
@@ -343,6 +348,7 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Emits an op that has a definition.
     fn convert(&mut self, op: &Op<'_>, (def, form): PirSpelling) -> Result<()> {
         let positions: Vec<&str> = match form {
             Some(form) => form.positions.to_vec(),
@@ -378,7 +384,6 @@ impl Reader<'_> {
             },
             attrs: attrs::decode(op)?,
             results,
-            is_former: false,
         };
         let ids = match form {
             Some(form) => forms::emit(&mut self.builder, def, form, spelled)?,
@@ -400,7 +405,7 @@ impl Reader<'_> {
         self.bind(op, |position| computed.contains(&position), kept, ids)
     }
 
-    /// Keeps an op that has no definition, with whatever it reads and writes.
+    /// Keeps an op that has no definition, with its blocks and those of its operands and results that are tensors.
     fn keep_unknown(&mut self, op: &Op<'_>) -> Result<()> {
         let mut values = Vec::new();
         for operand in &op.operands {
@@ -447,7 +452,7 @@ impl Reader<'_> {
         block.ok_or_else(|| Error::internal("a block was closed twice"))
     }
 
-    /// Ends a body of control flow.
+    /// Reads `cf.yield`, which ends a body of control flow and returns its operands.
     fn hand_out(&mut self, op: &Op<'_>) -> Result<()> {
         let mut results = Vec::new();
         for operand in &op.operands {
@@ -460,7 +465,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Names and types for results that are tensors or lists of them.
+    /// Names and types for the tensors of results that are tensors or lists of tensors.
+    ///
+    /// # Errors
+    /// When a result is something else.
     fn declare<'r>(
         &mut self,
         results: impl IntoIterator<Item = &'r OpResult<'r>>,
@@ -473,7 +481,7 @@ impl Reader<'_> {
                 one => std::slice::from_ref(one),
             };
             for ty in types {
-                // Says which op of which layer makes the value.
+                // The name says which op of which layer makes the value.
                 let name = self.names.claim(&self.builder.source.output);
                 declared.push(tensor_type(name, ty)?);
             }
@@ -481,8 +489,9 @@ impl Reader<'_> {
         Ok(declared)
     }
 
-    /// Says what the results of an op stand for. Those that are not computed are not known, but
-    /// for those that hold an operand, by the positions of both.
+    /// Says what the results of an op stand for: those at positions that are computed for `ids`, in order. `kept` pairs
+    /// the positions of other results with those of operands, for which they stand. The rest stand for nothing that can
+    /// be read.
     fn bind(
         &mut self,
         op: &Op<'_>,
@@ -508,7 +517,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Says what one number stands for, with as many of `ids` as its type has tensors.
+    /// Says what the number of one result stands for: for as many of `ids` as its type has tensors.
     fn number(
         &mut self,
         result: &OpResult<'_>,
@@ -526,7 +535,7 @@ impl Reader<'_> {
     }
 }
 
-/// How many tensors a type holds, if it holds nothing else.
+/// The number of tensors of a type that is a tensor, a list of tensors, or absent. None for any other type.
 fn tensors(ty: &Type<'_>) -> Option<usize> {
     match ty {
         Type::Tensor { .. } => Some(1),

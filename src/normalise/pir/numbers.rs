@@ -1,4 +1,4 @@
-//! What the numbers in a PIR program stand for.
+//! What the numbers of values in a PIR program stand for: values of the [`Program`](crate::program::Program).
 
 use std::collections::HashMap;
 
@@ -8,9 +8,11 @@ use crate::program::ValueId;
 /// What a number stands for.
 #[derive(Debug)]
 pub(super) enum Numbered {
+    /// A tensor.
     One(ValueId),
+    /// A list of tensors.
     List(Vec<ValueId>),
-    /// Nothing that an op can read here, and why: it completes "reads value 7, …".
+    /// Nothing that an op can read, with the reason, which completes "reads value 7, …".
     Nothing(String),
 }
 
@@ -18,12 +20,12 @@ pub(super) enum Numbered {
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     values: HashMap<i64, Numbered>,
-    /// For each sub-block that is being read, the numbers that it has defined.
+    /// For each block of control flow that is being read, the numbers that it has defined.
     scopes: Vec<Vec<i64>>,
 }
 
 impl Numbers {
-    /// Says what a number stands for; 0 is the number of absent results.
+    /// Says what a number stands for. 0, the number of absent results, is left out.
     ///
     /// # Errors
     /// When it stands for something already.
@@ -40,18 +42,18 @@ impl Numbers {
         Ok(())
     }
 
-    /// Makes a number stand for the result of the op that overwrites it. Paddle has both in the
-    /// same memory, so that who reads the number later gets the result.
+    /// Makes a number stand for the result of an op that overwrites it. Paddle has both in the same memory, so that ops
+    /// which read the number later get the result.
     pub fn overwrite(&mut self, number: i64, value: ValueId) {
         if let Some(old) = self.values.get_mut(&number) {
             *old = Numbered::One(value);
         }
     }
 
-    /// The values behind an operand; none if it is absent.
+    /// The values of an operand, by its number. Empty if the operand is absent (0).
     ///
     /// # Errors
-    /// When nothing has defined the number, or nothing here computes it.
+    /// When the number is not defined, or stands for nothing that can be read.
     pub fn read(&self, number: i64) -> Result<Vec<ValueId>> {
         if number == 0 {
             return Ok(Vec::new());
@@ -68,7 +70,10 @@ impl Numbers {
         }
     }
 
-    /// The one tensor behind an operand.
+    /// The value of an operand that is one tensor.
+    ///
+    /// # Errors
+    /// Those of [`Numbers::read`], and when the operand is absent or a list of other than one tensor.
     pub fn read_one(&self, number: i64) -> Result<ValueId> {
         match self.read(number)?.as_slice() {
             [id] => Ok(*id),
@@ -79,7 +84,11 @@ impl Numbers {
         }
     }
 
-    /// The values behind an operand that is only shown: none as well if nothing here computes it.
+    /// The values of an operand of an op that is kept but not computed. Unlike in [`Numbers::read`], a number that
+    /// stands for nothing that can be read gives no values.
+    ///
+    /// # Errors
+    /// When the number is not defined.
     pub fn peek(&self, number: i64) -> Result<Vec<ValueId>> {
         match self.values.get(&number) {
             Some(Numbered::Nothing(_)) => Ok(Vec::new()),
@@ -87,10 +96,12 @@ impl Numbers {
         }
     }
 
+    /// Starts a block of control flow.
     pub fn open_scope(&mut self) {
         self.scopes.push(Vec::new());
     }
 
+    /// Ends a block of control flow. Numbers that it has defined can't be read from then on.
     pub fn close_scope(&mut self) {
         for number in self.scopes.pop().unwrap_or_default() {
             let why = "which belongs to a block that has ended".to_owned();

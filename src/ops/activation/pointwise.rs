@@ -114,17 +114,13 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("logsigmoid", &[plain(&["logsigmoid"])], |op| {
         pointwise(op, Activation::LogSigmoid)
     }),
-    of_x(
-        "hardshrink",
-        &[plain(&["hard_shrink"]).formerly("without_threshold")],
-        |op| {
-            let curve = Activation::HardShrink {
-                threshold: op.attr_or("threshold", 0.5)?,
-                with_threshold: !op.attr_or("without_threshold", false)?,
-            };
-            pointwise(op, curve)
-        },
-    ),
+    of_x("hardshrink", &[plain(&["hard_shrink"])], |op| {
+        let curve = Activation::HardShrink {
+            threshold: op.attr_or("threshold", 0.5)?,
+            with_threshold: !op.is_former(),
+        };
+        pointwise(op, curve)
+    }),
     of_x(
         "softshrink",
         &[plain(&["softshrink"]).renaming(&[("lambda", "threshold")])],

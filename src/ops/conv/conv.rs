@@ -3,7 +3,7 @@
 //!
 //! Paddle: `phi/kernels/{conv,depthwise_conv}_kernel.h`. ONNX: Conv.
 
-use super::windows::{ConvGeometry, filter_macs};
+use super::geometry::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::conv::conv;

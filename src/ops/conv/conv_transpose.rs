@@ -1,7 +1,7 @@
 //! Transposed convolution ("deconvolution") over two or three spatial axes: `conv2d_transpose`,
 //! `depthwise_conv2d_transpose`, `conv3d_transpose`.
 
-use super::windows::{ConvGeometry, filter_macs};
+use super::geometry::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::conv::conv_transpose;

@@ -1,6 +1,6 @@
 //! Deformable convolution (`deformable_conv`), whose kernel reads the input at offsets that another tensor gives.
 
-use super::windows::{ConvGeometry, filter_macs};
+use super::geometry::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::conv::WindowAxis;

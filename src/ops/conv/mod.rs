@@ -7,7 +7,7 @@ mod conv;
 mod conv_transpose;
 mod deformable_conv;
 mod fold;
-mod windows;
+mod geometry;
 
 use crate::operator::OpDef;
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::map;
 use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values};
-use crate::ops::shared::broadcast::broadcast;
+use crate::ops::shared::broadcast_tensors::broadcast;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Dim, Element, Tensor, with_array};
 

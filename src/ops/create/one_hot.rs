@@ -60,13 +60,12 @@ impl Function for OneHot {
         let x = g.cast(x, g.dtype(self.x), DType::I64);
         let x = g.unsqueeze(x, &[g.rank(self.x) as i64]);
         // Not by ONNX's OneHot, which counts negative classes from the end: here they become zeros.
-        let places = match g.integers(self.depth).as_deref() {
-            Some([depth @ 0..=1024]) => g.vector(&(0..*depth).collect::<Vec<i64>>()),
-            _ => {
-                let depth = g.int_array(self.depth)?;
-                g.count_up(depth)
-            }
+        let depth = g.int_array(self.depth)?;
+        let known = match g.content(self.depth) {
+            Some([depth]) => depth.known(),
+            _ => None,
         };
+        let places = g.positions(depth, known);
         let is_here = g.node("Equal", &[x, places], []);
         Ok(g.cast(is_here, DType::Bool, DType::F32))
     }

@@ -7,7 +7,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Distribution as _, StandardNormal};
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -63,7 +63,7 @@ pub(super) const OPS: &[OpDef] = &[
             op.ignore("diag_step");
             op.ignore("diag_val");
             let (min, max) = (op.operand("min")?, op.operand("max")?);
-            parsed(op, F32, Distributed::Uniform { min, max })
+            Samples::parse(op, F32, Distribution::Uniform { min, max })
         },
     ),
     random(
@@ -73,7 +73,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[I32, I64],
         |op| {
             let (mean, std) = (op.attr_or("mean", 0.0)?, op.attr_or("std", 1.0)?);
-            parsed(op, F32, Distributed::Normal { mean, std })
+            Samples::parse(op, F32, Distribution::Normal { mean, std })
         },
     ),
     random(
@@ -86,7 +86,7 @@ pub(super) const OPS: &[OpDef] = &[
             if low >= high {
                 return Err(Error::malformed(format!("no integer from {low} to {high}")));
             }
-            parsed(op, I64, Distributed::Integers { low, high })
+            Samples::parse(op, I64, Distribution::Integers { low, high })
         },
     ),
     random(
@@ -133,18 +133,8 @@ const fn random(
         .with_accuracy(Accuracy::Random)
 }
 
-/// Reads the shape and the element type of an op that draws numbers distributed like `of`.
-fn parsed(op: &mut OpReader<'_>, default: DType, of: Distributed) -> Parsed {
-    op.ignore("seed");
-    Ok(Box::new(Drawn {
-        shape: op.operand("shape")?,
-        dtype: op.attr_or("dtype", default)?,
-        of,
-    }))
-}
-
-/// How numbers are distributed.
-enum Distributed {
+/// What numbers are drawn from.
+enum Distribution {
     /// Uniform from `min` to `max`.
     Uniform { min: ValueId, max: ValueId },
     /// Normal around `mean`, with a standard deviation of `std`.
@@ -153,11 +143,11 @@ enum Distributed {
     Integers { low: i64, high: i64 },
 }
 
-/// A tensor of a given shape, filled with random numbers: `uniform`, `gaussian`, `randint`.
-struct Drawn {
+/// Samples of a distribution in a tensor of a given shape: `uniform`, `gaussian`, `randint`.
+struct Samples {
     shape: ValueId,
     dtype: DType,
-    of: Distributed,
+    distribution: Distribution,
 }
 
 /// A bound of the distribution as a number, since ONNX takes it as an attribute.
@@ -171,9 +161,19 @@ fn bound(facts: &Facts<'_>, id: ValueId) -> Result<f64> {
     }
 }
 
-impl Drawn {
-    /// The type in which ONNX draws. For integers it is float64, which represents every int32 exactly.
-    fn drawn_type(&self) -> DType {
+impl Samples {
+    /// Reads an op that draws from `distribution`, with `default` as the element type if none is stated.
+    fn parse(op: &mut OpReader<'_>, default: DType, distribution: Distribution) -> Parsed {
+        op.ignore("seed");
+        Ok(Box::new(Self {
+            shape: op.operand("shape")?,
+            dtype: op.attr_or("dtype", default)?,
+            distribution,
+        }))
+    }
+
+    /// The element type in which ONNX's nodes draw. For integers it is float64, which represents every int32 exactly.
+    fn node_dtype(&self) -> DType {
         match self.dtype {
             F64 | I32 | I64 => F64,
             _ => F32,
@@ -182,13 +182,13 @@ impl Drawn {
 
     /// Emits a tensor of random numbers: by the operator `fixed` if the shape is known and not that of a scalar, else
     /// by `like`, which takes the shape from a tensor. `first` and `second` are the attributes of the distribution.
-    fn lower_drawn(
+    fn lower_samples(
         &self,
         g: &mut Lowering<'_>,
         [fixed, like]: [&'static str; 2],
         [first, second]: [(&'static str, f64); 2],
     ) -> Result<TensorId> {
-        let code = NodeAttr::Int(self.drawn_type().onnx_code().into());
+        let code = NodeAttr::Int(self.node_dtype().onnx_code().into());
         let mut attrs = vec![("dtype", code)];
         let numbers = [first, second].into_iter();
         attrs.extend(numbers.map(|(name, number)| (name, NodeAttr::Float(number as f32))));
@@ -209,13 +209,13 @@ const UNIFORM: [&str; 2] = ["RandomUniform", "RandomUniformLike"];
 
 const NORMAL: [&str; 2] = ["RandomNormal", "RandomNormalLike"];
 
-impl Function for Drawn {
+impl Function for Samples {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        let is_drawn = match self.of {
-            Distributed::Integers { .. } => matches!(self.dtype, I32 | I64),
+        let has_numbers = match self.distribution {
+            Distribution::Integers { .. } => matches!(self.dtype, I32 | I64),
             _ => matches!(self.dtype, F16 | BF16 | F32 | F64),
         };
-        if !is_drawn {
+        if !has_numbers {
             return Err(Error::unsupported(format!(
                 "random numbers of {}",
                 self.dtype
@@ -229,20 +229,20 @@ impl Function for Drawn {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let drawn = self.drawn_type();
-        let numbers = match self.of {
-            Distributed::Uniform { min, max } => {
+        let dtype = self.node_dtype();
+        let samples = match self.distribution {
+            Distribution::Uniform { min, max } => {
                 let (low, high) = (bound(g, min)?, bound(g, max)?);
-                self.lower_drawn(g, UNIFORM, [("low", low), ("high", high)])?
+                self.lower_samples(g, UNIFORM, [("low", low), ("high", high)])?
             }
-            Distributed::Normal { mean, std } => {
-                self.lower_drawn(g, NORMAL, [("mean", mean), ("scale", std)])?
+            Distribution::Normal { mean, std } => {
+                self.lower_samples(g, NORMAL, [("mean", mean), ("scale", std)])?
             }
-            Distributed::Integers { low, high } => {
-                let unit = self.lower_drawn(g, UNIFORM, [("low", 0.0), ("high", 1.0)])?;
-                let count = g.scalar(drawn, high.saturating_sub(low) as f64);
-                let low = g.scalar(drawn, low as f64);
-                let last = g.scalar(drawn, high.saturating_sub(1) as f64);
+            Distribution::Integers { low, high } => {
+                let unit = self.lower_samples(g, UNIFORM, [("low", 0.0), ("high", 1.0)])?;
+                let count = g.scalar(dtype, high.saturating_sub(low) as f64);
+                let low = g.scalar(dtype, low as f64);
+                let last = g.scalar(dtype, high.saturating_sub(1) as f64);
                 let scaled = g.node("Mul", &[unit, count], []);
                 let moved = g.node("Add", &[scaled, low], []);
                 let whole = g.node("Floor", &[moved], []);
@@ -250,14 +250,14 @@ impl Function for Drawn {
                 g.node("Min", &[whole, last], [])
             }
         };
-        Ok(g.cast(numbers, drawn, self.dtype))
+        Ok(g.cast(samples, dtype, self.dtype))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let shape = extents(&values.integers(self.shape)?)?;
         let mut generator = generator();
-        let mut draw: Box<dyn FnMut() -> f64> = match self.of {
-            Distributed::Uniform { min, max } => {
+        let mut draw: Box<dyn FnMut() -> f64> = match self.distribution {
+            Distribution::Uniform { min, max } => {
                 let number = |id| -> Result<f64> {
                     let numbers = values.get(id)?.to_f64_vec();
                     let number = numbers.first().copied();
@@ -266,16 +266,16 @@ impl Function for Drawn {
                 let (min, max) = (number(min)?, number(max)?);
                 Box::new(move || min + (max - min) * unit(&mut generator))
             }
-            Distributed::Normal { mean, std } => Box::new(move || {
+            Distribution::Normal { mean, std } => Box::new(move || {
                 let number: f64 = StandardNormal.sample(&mut generator);
                 mean + std * number
             }),
-            Distributed::Integers { low, high } => {
+            Distribution::Integers { low, high } => {
                 let count = high.saturating_sub(low) as f64;
                 Box::new(move || low as f64 + (count * unit(&mut generator)).floor())
             }
         };
-        drawn(&shape, &mut draw, values.dtype(self.dtype))
+        filled(&shape, &mut draw, values.dtype(self.dtype))
     }
 }
 
@@ -299,7 +299,7 @@ fn unit(generator: &mut ChaCha8Rng) -> f64 {
 }
 
 /// A tensor of this shape, with one call of `draw` for each element.
-fn drawn(shape: &[usize], draw: &mut dyn FnMut() -> f64, dtype: DType) -> Result<Tensor> {
+fn filled(shape: &[usize], draw: &mut dyn FnMut() -> f64, dtype: DType) -> Result<Tensor> {
     let numbers: Vec<f64> = (0..shape.iter().product()).map(|_| draw()).collect();
     Ok(Tensor::from_elements(shape, numbers)?.cast(dtype))
 }
@@ -319,9 +319,9 @@ impl Function for Bernoulli {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let dtype = g.dtype(self.x);
         let x = g.value(self.x)?;
-        let drawn = if dtype == F64 { F64 } else { F32 };
-        let x = g.cast(x, dtype, drawn);
-        let code = NodeAttr::Int(drawn.onnx_code().into());
+        let node_dtype = if dtype == F64 { F64 } else { F32 };
+        let x = g.cast(x, dtype, node_dtype);
+        let code = NodeAttr::Int(node_dtype.onnx_code().into());
         let unit = g.node("RandomUniformLike", &[x], [("dtype", code)]);
         let hit = g.node("Less", &[unit, x], []);
         Ok(g.cast(hit, DType::Bool, dtype))
@@ -335,7 +335,7 @@ impl Function for Bernoulli {
             let probability = probabilities.next().unwrap_or_default();
             f64::from(u8::from(unit(&mut generator) < probability))
         };
-        drawn(x.shape(), &mut draw, x.dtype())
+        filled(x.shape(), &mut draw, x.dtype())
     }
 }
 
@@ -405,7 +405,8 @@ impl Function for Multinomial {
             return Err(Error::malformed("a multinomial without an axis or a count"));
         };
         let count = extents(&[*count])?;
-        let shape = extents_of(batch, &count)?;
+        let shape = [batch, &count].concat();
+        refuse_too_large(&shape)?;
         let mut generator = generator();
         let mut samples: Vec<i64> = Vec::new();
         for row in x.to_f64_vec().chunks((*classes).max(1)) {
@@ -421,10 +422,4 @@ impl Function for Multinomial {
         }
         Tensor::from_elements(&shape, samples)
     }
-}
-
-fn extents_of(batch: &[usize], count: &[usize]) -> Result<Vec<usize>> {
-    let shape = [batch, count].concat();
-    refuse_too_large(&shape)?;
-    Ok(shape)
 }

@@ -83,10 +83,8 @@ impl Function for SequenceMask {
                 g.unsqueeze(largest, &[0])
             }
         };
-        let places = match self.stated(g).and_then(|length| length.known()) {
-            Some(length @ 0..=1024) => g.vector(&(0..length).collect::<Vec<i64>>()),
-            _ => g.count_up(length),
-        };
+        let known = self.stated(g).and_then(|length| length.known());
+        let places = g.positions(length, known);
         let x = g.unsqueeze(x, &[rank as i64]);
         let is_inside = g.node("Less", &[places, x], []);
         Ok(g.cast(is_inside, Bool, self.dtype))

@@ -10,35 +10,31 @@ use super::special::{in_double, offset_and_sine, polynomial};
 use crate::error::Error;
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::Real;
-use crate::operator::{Binding, Form, OpDef, OpReader, Parse, Parsed};
-use crate::ops::shared::pointwise::{Curve, Lower, of_x, pointwise};
+use crate::operator::{Form, OpDef, OpReader, Parse, Parsed};
+use crate::ops::shared::pointwise::{Curve, Lower, lowercase, of_x, pointwise};
 use crate::tensor::DType::{F32, F64};
 use crate::tensor::{DType, Element};
 
 const REALS: &[DType] = &[F32, F64];
 
 pub(super) const OPS: &[OpDef] = &[
-    bessel("i0", &[form(&["i0"])], |op| {
+    bessel("i0", &[lowercase(&["i0"])], |op| {
         curve(op, |g, x, _| lower(g, x, 0, false), |x| at(x, 0, false))
     }),
-    bessel("i0e", &[form(&["i0e"])], |op| {
+    bessel("i0e", &[lowercase(&["i0e"])], |op| {
         curve(op, |g, x, _| lower(g, x, 0, true), |x| at(x, 0, true))
     }),
-    bessel("i1", &[form(&["i1"])], |op| {
+    bessel("i1", &[lowercase(&["i1"])], |op| {
         curve(op, |g, x, _| lower(g, x, 1, false), |x| at(x, 1, false))
     }),
-    bessel("i1e", &[form(&["i1e"])], |op| {
+    bessel("i1e", &[lowercase(&["i1e"])], |op| {
         curve(op, |g, x, _| lower(g, x, 1, true), |x| at(x, 1, true))
     }),
-    bessel("polygamma", &[form(&["polygamma"])], Polygamma::parse),
+    bessel("polygamma", &[lowercase(&["polygamma"])], Polygamma::parse),
 ];
 
 const fn bessel(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     of_x(name, legacy, parse).with_dtypes(REALS)
-}
-
-const fn form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, &[Binding::Slot("x")], &["out"])
 }
 
 fn curve(op: &mut OpReader<'_>, lower: Lower, function: fn(f64) -> f64) -> Parsed {

@@ -5,7 +5,7 @@
 //! BitwiseXor, BitwiseNot; And, Or, Xor, Not for bools. ONNX's BitShift takes unsigned integers alone, so a shift is a
 //! multiplication by a power of two (Mul), or a division by one (Mod, Sub, Div), in int64.
 
-use super::compare::{INTEGERS_AND_BOOL, comparison};
+use super::compare::comparison;
 use super::logical::Gate;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -17,6 +17,8 @@ use crate::ops::shared::pointwise::{of_x, plain};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{Bool, I8, I16, I32, I64, U8};
 use crate::tensor::{Array, DType, Element, Tensor, with_array};
+
+const INTEGERS_AND_BOOL: &[DType] = &[Bool, U8, I8, I16, I32, I64];
 
 pub(super) const OPS: &[OpDef] = &[
     comparison("bitwise_and", &[form(&["bitwise_and"])], |op| {
@@ -35,7 +37,7 @@ pub(super) const OPS: &[OpDef] = &[
         let x = op.operand("x")?;
         Ok(Box::new(BitwiseNot { x }))
     })
-    .with_dtypes(&[Bool, U8, I8, I16, I32, I64])
+    .with_dtypes(INTEGERS_AND_BOOL)
     .with_accuracy(Accuracy::Exact),
     shift(
         "bitwise_left_shift",

@@ -15,10 +15,8 @@ use crate::operator::{
 use crate::ops::shared::binary::{binary, form};
 use crate::ops::shared::broadcast::Pair;
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::DType::{Bool, F64, I8, I16, I32, I64, U8};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, with_arrays};
-
-pub(super) const INTEGERS_AND_BOOL: &[DType] = &[Bool, U8, I8, I16, I32, I64];
+use crate::tensor::DType::{Bool, F64, I32};
+use crate::tensor::{Array, Dim, Element, Tensor, with_arrays};
 
 pub(super) const OPS: &[OpDef] = &[
     comparison("equal", &[compared(&["equal"])], compare::<Equal>),

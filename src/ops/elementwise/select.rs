@@ -8,6 +8,7 @@ use crate::kernels::{Real, map};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
 };
+use crate::ops::shared::values::common_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::Bool;
 use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
@@ -65,15 +66,10 @@ impl Where {
 
 impl Function for Where {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        if facts.dtype(self.x) != facts.dtype(self.y) {
-            let (x, y) = (facts.dtype(self.x), facts.dtype(self.y));
-            return Err(Error::unsupported(format!(
-                "operands of two types, {x} and {y}"
-            )));
-        }
+        let dtype = common_type(facts.dtype(self.x), facts.dtype(self.y))?;
         let shape = broadcast_dims(facts.shape(self.x), facts.shape(self.y))?;
         let shape = broadcast_dims(facts.shape(self.condition), &shape)?;
-        Ok(Fact::new(facts.dtype(self.x), shape))
+        Ok(Fact::new(dtype, shape))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {

@@ -7,8 +7,8 @@
 use std::f64::consts::{FRAC_2_SQRT_PI, PI, SQRT_2};
 
 use crate::graph::{Lowering, TensorId};
-use crate::operator::{Binding, Form, OpDef};
-use crate::ops::shared::pointwise::{Curve, Lower, of_x, plain, pointwise};
+use crate::operator::OpDef;
+use crate::ops::shared::pointwise::{Curve, Lower, lowercase, of_x, plain, pointwise};
 use crate::tensor::DType;
 use crate::tensor::DType::F64;
 
@@ -20,11 +20,9 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, in_double(lower_log_gamma, libm::lgamma))
     }),
     // The same function as `lgamma`, by the name that it has in SciPy.
-    of_x(
-        "gammaln",
-        &[Form::legacy(&["gammaln"], &[Binding::Slot("x")], &["out"])],
-        |op| pointwise(op, in_double(lower_log_gamma, libm::lgamma)),
-    ),
+    of_x("gammaln", &[lowercase(&["gammaln"])], |op| {
+        pointwise(op, in_double(lower_log_gamma, libm::lgamma))
+    }),
     of_x("digamma", &[plain(&["digamma"])], |op| {
         pointwise(op, in_double(lower_digamma, digamma))
     }),

@@ -3,6 +3,9 @@
 //! Paddle: `phi/kernels/{index_put,index_add}_kernel.h`. ONNX: ScatterND, or Where for a mask and a single
 //! value, for `index_put`; ScatterElements for `index_add`.
 
+use ndarray::Array1;
+
+use super::nonzero::positions;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::index::Combine;
@@ -10,7 +13,7 @@ use crate::kernels::{index, map};
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Function, NUMBERS, OpDef, OpReader, Operator, Parsed, Values,
 };
-use crate::ops::shared::broadcast::{BroadcastTensors, broadcast};
+use crate::ops::shared::broadcast_tensors::{BroadcastTensors, broadcast};
 use crate::ops::shared::values::indices;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis, with_array};
@@ -167,7 +170,10 @@ impl Function for IndexPut {
         let mut columns = Vec::new();
         for id in &self.indices {
             match values.get(*id)? {
-                Tensor::Bool(mask) => columns.extend(positions(mask)),
+                Tensor::Bool(mask) => {
+                    let positions = positions(mask).into_iter();
+                    columns.extend(positions.map(|column| Array1::from(column).into_dyn().into()));
+                }
                 _ => columns.push(indices(values, *id)?),
             }
         }
@@ -217,20 +223,6 @@ fn put<T: Element>(
     Ok(T::tensor(
         index::put_slices(x, index, value, combine)?.into(),
     ))
-}
-
-/// Where a mask is true, in row-major order: for each axis, the positions along it.
-fn positions(mask: &Array<bool>) -> Vec<Array<i64>> {
-    let mut columns = vec![Vec::new(); mask.ndim()];
-    for (place, _) in mask.indexed_iter().filter(|(_, holds)| **holds) {
-        for (axis, column) in columns.iter_mut().enumerate() {
-            column.push(place[axis] as i64);
-        }
-    }
-    let columns = columns.into_iter();
-    columns
-        .map(|column| ndarray::Array1::from_vec(column).into_dyn().into())
-        .collect()
 }
 
 /// `x` with each slice `i` of `add_value` along `axis` added to the slice of `x` at `index[i]`.

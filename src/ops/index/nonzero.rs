@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{DType, Dim, Tensor};
+use crate::tensor::{Array, DType, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "nonzero",
@@ -54,13 +54,20 @@ impl Function for NonZero {
         let Tensor::Bool(condition) = condition else {
             return Err(Error::internal("a cast gave another type"));
         };
-        let rank = condition.ndim();
-        let mut positions = Vec::new();
-        for (place, holds) in condition.indexed_iter() {
-            if *holds {
-                positions.extend((0..rank).map(|axis| place[axis] as i64));
-            }
-        }
-        Tensor::from_elements(&[positions.len() / rank.max(1), rank], positions)
+        let columns = positions(&condition);
+        let count = columns.first().map_or(0, Vec::len);
+        let rows = (0..count).flat_map(|row| columns.iter().map(move |column| column[row]));
+        Tensor::from_elements(&[count, columns.len()], rows.collect())
     }
+}
+
+/// Where a mask is true, in row-major order: for each axis, the positions along it.
+pub(super) fn positions(mask: &Array<bool>) -> Vec<Vec<i64>> {
+    let mut columns = vec![Vec::new(); mask.ndim()];
+    for (place, _) in mask.indexed_iter().filter(|(_, holds)| **holds) {
+        for (axis, column) in columns.iter_mut().enumerate() {
+            column.push(place[axis] as i64);
+        }
+    }
+    columns
 }

@@ -11,9 +11,9 @@ use crate::kernels::{index, map};
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Function, NUMBERS, OpDef, OpReader, Parsed, Values,
 };
-use crate::ops::shared::values::indices;
+use crate::ops::shared::values::{indices, same_type};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, normalize_axis, with_array};
+use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
@@ -147,7 +147,7 @@ impl Function for Scatter {
         let index = map::reshape(&index, &[index.len(), 1])?;
         let updates = values.get(self.updates)?;
         with_array!(values.get(self.x)?, x => {
-            let updates = of_type(x, updates)?;
+            let updates = same_type(updates, x)?;
             if self.overwrite {
                 let put = index::put_slices(x, &index, updates, Combine::Assign)?;
                 return Ok(Element::tensor(put.into()));
@@ -162,14 +162,6 @@ impl Function for Scatter {
     fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
         Some((self.index, facts.shape(self.x).first()?.clone()))
     }
-}
-
-/// The array of a tensor that must have the element type of another array.
-fn of_type<'t, T: Element>(_: &Array<T>, tensor: &'t Tensor) -> Result<&'t Array<T>> {
-    T::array(tensor).ok_or_else(|| {
-        let (x, other) = (T::DTYPE, tensor.dtype());
-        Error::unsupported(format!("operands of two types, {x} and {other}"))
-    })
 }
 
 /// `x` with slices of `updates` added to `x[i, j, …]`, for the vectors `(i, j, …)` along the last axis of
@@ -211,7 +203,7 @@ impl Function for ScatterNdAdd {
         let index = indices(values, self.index)?;
         let updates = values.get(self.updates)?;
         with_array!(values.get(self.x)?, x => {
-            let updates = of_type(x, updates)?;
+            let updates = same_type(updates, x)?;
             let sum = index::put_slices(x, &index, updates, Combine::Add)?;
             Ok(Element::tensor(sum.into()))
         })
@@ -299,7 +291,7 @@ impl Function for PutAlong {
         let written = values.get(self.values)?;
         let how = (axis, self.combine, self.includes_self);
         with_array!(x, x => {
-            let put = index::put_along(x, &index, of_type(x, written)?, how)?;
+            let put = index::put_along(x, &index, same_type(written, x)?, how)?;
             Ok(Element::tensor(put.into()))
         })
     }

@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values, WIDE};
+use crate::ops::shared::values::common_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{Bool, I32, I64};
 use crate::tensor::{Array, DType, Dim, Element, Tensor, with_arrays};
@@ -92,12 +93,7 @@ impl Function for SearchSorted {
                 "the values have other rows than the sorted sequences",
             ));
         }
-        if sequence.dtype != values.dtype {
-            let (sequence, values) = (sequence.dtype, values.dtype);
-            return Err(Error::unsupported(format!(
-                "operands of two types, {sequence} and {values}"
-            )));
-        }
+        common_type(sequence.dtype, values.dtype)?;
         Ok(Fact::new(self.dtype, values.shape.clone()))
     }
 

@@ -4,84 +4,22 @@
 
 use ndarray::Axis;
 
+use super::numbers::{Number, with_numbers};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::map;
-use crate::operator::{
-    Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
-};
+use crate::operator::{Function, OpDef, OpReader, Parsed, Values};
+use crate::ops::shared::binary::{binary, form};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{F32, F64, I32, I64};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, broadcast_dims, normalize_axis};
+use crate::tensor::{Array, Dim, Tensor, broadcast_dims, normalize_axis};
 
 pub(super) const OPS: &[OpDef] = &[binary(
     "cross",
     &[form(&["cross"]).renaming(&[("dim", "axis")])],
-    &[I32, I64, F32, F64],
     Cross::parse,
-)];
-
-/// The form of an op of two operands in `ProgramDesc`.
-pub(super) const fn form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, &[Binding::Slot("X"), Binding::Slot("Y")], &["Out"])
-}
-
-pub(super) const fn binary(
-    name: &'static str,
-    legacy: &'static [Form],
-    dtypes: &'static [DType],
-    parse: Parse,
-) -> OpDef {
-    OpDef::new(name, &[Arg::Tensor("x"), Arg::Tensor("y")], legacy, parse)
-        .with_dtypes(dtypes)
-        .with_accuracy(Accuracy::Rounded)
-}
-
-/// Runs a generic kernel on two tensors of the same element type.
-macro_rules! with_numbers {
-    ($x:expr, $y:expr, ($a:ident, $b:ident) => $kernel:expr) => {
-        match ($x, $y) {
-            (Tensor::F32($a), Tensor::F32($b)) => Ok(Element::tensor($kernel)),
-            (Tensor::F64($a), Tensor::F64($b)) => Ok(Element::tensor($kernel)),
-            (Tensor::I32($a), Tensor::I32($b)) => Ok(Element::tensor($kernel)),
-            (Tensor::I64($a), Tensor::I64($b)) => Ok(Element::tensor($kernel)),
-            (x, y) => Err(Error::unsupported(format!(
-                "the reference has no kernel for {} with {}",
-                x.dtype(),
-                y.dtype()
-            ))),
-        }
-    };
-}
-
-/// Arithmetic of an element type. Integers wrap around.
-pub(super) trait Number: Element {
-    fn times(self, other: Self) -> Self;
-    fn minus(self, other: Self) -> Self;
-}
-
-pub(super) use with_numbers;
-
-macro_rules! number {
-    ($($type:ty: $times:expr, $minus:expr;)*) => {
-        $(impl Number for $type {
-            fn times(self, other: Self) -> Self {
-                $times(self, other)
-            }
-
-            fn minus(self, other: Self) -> Self {
-                $minus(self, other)
-            }
-        })*
-    };
-}
-
-number! {
-    f32: |x, y| x * y, |x, y| x - y;
-    f64: |x, y| x * y, |x, y| x - y;
-    i32: i32::wrapping_mul, i32::wrapping_sub;
-    i64: i64::wrapping_mul, i64::wrapping_sub;
-}
+)
+.with_dtypes(&[I32, I64, F32, F64])];
 
 /// The cross product along an axis of extent 3, which is the first such axis if none is named.
 struct Cross {

@@ -20,10 +20,6 @@ use crate::tensor::{
 
 const INPUT: &[Binding] = &[Binding::Slot("Input")];
 
-/// The attribute that `trace` gets in programs from before Paddle 3: there, the lower of the two axes holds the rows,
-/// whichever is named first.
-const SORTED_AXES: &str = "sorted_axes";
-
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "diagonal",
@@ -62,7 +58,7 @@ pub(super) const OPS: &[OpDef] = &[
     decomposed(
         "trace",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["trace"], INPUT, &["Out"]).formerly(SORTED_AXES)],
+        &[Form::legacy(&["trace"], INPUT, &["Out"])],
         NUMBERS,
         trace,
     )
@@ -75,7 +71,8 @@ fn trace(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let x = parts.operand(0)?;
     let offset = parts.attr("offset", 0)?;
     let mut axes = [parts.attr("axis1", 0)?, parts.attr("axis2", 1)?];
-    if parts.attr(SORTED_AXES, false)? {
+    // Kernels before Paddle 3 take the axes in ascending order.
+    if parts.is_former() {
         axes.sort_by_key(|axis| normalize_axis(*axis, parts.rank(x)).ok());
     }
     let attrs = [("offset", offset), ("axis1", axes[0]), ("axis2", axes[1])];
@@ -247,14 +244,6 @@ impl Function for Diagonal {
     }
 }
 
-/// Emits the int64 vector 0, 1, … below an extent, as a constant if that is known and small.
-fn positions(g: &mut Lowering<'_>, extent: TensorId, known: Option<i64>) -> TensorId {
-    match known {
-        Some(extent @ 0..=1024) => g.vector(&(0..extent).collect::<Vec<i64>>()),
-        _ => g.count_up(extent),
-    }
-}
-
 /// Emits matrices on the last two axes: their diagonal holds the elements along the last axis of `y`, which is of this
 /// rank, and their other elements are those of `elsewhere`. `matrix` is the number of rows and that of columns, each as
 /// a tensor and, if it is known, as an integer.
@@ -278,7 +267,7 @@ fn lower_written(
     let pads = g.concat(&[none, missing], 0);
     let y = g.node("Pad", &[y, pads], []);
     let y = g.unsqueeze(y, &[axis as i64]);
-    let [rows, columns] = matrix.map(|(extent, known)| positions(g, extent, known));
+    let [rows, columns] = matrix.map(|(extent, known)| g.positions(extent, known));
     let offset = g.constant(Tensor::scalar(offset));
     let rows = g.unsqueeze(rows, &[1]);
     let due = g.node("Add", &[rows, offset], []);
@@ -471,8 +460,8 @@ impl Function for FillDiagonal {
         let extents = [0, 1].map(|axis| g.shape(self.x)[axis].known());
         let [rows, columns] = [0, 1].map(|axis| g.shape_slice(x, axis, axis + 1));
         let (down, right) = (
-            positions(g, rows, extents[0]),
-            positions(g, columns, extents[1]),
+            g.positions(rows, extents[0]),
+            g.positions(columns, extents[1]),
         );
         let down = g.unsqueeze(down, &[1]);
         let offset = g.constant(Tensor::scalar(self.offset));

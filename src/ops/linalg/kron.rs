@@ -2,26 +2,23 @@
 //!
 //! Paddle: `phi/kernels/kron_kernel.h`. ONNX: Unsqueeze, Mul and Reshape.
 
-use super::cross::{Number, binary, form, with_numbers};
-use crate::error::{Error, Result};
+use super::numbers::{Number, with_numbers};
+use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::map;
 use crate::operator::{Function, OpDef, Values};
+use crate::ops::shared::binary::{binary, form};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{F16, F32, F64, I32, I64};
-use crate::tensor::{Array, Dim, Element, Tensor};
+use crate::tensor::{Array, Dim, Tensor};
 
-pub(super) const OPS: &[OpDef] = &[binary(
-    "kron",
-    &[form(&["kron"])],
-    &[I32, I64, F16, F32, F64],
-    |op| {
-        Ok(Box::new(Kron {
-            x: op.operand("x")?,
-            y: op.operand("y")?,
-        }))
-    },
-)];
+pub(super) const OPS: &[OpDef] = &[binary("kron", &[form(&["kron"])], |op| {
+    Ok(Box::new(Kron {
+        x: op.operand("x")?,
+        y: op.operand("y")?,
+    }))
+})
+.with_dtypes(&[I32, I64, F16, F32, F64])];
 
 /// The Kronecker product: each element of `x` is replaced by a block, the product of this element and all of `y`. The
 /// operand of lower rank gets axes of extent 1 in front.

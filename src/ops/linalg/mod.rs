@@ -10,6 +10,7 @@ mod inverse;
 mod kron;
 mod matmul;
 mod matrix_power;
+mod numbers;
 mod tril;
 
 use crate::operator::OpDef;

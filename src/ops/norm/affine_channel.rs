@@ -1,5 +1,6 @@
 //! `affine_channel`: a scale and a bias for each channel.
 
+use super::channels::check_parameters;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{map, with_real};
@@ -9,7 +10,7 @@ use crate::operator::{
 use crate::ops::shared::image::Layout;
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Tensor, display_shape};
+use crate::tensor::Tensor;
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "affine_channel",
@@ -74,18 +75,7 @@ impl Function for AffineChannel {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let shape = facts.shape(self.x);
         let channels = &shape[shape.len() - 1 - self.behind(shape.len())?];
-        for parameter in [self.scale, self.bias] {
-            match facts.shape(parameter) {
-                [extent] if extent.known().is_none() || channels.known().is_none() => {}
-                [extent] if extent.known() == channels.known() => {}
-                other => {
-                    let shape = display_shape(other);
-                    return Err(Error::malformed(format!(
-                        "a parameter of shape {shape} for {channels} channels"
-                    )));
-                }
-            }
-        }
+        check_parameters(facts, [self.scale, self.bias], channels)?;
         Ok(Fact::new(facts.dtype(self.x), shape.to_vec()))
     }
 

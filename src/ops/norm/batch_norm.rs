@@ -2,6 +2,7 @@
 //!
 //! Paddle: `phi/kernels/batch_norm_kernel.h`. ONNX: BatchNormalization.
 
+use super::channels::check_parameters;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{norm, with_real};
@@ -11,7 +12,7 @@ use crate::operator::{
 use crate::ops::shared::image::Layout;
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
+use crate::tensor::{Array, Dim, Element, Tensor};
 
 const FROM: &[Binding] = &[
     Binding::Slot("X"),
@@ -111,18 +112,7 @@ impl Function for BatchNorm {
         let shape = facts.shape(self.x);
         let channels = &shape[self.axis(shape.len())?];
         let vectors = [Some(self.mean), Some(self.variance), self.scale, self.bias];
-        for vector in vectors.into_iter().flatten() {
-            match facts.shape(vector) {
-                [extent] if extent.known().is_none() || channels.known().is_none() => {}
-                [extent] if extent.known() == channels.known() => {}
-                other => {
-                    let shape = display_shape(other);
-                    return Err(Error::malformed(format!(
-                        "a parameter of shape {shape} for {channels} channels"
-                    )));
-                }
-            }
-        }
+        check_parameters(facts, vectors.into_iter().flatten(), channels)?;
         Ok(Fact::new(facts.dtype(self.x), shape.to_vec()))
     }
 

@@ -1,5 +1,6 @@
 //! Normalisation of groups of channels (`group_norm`) or of each channel (`instance_norm`), for each batch item.
 
+use super::channels::check_parameters;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{norm, with_real};
@@ -136,18 +137,8 @@ impl Function for GroupNorm {
         let shape = facts.shape(self.x);
         let channels = &self.channels_first(shape)?[1];
         self.count(channels.extent())?;
-        for parameter in [self.scale, self.bias].into_iter().flatten() {
-            match facts.shape(parameter) {
-                [extent] if extent.known().is_none() || channels.known().is_none() => {}
-                [extent] if extent.known() == channels.known() => {}
-                other => {
-                    let shape = display_shape(other);
-                    return Err(Error::malformed(format!(
-                        "a parameter of shape {shape} for {channels} channels"
-                    )));
-                }
-            }
-        }
+        let parameters = [self.scale, self.bias].into_iter().flatten();
+        check_parameters(facts, parameters, channels)?;
         Ok(Fact::new(facts.dtype(self.x), shape.to_vec()))
     }
 

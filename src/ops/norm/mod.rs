@@ -4,6 +4,7 @@
 
 mod affine_channel;
 mod batch_norm;
+mod channels;
 mod data_norm;
 mod group_norm;
 mod layer_norm;

@@ -6,7 +6,7 @@
 //! to be known before a run. A matrix product with zeros outside of each window is no alternative: one element that
 //! is infinite or NaN would make all averages along its axis NaN.
 
-use super::windows::PoolGeometry;
+use super::geometry::PoolGeometry;
 use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::ops::shared::image::ints;

@@ -2,8 +2,8 @@
 
 use super::adaptive;
 use super::adaptive::{AdaptiveSizes, PoolReduction};
+use super::geometry::{PoolGeometry, WindowSize};
 use super::pool::FROM;
-use super::windows::{Extent, PoolGeometry};
 use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
@@ -127,10 +127,10 @@ impl Operator for MaxPool {
             dtype: g.dtype(self.x),
         };
         let is_one = kernel.iter().all(|size| *size == Dim::Known(1));
-        let (values, positions) = match self.geometry.extent {
-            Extent::Global => Self::lower_global(g, x, axes),
-            Extent::Adaptive if is_one => Self::lower_global(g, x, axes),
-            Extent::Adaptive => match adaptive::fixed(&self.geometry, &sizes)? {
+        let (values, positions) = match self.geometry.window_size {
+            WindowSize::Global => Self::lower_global(g, x, axes),
+            WindowSize::Adaptive if is_one => Self::lower_global(g, x, axes),
+            WindowSize::Adaptive => match adaptive::fixed(&self.geometry, &sizes)? {
                 Some([kernel, strides]) => {
                     let attrs = vec![("kernel_shape", ints(&kernel)), ("strides", ints(&strides))];
                     Self::lower_windows(g, x, axes, attrs)
@@ -140,7 +140,7 @@ impl Operator for MaxPool {
                     adaptive::lower_positions(g, x, &self.geometry, &sizes)?,
                 ),
             },
-            Extent::Kernel => {
+            WindowSize::Kernel => {
                 for (axis, (size, image)) in kernel.iter().zip(&image).enumerate() {
                     self.geometry.refuse_windows_behind(axis, size, image)?;
                 }

@@ -3,10 +3,10 @@
 //! An op that slides a window without weights over spatial axes belongs here; those with weights are in `conv`.
 
 mod adaptive;
+mod geometry;
 mod max_pool_with_index;
 mod pool;
 mod unpool;
-mod windows;
 
 use crate::operator::OpDef;
 

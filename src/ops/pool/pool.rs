@@ -2,7 +2,7 @@
 
 use super::adaptive;
 use super::adaptive::PoolReduction;
-use super::windows::{Extent, PoolGeometry};
+use super::geometry::{PoolGeometry, WindowSize};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::pool::{Window, pool};
@@ -55,7 +55,7 @@ const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -
 
 /// How a window is reduced to one element.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
+enum Pooling {
     Max,
     /// The mean of the elements of the input, or with `counts_padding` of the zeros around it as well.
     Average {
@@ -72,7 +72,7 @@ enum Kind {
 struct Pool {
     x: ValueId,
     kernel: ValueId,
-    kind: Kind,
+    pooling: Pooling,
     geometry: PoolGeometry,
     layout: Layout,
 }
@@ -81,21 +81,23 @@ impl Pool {
     fn parse<const AXES: usize>(op: &mut OpReader<'_>) -> Parsed {
         let kind: String = op.attr("pooling_type")?;
         let exclusive = op.attr_or("exclusive", true)?;
-        let kind = match kind.as_str() {
-            "max" => Kind::Max,
-            "avg" => Kind::Average {
+        let pooling = match kind.as_str() {
+            "max" => Pooling::Max,
+            "avg" => Pooling::Average {
                 counts_padding: !exclusive,
             },
-            "lp" => Kind::Norm(op.attr("norm_type")?),
+            "lp" => Pooling::Norm(op.attr("norm_type")?),
             other => return Err(Error::unsupported(format!("pooling_type {other:?}"))),
         };
-        if let Kind::Norm(p) = kind
+        if let Pooling::Norm(p) = pooling
             && !(p.is_finite() && p != 0.0)
         {
             return Err(Error::unsupported(format!("a norm of {p}")));
         }
         let geometry = PoolGeometry::parse(op, AXES)?;
-        if geometry.extent == Extent::Adaptive && !matches!(kind, Kind::Average { .. }) {
+        if geometry.window_size == WindowSize::Adaptive
+            && !matches!(pooling, Pooling::Average { .. })
+        {
             return Err(Error::unsupported(
                 "adaptive maxima or norms, for which this op of Paddle's has windows of another kind; \
                  Paddle's own functions write max_pool2d_with_index",
@@ -104,7 +106,7 @@ impl Pool {
         Ok(Box::new(Self {
             x: op.operand("x")?,
             kernel: op.operand("kernel_size")?,
-            kind,
+            pooling,
             geometry,
             layout: Layout::parse(op)?,
         }))
@@ -113,17 +115,17 @@ impl Pool {
     fn pool<T: Real>(&self, x: &Array<T>, kernel: &[i64]) -> Result<Array<T>> {
         let image = self.layout.extents(x.shape(), self.geometry.axes())?.image;
         let counts_padding = matches!(
-            self.kind,
-            Kind::Average {
+            self.pooling,
+            Pooling::Average {
                 counts_padding: true
             }
         );
         let spans = self.geometry.spans(kernel, &image, counts_padding)?;
         let x = self.layout.view_from(x.clone());
-        let result = match self.kind {
-            Kind::Max => pool(&x, &spans, |window: Window<'_, T>| window.max())?,
-            Kind::Average { .. } => pool(&x, &spans, |window: Window<'_, T>| window.average())?,
-            Kind::Norm(p) => pool(&x, &spans, |window: Window<'_, T>| window.norm(p))?,
+        let result = match self.pooling {
+            Pooling::Max => pool(&x, &spans, |window: Window<'_, T>| window.max())?,
+            Pooling::Average { .. } => pool(&x, &spans, |window: Window<'_, T>| window.average())?,
+            Pooling::Norm(p) => pool(&x, &spans, |window: Window<'_, T>| window.norm(p))?,
         };
         Ok(self.layout.view_to(result.into()))
     }
@@ -150,10 +152,10 @@ impl Function for Pool {
         let kernel = self.geometry.kernel(g.content(self.kernel))?;
         let x = g.value(self.x)?;
         let x = self.layout.lower_from(g, x, axes + 2);
-        let y = match (self.kind, self.geometry.extent) {
-            (Kind::Max, Extent::Global) => g.node("GlobalMaxPool", &[x], []),
-            (Kind::Average { .. }, Extent::Global) => g.node("GlobalAveragePool", &[x], []),
-            (Kind::Average { .. }, Extent::Adaptive) => {
+        let y = match (self.pooling, self.geometry.window_size) {
+            (Pooling::Max, WindowSize::Global) => g.node("GlobalMaxPool", &[x], []),
+            (Pooling::Average { .. }, WindowSize::Global) => g.node("GlobalAveragePool", &[x], []),
+            (Pooling::Average { .. }, WindowSize::Adaptive) => {
                 let sizes = adaptive::AdaptiveSizes {
                     operand: self.kernel,
                     kernel: &kernel,
@@ -162,9 +164,9 @@ impl Function for Pool {
                 };
                 adaptive::lower(g, x, &self.geometry, &sizes, PoolReduction::Average)?
             }
-            (Kind::Norm(p), _) => self.lower_norm(g, x, p, &image, &kernel)?,
-            (Kind::Max, _) => self.lower_max(g, x, &image, &kernel)?,
-            (Kind::Average { counts_padding }, _) => {
+            (Pooling::Norm(p), _) => self.lower_norm(g, x, p, &image, &kernel)?,
+            (Pooling::Max, _) => self.lower_max(g, x, &image, &kernel)?,
+            (Pooling::Average { counts_padding }, _) => {
                 if counts_padding {
                     self.lower_counting(g, x, &image, &kernel)?
                 } else {
@@ -248,7 +250,7 @@ impl Pool {
         let dtype = g.dtype(self.x);
         let (power, root) = (g.scalar(dtype, p), g.scalar(dtype, p.recip()));
         let powers = g.node("Pow", &[x, power], []);
-        let sum = if self.geometry.extent == Extent::Global {
+        let sum = if self.geometry.window_size == WindowSize::Global {
             let axes: Vec<usize> = (2..image.len() + 2).collect();
             g.reduce("ReduceSum", powers, &axes, true)
         } else {

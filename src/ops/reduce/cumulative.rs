@@ -61,9 +61,7 @@ const fn extremes(names: &'static [&'static str]) -> Form {
 }
 
 const fn of_axis(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
-    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
-        .with_dtypes(NUMBERS)
-        .with_accuracy(Accuracy::Accumulated)
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse).with_accuracy(Accuracy::Accumulated)
 }
 
 const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
@@ -74,7 +72,7 @@ const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> O
 
 /// What is made of the elements up to a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Accumulation {
     Sum,
     Product,
     LogSumExp,
@@ -95,26 +93,26 @@ struct Cumulative {
     /// Whether `x` is flattened to a vector first.
     flatten: bool,
     span: Span,
-    kind: Kind,
+    accumulation: Accumulation,
 }
 
 impl Cumulative {
     fn cumsum(op: &mut OpReader<'_>) -> Parsed {
         let axis = Along::Operand(op.operand("axis")?);
-        Self::parse(op, axis, Kind::Sum)
+        Self::parse(op, axis, Accumulation::Sum)
     }
 
     fn cumprod(op: &mut OpReader<'_>) -> Parsed {
         let axis = Along::Constant(op.attr("dim")?);
-        Self::parse(op, axis, Kind::Product)
+        Self::parse(op, axis, Accumulation::Product)
     }
 
     fn logcumsumexp(op: &mut OpReader<'_>) -> Parsed {
         let axis = Along::Constant(op.attr_or("axis", -1)?);
-        Self::parse(op, axis, Kind::LogSumExp)
+        Self::parse(op, axis, Accumulation::LogSumExp)
     }
 
-    fn parse(op: &mut OpReader<'_>, axis: Along, kind: Kind) -> Parsed {
+    fn parse(op: &mut OpReader<'_>, axis: Along, accumulation: Accumulation) -> Parsed {
         Ok(Box::new(Self {
             x: op.operand("x")?,
             axis,
@@ -123,7 +121,7 @@ impl Cumulative {
                 reverse: op.attr_or("reverse", false)?,
                 exclusive: op.attr_or("exclusive", false)?,
             },
-            kind,
+            accumulation,
         }))
     }
 
@@ -141,10 +139,10 @@ impl Cumulative {
     }
 
     fn computed<T: Element>(&self, x: &Array<T>, axis: usize) -> Array<T> {
-        match self.kind {
-            Kind::Sum => scan::sums(x, axis, self.span),
-            Kind::Product => scan::products(x, axis, self.span),
-            Kind::LogSumExp => scan::log_sum_exps(x, axis, self.span),
+        match self.accumulation {
+            Accumulation::Sum => scan::sums(x, axis, self.span),
+            Accumulation::Product => scan::products(x, axis, self.span),
+            Accumulation::LogSumExp => scan::log_sum_exps(x, axis, self.span),
         }
     }
 }
@@ -180,8 +178,8 @@ impl Function for Cumulative {
         } else {
             (x, self.axis(g, rank)?, rank)
         };
-        let mut result = match self.kind {
-            Kind::Sum => {
+        let mut result = match self.accumulation {
+            Accumulation::Sum => {
                 let axis = g.constant(Tensor::scalar(axis as i64));
                 let attrs = [
                     ("exclusive", NodeAttr::Int(self.span.exclusive.into())),
@@ -189,10 +187,10 @@ impl Function for Cumulative {
                 ];
                 g.node("CumSum", &[x, axis], attrs)
             }
-            Kind::Product => {
+            Accumulation::Product => {
                 Square::new(g, x, (axis, rank), self.span).reduce(g, "ReduceProd", wide, 1.0)
             }
-            Kind::LogSumExp => {
+            Accumulation::LogSumExp => {
                 let square = Square::new(g, x, (axis, rank), self.span);
                 square.reduce(g, "ReduceLogSumExp", wide, f64::NEG_INFINITY)
             }

@@ -19,41 +19,41 @@ use crate::tensor::{Array, DType, Dim, Element, Tensor, with_array};
 
 pub(super) const OPS: &[OpDef] = &[
     reduction("mean", &[form(&["reduce_mean"])], |op| {
-        Reduce::parse(op, Kind::Mean)
+        Reduce::parse(op, Reduction::Mean)
     })
     .with_dtypes(NUMBERS),
-    reduction("sum", &[SUM], |op| Reduce::parse(op, Kind::Sum)),
+    reduction("sum", &[SUM], |op| Reduce::parse(op, Reduction::Sum)),
     extreme("max", &[form(&["reduce_max"])], |op| {
-        Reduce::parse(op, Kind::Max)
+        Reduce::parse(op, Reduction::Max)
     }),
     extreme("min", &[form(&["reduce_min"])], |op| {
-        Reduce::parse(op, Kind::Min)
+        Reduce::parse(op, Reduction::Min)
     }),
     // `amax` and `amin` differ from `max` and `min` by their gradients alone.
     extreme("amax", &[form_with_tensors(&["reduce_amax"])], |op| {
-        Reduce::parse(op, Kind::Max)
+        Reduce::parse(op, Reduction::Max)
     }),
     extreme("amin", &[form_with_tensors(&["reduce_amin"])], |op| {
-        Reduce::parse(op, Kind::Min)
+        Reduce::parse(op, Reduction::Min)
     }),
     reduction("prod", &[form(&["reduce_prod"])], |op| {
-        Reduce::parse(op, Kind::Prod)
+        Reduce::parse(op, Reduction::Prod)
     })
     .with_dtypes(NUMBERS),
     extreme("all", &[form_with_tensors(&["reduce_all"])], |op| {
-        Reduce::parse(op, Kind::All)
+        Reduce::parse(op, Reduction::All)
     })
     .with_dtypes(ANY),
     extreme("any", &[form_with_tensors(&["reduce_any"])], |op| {
-        Reduce::parse(op, Kind::Any)
+        Reduce::parse(op, Reduction::Any)
     })
     .with_dtypes(ANY),
     reduction("logsumexp", &[LOG_SUM_EXP], |op| {
-        Reduce::parse(op, Kind::LogSumExp)
+        Reduce::parse(op, Reduction::LogSumExp)
     })
     .with_dtypes(FLOATS),
     reduction("frobenius_norm", &[form(&["frobenius_norm"])], |op| {
-        Reduce::parse(op, Kind::Norm)
+        Reduce::parse(op, Reduction::Norm)
     })
     .with_dtypes(FLOATS)
     .with_pir(&[Form::pir(
@@ -69,7 +69,7 @@ pub(super) const OPS: &[OpDef] = &[
     )
     .renaming(&[("keep_dim", "keepdim")])]),
     of_x("mean_all", &[plain(&["mean"])], |op| {
-        Reduce::parse_whole(op, Kind::Mean, false)
+        Reduce::parse_whole(op, Reduction::Mean, false)
     }),
     OpDef::new(
         "reduce_as",
@@ -83,7 +83,7 @@ pub(super) const OPS: &[OpDef] = &[
     )
     .with_accuracy(Accuracy::Accumulated),
     of_x("squared_l2_norm", &[plain(&["squared_l2_norm"])], |op| {
-        Reduce::parse_whole(op, Kind::SumOfSquares, true)
+        Reduce::parse_whole(op, Reduction::SumOfSquares, true)
     }),
 ];
 
@@ -151,7 +151,7 @@ const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> O
 
 /// What is made of the elements along the axes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Reduction {
     Mean,
     Sum,
     Max,
@@ -174,7 +174,7 @@ struct Reduce {
     x: ValueId,
     axis: Option<ValueId>,
     keepdim: bool,
-    kind: Kind,
+    reduction: Reduction,
     /// The type that `x` is converted to, if it is stated.
     dtype: Option<DType>,
     /// Whether the result is a vector of one element instead of a scalar.
@@ -182,7 +182,7 @@ struct Reduce {
 }
 
 impl Reduce {
-    fn parse(op: &mut OpReader<'_>, kind: Kind) -> Parsed {
+    fn parse(op: &mut OpReader<'_>, reduction: Reduction) -> Parsed {
         // -1 stands for the type that follows from that of `x`.
         let dtype = op.attr_or("dtype", Attr::Int(-1))?;
         let dtype = match dtype {
@@ -200,19 +200,19 @@ impl Reduce {
             x: op.operand("x")?,
             axis,
             keepdim: op.attr_or("keepdim", false)?,
-            kind,
+            reduction,
             dtype,
             is_vector: false,
         }))
     }
 
     /// Reads an op without attributes that reduces all axes.
-    fn parse_whole(op: &mut OpReader<'_>, kind: Kind, is_vector: bool) -> Parsed {
+    fn parse_whole(op: &mut OpReader<'_>, reduction: Reduction, is_vector: bool) -> Parsed {
         Ok(Box::new(Self {
             x: op.operand("x")?,
             axis: None,
             keepdim: false,
-            kind,
+            reduction,
             dtype: None,
             is_vector,
         }))
@@ -221,9 +221,9 @@ impl Reduce {
     /// The element type that `x` is converted to, which is that of the result as well. Paddle sums bools and int32 in
     /// int64.
     fn dtype(&self, x: DType) -> DType {
-        self.dtype.unwrap_or(match (self.kind, x) {
-            (Kind::Sum, DType::Bool | DType::I32) => DType::I64,
-            (Kind::All | Kind::Any, _) => DType::Bool,
+        self.dtype.unwrap_or(match (self.reduction, x) {
+            (Reduction::Sum, DType::Bool | DType::I32) => DType::I64,
+            (Reduction::All | Reduction::Any, _) => DType::Bool,
             _ => x,
         })
     }
@@ -246,7 +246,7 @@ impl Reduce {
 impl Function for Reduce {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let dtype = self.dtype(facts.dtype(self.x));
-        if self.kind == Kind::Mean && !dtype.is_float() {
+        if self.reduction == Reduction::Mean && !dtype.is_float() {
             return Err(Error::unsupported(format!("the mean of {dtype}")));
         }
         let axes = self.known_axes(facts)?;
@@ -261,17 +261,17 @@ impl Function for Reduce {
         let x = g.value(self.x)?;
         let x = g.cast(x, from, dtype);
         let x = g.cast(x, dtype, wide);
-        let op_type = match self.kind {
-            Kind::Mean => "ReduceMean",
-            Kind::Sum => "ReduceSum",
-            Kind::Max | Kind::Any => "ReduceMax",
-            Kind::Min | Kind::All => "ReduceMin",
-            Kind::Prod => "ReduceProd",
-            Kind::LogSumExp => "ReduceLogSumExp",
-            Kind::Norm | Kind::SumOfSquares => "ReduceSumSquare",
+        let op_type = match self.reduction {
+            Reduction::Mean => "ReduceMean",
+            Reduction::Sum => "ReduceSum",
+            Reduction::Max | Reduction::Any => "ReduceMax",
+            Reduction::Min | Reduction::All => "ReduceMin",
+            Reduction::Prod => "ReduceProd",
+            Reduction::LogSumExp => "ReduceLogSumExp",
+            Reduction::Norm | Reduction::SumOfSquares => "ReduceSumSquare",
         };
         let mut result = g.reduce(op_type, x, &axes, self.keepdim);
-        if self.kind == Kind::Norm {
+        if self.reduction == Reduction::Norm {
             result = g.node("Sqrt", &[result], []);
         }
         if self.is_vector {
@@ -294,17 +294,17 @@ impl Function for Reduce {
 impl Reduce {
     fn reduced<T: Element + PartialOrd>(&self, x: &Array<T>, axes: &[usize]) -> Result<Tensor> {
         let shape = self.shape(x.shape(), axes, &1);
-        let reduced = match self.kind {
-            Kind::Mean => reduce::reduce(x, axes, reduce::mean),
-            Kind::Sum => reduce::reduce(x, axes, reduce::sum),
-            Kind::Max | Kind::Any => reduce::reduce(x, axes, reduce::extreme(T::gt)),
-            Kind::Min | Kind::All => reduce::reduce(x, axes, reduce::extreme(T::lt)),
-            Kind::Prod => reduce::reduce(x, axes, reduce::product),
-            Kind::LogSumExp => reduce::reduce(x, axes, reduce::log_sum_exp),
-            Kind::Norm => reduce::reduce(x, axes, |lane| {
+        let reduced = match self.reduction {
+            Reduction::Mean => reduce::reduce(x, axes, reduce::mean),
+            Reduction::Sum => reduce::reduce(x, axes, reduce::sum),
+            Reduction::Max | Reduction::Any => reduce::reduce(x, axes, reduce::extreme(T::gt)),
+            Reduction::Min | Reduction::All => reduce::reduce(x, axes, reduce::extreme(T::lt)),
+            Reduction::Prod => reduce::reduce(x, axes, reduce::product),
+            Reduction::LogSumExp => reduce::reduce(x, axes, reduce::log_sum_exp),
+            Reduction::Norm => reduce::reduce(x, axes, |lane| {
                 T::from_f64(reduce::sum_of_squares(lane).sqrt())
             }),
-            Kind::SumOfSquares => {
+            Reduction::SumOfSquares => {
                 reduce::reduce(x, axes, |lane| T::from_f64(reduce::sum_of_squares(lane)))
             }
         };

@@ -21,8 +21,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         &[Binding::Slot("X"), Binding::Slot("Grid")],
         &["Output"],
     )
-    .ignoring(&["use_cudnn"])
-    .formerly("outward")],
+    .ignoring(&["use_cudnn"])],
     GridSample::parse,
 )
 .with_dtypes(FLOATS)
@@ -64,7 +63,7 @@ struct GridSample {
 
 impl GridSample {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let outward = op.attr_or("outward", false)?;
+        let outward = op.is_former();
         let mode: String = op.attr_or("mode", "bilinear".to_owned())?;
         let beyond: String = op.attr_or("padding_mode", "zeros".to_owned())?;
         Ok(Box::new(Self {

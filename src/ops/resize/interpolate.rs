@@ -3,7 +3,7 @@
 //!
 //! Paddle: `phi/kernels/cpu/interpolate_kernel.cc`. ONNX: Resize where it does the same, else Gather and weighted sums.
 
-use super::interpolation::{Interpolate, Method, OPERANDS, SINGLE, SIZES_ALONE};
+use super::interpolation::{Interpolate, Method, OPERANDS, SIZES_ALONE};
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::with_real;
@@ -63,9 +63,7 @@ const fn interpolation(name: &'static str, legacy: &'static [Form], parse: Parse
 
 /// The form of Paddle 2, and of Paddle 3 in the older format.
 pub(super) const fn second(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, OPERANDS, &["Out"])
-        .renaming(&[("data_layout", "data_format")])
-        .formerly(SINGLE)
+    Form::legacy(names, OPERANDS, &["Out"]).renaming(&[("data_layout", "data_format")])
 }
 
 /// The form of Paddle 1, with one scale for all axes, and 0 for none.

@@ -21,9 +21,6 @@ pub(super) const OPERANDS: &[Binding] = &[
     Binding::Optional("Scale"),
 ];
 
-/// An attribute that marks the ops of programs before Paddle 3, which multiply by scales in float32, not float64.
-pub(super) const SINGLE: &str = "single precision";
-
 /// An attribute that marks the ops of Paddle 1, which use a scale for the extents of the result alone.
 pub(super) const SIZES_ALONE: &str = "ratios of sizes";
 
@@ -130,7 +127,7 @@ impl Interpolate {
                 op.attr_or("out_w", -1)?,
             ],
             is_channels_last,
-            is_single: op.attr_or(SINGLE, false)?,
+            is_single: op.is_former(),
             sizes_alone: op.attr_or(SIZES_ALONE, false)?,
             takes_first: true,
         })

@@ -25,10 +25,10 @@ pub(super) const OPS: &[OpDef] = &[
     )
     .with_dtypes(FLOATS),
     moving("pixel_shuffle", &[plain(&["pixel_shuffle"])], |op| {
-        Shuffle::parse(op, "upscale_factor", Kind::ToPixels)
+        Shuffle::parse(op, "upscale_factor", Shuffling::ToPixels)
     }),
     moving("pixel_unshuffle", &[plain(&["pixel_unshuffle"])], |op| {
-        Shuffle::parse(op, "downscale_factor", Kind::ToChannels)
+        Shuffle::parse(op, "downscale_factor", Shuffling::ToChannels)
     }),
     moving(
         "channel_shuffle",
@@ -36,7 +36,7 @@ pub(super) const OPS: &[OpDef] = &[
             plain(&["channel_shuffle"]),
             plain(&["shuffle_channel"]).renaming(&[("group", "groups")]),
         ],
-        |op| Shuffle::parse(op, "groups", Kind::Channels),
+        |op| Shuffle::parse(op, "groups", Shuffling::Channels),
     ),
 ];
 
@@ -162,7 +162,7 @@ const fn moving(name: &'static str, legacy: &'static [Form], parse: Parse) -> Op
 
 /// Which elements a shuffle moves, where `r` is its factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum Shuffling {
     /// `[n, c · r², h, w]` to `[n, c, h · r, w · r]`: channel `(c, i, j)` has row `i` and column `j` of each block.
     /// ONNX: DepthToSpace.
     ToPixels,
@@ -178,12 +178,12 @@ struct Shuffle {
     x: ValueId,
     /// The factor between the extents, or the number of groups of channels.
     factor: usize,
-    kind: Kind,
+    shuffling: Shuffling,
     layout: Layout,
 }
 
 impl Shuffle {
-    fn parse(op: &mut OpReader<'_>, factor: &str, kind: Kind) -> Parsed {
+    fn parse(op: &mut OpReader<'_>, factor: &str, shuffling: Shuffling) -> Parsed {
         let value: i64 = op.attr_or(factor, 1)?;
         let number = usize::try_from(value)
             .ok()
@@ -191,7 +191,7 @@ impl Shuffle {
         Ok(Box::new(Self {
             x: op.operand("x")?,
             factor: number.ok_or_else(|| Error::malformed(format!("{factor} {value}")))?,
-            kind,
+            shuffling,
             layout: Layout::parse(op)?,
         }))
     }
@@ -210,10 +210,10 @@ impl Shuffle {
             Some(extent) => Ok(Dim::Known(extent / divisor)),
             None => Ok(Dim::Unknown),
         };
-        Ok(match self.kind {
-            Kind::ToPixels => [n, over(&c, r * r)?, times(&h, r), times(&w, r)],
-            Kind::ToChannels => [n, times(&c, r * r), over(&h, r)?, over(&w, r)?],
-            Kind::Channels => {
+        Ok(match self.shuffling {
+            Shuffling::ToPixels => [n, over(&c, r * r)?, times(&h, r), times(&w, r)],
+            Shuffling::ToChannels => [n, times(&c, r * r), over(&h, r)?, over(&w, r)?],
+            Shuffling::Channels => {
                 over(&c, r)?;
                 [n, c, h, w]
             }
@@ -227,10 +227,10 @@ impl Shuffle {
         let shape = self
             .shuffled(dims)?
             .map(|dim| dim.extent().unwrap_or_default());
-        let (split, perm): (Vec<usize>, &[usize]) = match self.kind {
-            Kind::ToPixels => (vec![n, shape[1], r, r, h, w], &[0, 1, 4, 2, 5, 3]),
-            Kind::ToChannels => (vec![n, c, shape[2], r, shape[3], r], &[0, 1, 3, 5, 2, 4]),
-            Kind::Channels => (vec![n, r, c / r, h, w], &[0, 2, 1, 3, 4]),
+        let (split, perm): (Vec<usize>, &[usize]) = match self.shuffling {
+            Shuffling::ToPixels => (vec![n, shape[1], r, r, h, w], &[0, 1, 4, 2, 5, 3]),
+            Shuffling::ToChannels => (vec![n, c, shape[2], r, shape[3], r], &[0, 1, 3, 5, 2, 4]),
+            Shuffling::Channels => (vec![n, r, c / r, h, w], &[0, 2, 1, 3, 4]),
         };
         let x = map::reshape(&self.layout.view_from(x.clone()), &split)?;
         let moved = map::reshape(&x.permuted_axes(perm), &shape)?;
@@ -267,18 +267,18 @@ impl Function for Shuffle {
         let size = ("blocksize", NodeAttr::Int(r as i64));
         let x = g.value(self.x)?;
         let x = self.layout.lower_from(g, x, 4);
-        let y = match self.kind {
-            Kind::ToPixels => g.node(
+        let y = match self.shuffling {
+            Shuffling::ToPixels => g.node(
                 "DepthToSpace",
                 &[x],
                 [size, ("mode", NodeAttr::String("CRD"))],
             ),
-            Kind::ToChannels => {
+            Shuffling::ToChannels => {
                 let channels = channels()?.saturating_mul((r * r) as i64);
                 let blocks = g.node("SpaceToDepth", &[x], [size]);
                 shuffle_channels(g, blocks, r * r, channels)
             }
-            Kind::Channels => shuffle_channels(g, x, r, channels()?),
+            Shuffling::Channels => shuffle_channels(g, x, r, channels()?),
         };
         Ok(self.layout.lower_to(g, y, 4))
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::ops::shared::axes::length;
-use crate::ops::shared::broadcast::{BroadcastTensors, broadcast};
+use crate::ops::shared::broadcast_tensors::{BroadcastTensors, broadcast};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Dim, Tensor, display_shape};
 

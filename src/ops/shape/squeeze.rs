@@ -79,9 +79,7 @@ impl Squeeze {
         self.axis
             .map_or(Some(Vec::new()), |axis| facts.integers(axis))
     }
-}
 
-impl Squeeze {
     /// The result where the axes are computed. Each listed axis is taken to have extent 1, as ONNX's Squeeze
     /// requires, so that the rank is known.
     fn infer_computed(&self, facts: &Facts<'_>) -> Result<Fact> {
@@ -170,9 +168,7 @@ impl Unsqueeze {
         });
         Ok(dims.flatten().collect())
     }
-}
 
-impl Unsqueeze {
     /// Emits one Unsqueeze for each axis, since ONNX's positions all count the axes of the result.
     fn lower_computed(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
         let axes = g.int_array(self.axis)?;

@@ -3,16 +3,13 @@
 //!
 //! Paddle: `GetBroadcastDimsArrays` and `TrimTrailingSingularDims` in `phi/kernels/funcs/common_shape.h`.
 
-use ndarray::IxDyn;
-
+use super::values::common_type;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::map;
-use crate::operator::{Macs, OpReader, Operator, Parsed, Values};
-use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{
-    Array, DType, Dim, Element, Tensor, broadcast_dims, refuse_too_large, with_array,
-};
+use crate::operator::{OpReader, Values};
+use crate::program::{Facts, ValueId};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, broadcast_dims, with_array};
 
 /// The two operands of a binary op.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +101,7 @@ impl Pair {
 
     /// The element type that both operands have.
     pub fn dtype(&self, facts: &Facts<'_>) -> Result<DType> {
-        same_type(facts.dtype(self.x), facts.dtype(self.y))
+        common_type(facts.dtype(self.x), facts.dtype(self.y))
     }
 
     /// Emits the operands, lined up so that ONNX broadcasts them as Paddle does.
@@ -142,7 +139,7 @@ impl Pair {
     /// The operands in a run, lined up so that NumPy's rules broadcast them as Paddle does.
     pub fn values(&self, values: &Values<'_>) -> Result<(Tensor, Tensor)> {
         let (x, y) = (values.get(self.x)?, values.get(self.y)?);
-        same_type(x.dtype(), y.dtype())?;
+        common_type(x.dtype(), y.dtype())?;
         let dims = |tensor: &Tensor| -> Vec<Dim> {
             let extents = tensor.shape().iter();
             extents.map(|extent| Dim::from(*extent)).collect()
@@ -150,15 +147,6 @@ impl Pair {
         let (x_shape, y_shape) = self.shapes(&dims(x), &dims(y))?;
         Ok((lined_up(x, &x_shape)?, lined_up(y, &y_shape)?))
     }
-}
-
-fn same_type(x: DType, y: DType) -> Result<DType> {
-    if x == y {
-        return Ok(x);
-    }
-    Err(Error::unsupported(format!(
-        "operands of two types, {x} and {y}"
-    )))
 }
 
 fn lined_up(tensor: &Tensor, shape: &[Dim]) -> Result<Tensor> {
@@ -194,90 +182,5 @@ mod tests {
         }
         assert!(align(2, 3, &dims(&[2, 5])).is_err());
         assert!(align(4, 3, &dims(&[2])).is_err());
-    }
-}
-
-/// A tensor, broadcast to a shape by NumPy's rules.
-pub(crate) fn broadcast(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
-    refuse_too_large(shape)?;
-    with_array!(x, x => {
-        let view = x.broadcast(IxDyn(shape));
-        let view = view.ok_or_else(|| Error::malformed("shapes that do not broadcast"))?;
-        Ok(Element::tensor(view.to_owned().into()))
-    })
-}
-
-/// The tensors of a list, each broadcast to the shape that all have in common.
-///
-/// Paddle: `phi/kernels/broadcast_tensors_kernel.h`. ONNX: Expand.
-pub(crate) struct BroadcastTensors {
-    pub input: Vec<ValueId>,
-}
-
-impl BroadcastTensors {
-    pub fn parse(op: &mut OpReader<'_>) -> Parsed {
-        Ok(Box::new(Self {
-            input: op.list("input")?,
-        }))
-    }
-
-    /// The shape that all results have.
-    pub fn shape(&self, facts: &Facts<'_>) -> Result<Vec<Dim>> {
-        let mut shapes = self.input.iter().map(|id| facts.shape(*id));
-        shapes.try_fold(Vec::new(), |shape, other| broadcast_dims(&shape, other))
-    }
-}
-
-impl Operator for BroadcastTensors {
-    fn infer(&self, facts: &Facts<'_>) -> Result<Vec<Fact>> {
-        let shape = self.shape(facts)?;
-        let input = self.input.iter();
-        Ok(input
-            .map(|id| Fact::new(facts.dtype(*id), shape.clone()))
-            .collect())
-    }
-
-    fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
-        let shape = self.shape(g)?;
-        let tensors = self.input.iter().map(|id| g.value(*id));
-        let tensors = tensors.collect::<Result<Vec<TensorId>>>()?;
-        let is_whole = |id: &ValueId| {
-            let own = g.shape(*id);
-            own.len() == shape.len() && own.iter().zip(&shape).all(|(a, b)| a.same(b))
-        };
-        let whole: Vec<bool> = self.input.iter().map(is_whole).collect();
-        let target = g.dims(&shape);
-        let mut results = Vec::with_capacity(tensors.len());
-        for (position, (tensor, is_whole)) in tensors.iter().zip(whole).enumerate() {
-            let mut result = *tensor;
-            match target {
-                _ if is_whole => {}
-                Some(target) => result = g.node("Expand", &[result, target], []),
-                // Expand broadcasts in both directions, so that it can go to the shape of each other in turn.
-                None => {
-                    for (_, other) in tensors.iter().enumerate().filter(|(p, _)| *p != position) {
-                        let other = g.node("Shape", &[*other], []);
-                        result = g.node("Expand", &[result, other], []);
-                    }
-                }
-            }
-            results.push(result);
-        }
-        Ok(results)
-    }
-
-    fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        let mut shape = Vec::new();
-        for id in &self.input {
-            shape = map::broadcast_shape(&shape, values.get(*id)?.shape())?;
-        }
-        let input = self.input.iter();
-        input
-            .map(|id| broadcast(values.get(*id)?, &shape))
-            .collect()
-    }
-
-    fn macs(&self, _: &Facts<'_>) -> Macs {
-        Macs::None
     }
 }

@@ -84,6 +84,11 @@ impl<'b> Decomposition<'b> {
         })
     }
 
+    /// Whether the program is from before Paddle 3, where some kernels compute something else.
+    pub fn is_former(&self) -> bool {
+        self.builder.is_former()
+    }
+
     /// Whether an attribute of the whole is true. It is not taken.
     pub fn flag(&self, name: &str) -> bool {
         let attr = self.draft.attrs.get(name);

@@ -6,6 +6,7 @@
 pub(super) mod axes;
 pub(super) mod binary;
 pub(super) mod broadcast;
+pub(super) mod broadcast_tensors;
 pub(super) mod decomposition;
 pub(super) mod image;
 pub(super) mod layers;

@@ -17,6 +17,11 @@ pub(crate) const fn plain(names: &'static [&'static str]) -> Form {
     Form::legacy(names, &[Binding::Slot("X")], &["Out"])
 }
 
+/// As [`plain`], for an op whose slots have the names of its operand and result in PHI, which are in lowercase.
+pub(crate) const fn lowercase(names: &'static [&'static str]) -> Form {
+    Form::legacy(names, &[Binding::Slot("x")], &["out"])
+}
+
 /// The definition of an op on one tensor `x`, of floating-point numbers.
 pub(crate) const fn of_x(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
     OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)

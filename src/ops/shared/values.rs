@@ -37,19 +37,25 @@ pub(crate) fn indices(values: &Values<'_>, id: ValueId) -> Result<Array<i64>> {
     }
 }
 
+/// The element type that both operands of an op have.
+///
+/// # Errors
+/// When they differ.
+pub(crate) fn common_type(x: DType, y: DType) -> Result<DType> {
+    if x == y { Ok(x) } else { Err(two_types(x, y)) }
+}
+
+fn two_types(x: DType, y: DType) -> Error {
+    Error::unsupported(format!("operands of two types, {x} and {y}"))
+}
+
 /// The array in `tensor`, which has to have the element type of the other array.
 ///
 /// # Errors
 /// When it has another.
 pub(crate) fn same_type<'t, T: Element>(
     tensor: &'t Tensor,
-    _like: &crate::tensor::Array<T>,
-) -> Result<&'t crate::tensor::Array<T>> {
-    T::array(tensor).ok_or_else(|| {
-        Error::unsupported(format!(
-            "operands of two types, {} and {}",
-            T::DTYPE,
-            tensor.dtype()
-        ))
-    })
+    _like: &Array<T>,
+) -> Result<&'t Array<T>> {
+    T::array(tensor).ok_or_else(|| two_types(T::DTYPE, tensor.dtype()))
 }

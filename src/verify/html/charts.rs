@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::html::escape;
+use crate::html::{escape, put};
 use crate::verify::per_op::OpReport;
 
 /// The sizes of the drawings and the margins around their content, in units of the SVG's view box. A
@@ -15,13 +15,6 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 8.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 34.0;
-
-/// Appends a line to a string. Writing to a string can't fail, so the result of that is dropped.
-macro_rules! put {
-    ($svg:expr, $($rest:tt)*) => {
-        let _ = writeln!($svg, $($rest)*);
-    };
-}
 
 /// The beginning of a drawing, which `label` describes to those who can't see it; [`CLOSE`] is its end.
 fn open(label: &str, width: f64) -> String {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::judge::{NOISE_MULTIPLE, Noise};
 use super::per_op::{Culprit, OpReport, OwnError, PerOp, Statistics};
 use super::{Comparison, NotJudged, OutputReport, RANDOM, Report, Run, Side};
-use crate::html::{escape, page};
+use crate::html::{escape, page, put};
 use crate::tensor::display_shape;
 
 /// What a page says of the models that were compared, beside the report.
@@ -22,13 +22,6 @@ pub struct About {
     pub onnx: Option<String>,
     /// When the comparison was made.
     pub made: SystemTime,
-}
-
-/// Appends a line to a string. Writing to a string can't fail, so the result of that is dropped.
-macro_rules! put {
-    ($body:expr, $($rest:tt)*) => {
-        let _ = writeln!($body, $($rest)*);
-    };
 }
 
 /// The report as a single HTML page, which loads nothing from elsewhere.

@@ -10,12 +10,6 @@ use crate::operator::{OpReader, Values};
 use crate::program::{Facts, ValueId};
 use crate::tensor::{DType, Dim, Tensor, normalize_axis};
 
-/// The attribute that marks an op of a program from before Paddle 3, where bounds mean something else
-/// if the stride is negative. There, an end of -1 is no position but takes the first element as well:
-/// this is how `x[::-1]` is written. Paddle 3 writes [`OPEN_END`] for it, and -1 is the last element,
-/// as in NumPy. Other bounds that lie before the first element stand for the first in older programs.
-pub(crate) const OLDER_BOUNDS: &str = "older_bounds";
-
 /// The end of a slice with a negative stride that takes the first element as well.
 pub(super) const OPEN_END: i64 = i32::MIN as i64;
 
@@ -30,8 +24,11 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Translates bounds of a program from before Paddle 3 to those of NumPy, along an axis of `extent`:
-    /// see [`OLDER_BOUNDS`].
+    /// Translates bounds of a program from before Paddle 3 to those of NumPy, along an axis of `extent`.
+    ///
+    /// They differ if the stride is negative. In older programs, an end of -1 is no position but takes the first
+    /// element as well: this is how `x[::-1]` is written. Paddle 3 writes [`OPEN_END`] for it, and -1 is the last
+    /// element, as in NumPy. Other bounds that lie before the first element stand for the first in older programs.
     fn modern(mut self, extent: &Dim) -> Self {
         if self.stride < 0 {
             // Without the extent, a bound is only kept from being read as `OPEN_END`.
@@ -155,7 +152,7 @@ pub(crate) struct Bounds {
     ends: ValueId,
     strides: ValueId,
     pub axes: Vec<i64>,
-    /// See [`OLDER_BOUNDS`].
+    /// Whether they are those of a program from before Paddle 3; see [`Steps::modern`].
     pub are_older: bool,
 }
 
@@ -167,7 +164,7 @@ impl Bounds {
             ends: op.operand("ends")?,
             strides: op.operand(strides)?,
             axes: op.attr("axes")?,
-            are_older: op.attr_or(OLDER_BOUNDS, false)?,
+            are_older: op.is_former(),
         })
     }
 

@@ -14,7 +14,7 @@ use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Element, Tensor, with_array};
-use bounds::{Bounds, OLDER_BOUNDS, Steps, distinct_axes};
+use bounds::{Bounds, Steps, distinct_axes};
 use set_value::{SetValue, value_as_operand};
 
 const BOUNDS: [Arg; 3] = [
@@ -43,8 +43,7 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )
         // Says which bounds are known when the program is built; here the operands say it.
-        .ignoring(&["infer_flags"])
-        .formerly(OLDER_BOUNDS)],
+        .ignoring(&["infer_flags"])],
         StridedSlice::parse,
     ),
     OpDef::new(
@@ -69,7 +68,6 @@ pub(super) const OPS: &[OpDef] = &[
         )
         // The element type of `x` counts.
         .ignoring(&["dtype"])
-        .formerly(OLDER_BOUNDS)
         .rewriting(value_as_operand)],
         SetValue::parse,
     )

@@ -7,14 +7,14 @@ use crate::operator::OpReader;
 use crate::ops::shared::image::{Padding, non_negative_i32, pads_attr, positive};
 use crate::tensor::{Dim, display_shape, refuse_too_large};
 
-/// What the extent of a window is.
+/// Where the size of the windows comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// The kernel size. Windows are a stride apart.
+pub(super) enum WindowSize {
+    /// It is the kernel size. Windows are a stride apart.
     Kernel,
-    /// That of the input: there is one window.
+    /// It is that of the input: there is one window.
     Global,
-    /// What it takes to cover the input with as many windows as the kernel size says.
+    /// It is what it takes to cover the input with as many windows as the kernel size says.
     Adaptive,
 }
 
@@ -22,7 +22,7 @@ pub(super) enum Extent {
 ///
 /// Paddle: `UpdatePadding`, `PoolOutputSize` and `AdaptStartIndex` in `phi/kernels/funcs/pooling.h`.
 pub(super) struct PoolGeometry {
-    pub extent: Extent,
+    pub window_size: WindowSize,
     pub strides: Vec<usize>,
     pub padding: Padding,
     /// Whether the number of windows is rounded up, so that the last may reach beyond the padding.
@@ -39,10 +39,10 @@ impl PoolGeometry {
         let is_global = op.attr_or("global_pooling", false)?;
         let is_adaptive = op.attr_or("adaptive", false)?;
         Ok(Self {
-            extent: match (is_global, is_adaptive) {
-                (true, _) => Extent::Global,
-                (false, true) => Extent::Adaptive,
-                (false, false) => Extent::Kernel,
+            window_size: match (is_global, is_adaptive) {
+                (true, _) => WindowSize::Global,
+                (false, true) => WindowSize::Adaptive,
+                (false, false) => WindowSize::Kernel,
             },
             strides: positive(op, "strides", axes)?,
             padding: Padding::parse(op, axes)?,
@@ -59,7 +59,7 @@ impl PoolGeometry {
     /// all axes or one for each.
     ///
     /// # Errors
-    /// When a number is not positive, or not known where it is the extent of windows.
+    /// When a number is not positive, or not known where it is the size of windows.
     pub fn kernel(&self, content: Option<&[Dim]>) -> Result<Vec<Dim>> {
         let kernel = match content {
             None => vec![Dim::Unknown; self.axes()],
@@ -73,7 +73,9 @@ impl PoolGeometry {
         if let Some(size) = kernel.iter().filter_map(Dim::known).find(|size| *size < 1) {
             return Err(Error::malformed(format!("a kernel of size {size}")));
         }
-        if self.extent == Extent::Kernel && kernel.iter().any(|size| size.known().is_none()) {
+        if self.window_size == WindowSize::Kernel
+            && kernel.iter().any(|size| size.known().is_none())
+        {
             return Err(Error::unsupported(
                 "the operand `kernel_size` is computed from the inputs, where a constant is needed",
             ));
@@ -90,20 +92,20 @@ impl PoolGeometry {
         let size = size.ok_or_else(|| Error::malformed("a kernel of no size"));
         let stride = self.strides[axis];
         let whole = AxisWindows {
-            extent: self.extent,
+            window_size: self.window_size,
             kernel: image,
             stride: 1,
             pads: [0; 2],
             image,
             count: 1,
         };
-        Ok(match self.extent {
-            Extent::Global => whole,
-            Extent::Adaptive => AxisWindows {
+        Ok(match self.window_size {
+            WindowSize::Global => whole,
+            WindowSize::Adaptive => AxisWindows {
                 count: size?,
                 ..whole
             },
-            Extent::Kernel => {
+            WindowSize::Kernel => {
                 let kernel = size?;
                 let pads = self.padding.around(axis, image, kernel, stride);
                 let padded = image.saturating_add(pads[0]).saturating_add(pads[1]);
@@ -161,11 +163,11 @@ impl PoolGeometry {
 
     /// The number of windows along a spatial axis.
     pub fn count(&self, axis: usize, size: &Dim, image: &Dim) -> Result<Dim> {
-        match (self.extent, image.extent()) {
-            (Extent::Global, _) => Ok(Dim::Known(1)),
-            (Extent::Adaptive, _) => Ok(size.clone()),
-            (Extent::Kernel, None) => Ok(Dim::Unknown),
-            (Extent::Kernel, Some(image)) => Ok(Dim::from(self.axis(axis, size, image)?.count)),
+        match (self.window_size, image.extent()) {
+            (WindowSize::Global, _) => Ok(Dim::Known(1)),
+            (WindowSize::Adaptive, _) => Ok(size.clone()),
+            (WindowSize::Kernel, None) => Ok(Dim::Unknown),
+            (WindowSize::Kernel, Some(image)) => Ok(Dim::from(self.axis(axis, size, image)?.count)),
         }
     }
 
@@ -204,7 +206,7 @@ impl PoolGeometry {
 /// The windows along one spatial axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AxisWindows {
-    extent: Extent,
+    window_size: WindowSize,
     pub kernel: usize,
     pub stride: usize,
     /// The padding before and after the input.
@@ -229,7 +231,7 @@ impl AxisWindows {
 
     /// The window at a position, in which an average counts padding or does not.
     pub fn span(&self, position: usize, counts_padding: bool) -> Span {
-        if self.extent == Extent::Adaptive {
+        if self.window_size == WindowSize::Adaptive {
             let inside = self.boundary(position).0..self.boundary(position + 1).1;
             let counted = inside.len();
             return Span { inside, counted };
