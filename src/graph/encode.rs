@@ -1,7 +1,5 @@
 //! Names for tensors and nodes, and the protobuf messages of nodes, bodies and model functions.
 
-use std::borrow::Cow;
-
 use super::nodes::{Body, Function, Graph, Kind, Node, NodeAttr, TensorId};
 use crate::program::{Facts, UniqueNames, ValueId};
 use crate::proto::onnx::attribute_proto::AttributeType;

@@ -153,6 +153,15 @@ pub enum Operand {
 }
 
 impl Operand {
+    /// An operand of as many tensors as are given: absent, one, or a list.
+    pub(crate) fn of(values: Vec<ValueId>) -> Self {
+        match values.as_slice() {
+            [] => Operand::Absent,
+            [value] => Operand::One(*value),
+            _ => Operand::Many(values),
+        }
+    }
+
     /// The values of this operand, in their order: none, one or several.
     pub fn values(&self) -> &[ValueId] {
         match self {

@@ -199,12 +199,7 @@ impl Reader<'_> {
         }
         let operands = op.inputs.iter().map(|slot| {
             let values = slot.arguments.iter().map(|name| self.scope.read(name));
-            let values = values.collect::<Result<Vec<_>>>()?;
-            Ok(match values.as_slice() {
-                [] => Operand::Absent,
-                [value] => Operand::One(*value),
-                _ => Operand::Many(values),
-            })
+            values.collect::<Result<_>>().map(Operand::of)
         });
         let operands = operands.collect::<Result<_>>()?;
         let names = op.outputs.iter().flat_map(|slot| &slot.arguments);

@@ -278,14 +278,8 @@ impl Reader<'_> {
                 "overwrites one of its operands, and the program does not say which: it can't be passed through",
             ));
         }
-        let operands = op.operands.iter().map(|operand| {
-            let values = self.numbers.read(operand.number)?;
-            Ok(match values.as_slice() {
-                [] => Operand::Absent,
-                [value] => Operand::One(*value),
-                _ => Operand::Many(values),
-            })
-        });
+        let operands = op.operands.iter();
+        let operands = operands.map(|operand| self.numbers.read(operand.number).map(Operand::of));
         let draft = Draft {
             kind: OpKind::Unknown(self.builder.source.name.clone()),
             operands: operands.collect::<Result<_>>()?,
