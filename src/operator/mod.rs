@@ -22,6 +22,7 @@ pub(crate) use evaluate::{evaluate, evaluate_constant};
 pub use form::{Binding, Form, Rewrite};
 pub use interface::{Function, Macs, Operator, Parse, Parsed};
 pub use reader::OpReader;
+pub(crate) use reader::says_nothing;
 pub(crate) use registry::{ParsedOp, PirSpelling};
 pub use registry::{Registry, SupportedOp};
 pub use values::{Precision, Values};

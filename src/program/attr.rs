@@ -73,6 +73,9 @@ impl FromAttr for bool {
     fn from_attr(attr: &Attr) -> Option<Self> {
         match attr {
             Attr::Bool(value) => Some(*value),
+            // Up to Paddle 1.6, a bool that is set after the op was made is stored as an integer.
+            Attr::Int(0) => Some(false),
+            Attr::Int(1) => Some(true),
             _ => None,
         }
     }

@@ -7,35 +7,55 @@ use crate::program::{Attr, FromAttr};
 use crate::proto::framework::op_desc::Attr as AttrDesc;
 use crate::proto::framework::{AttrType, OpDesc, Scalar};
 
-/// Bookkeeping of training, and hints to Paddle's backends: they have no bearing on the result.
+/// Attributes that have no bearing on the result of an inference, on whatever op they stand. `docs/paddle-history.md`
+/// says which release wrote them.
 const HINTS: &[&str] = &[
+    // Bookkeeping of training, and where an op was made or is to run.
     "op_role",
     "op_role_var",
     "op_namescope",
     "op_callstack",
     "op_device",
-    "with_quant_attr",
+    "@ALL_KERNELS_MUST_COMPUTE_RUNTIME_SHAPE@",
+    // The choice among kernels that compute the same.
     "use_cudnn",
     "use_mkldnn",
+    "use_onednn",
+    "workspace_size_MB",
+    "exhaustive_search",
+    "search_times",
+    "use_addto",
+    "x_data_format",
+    "y_data_format",
+    "mkldnn_format",
+    "onednn_format",
+    // What kernels for narrow types would need, and what quantisers noted. A float result does not depend on it.
     "use_quantizer",
     "mkldnn_data_type",
-    "mkldnn_format",
-    "use_onednn",
     "onednn_data_type",
-    "onednn_format",
+    "force_fp32_output",
     "Scale_in",
     "Scale_out",
     "Scale_in_eltwise",
     "Scale_weights",
     "Scale_x",
     "Scale_y",
-    "force_fp32_output",
-    "workspace_size_MB",
-    "exhaustive_search",
-    "use_addto",
-    "x_data_format",
-    "y_data_format",
+    "with_quant_attr",
+    "out_threshold",
+    "quantization_type",
+    "bit_length",
+    "activation_bits",
+    "skip_quant",
 ];
+
+/// Whether an attribute has no bearing on the result, by its name: one of [`HINTS`], or the range that a quantiser has
+/// seen of a slot (`Out0_threshold`) or a variable (`fc_0.tmp_0.max`).
+fn is_hint(name: &str) -> bool {
+    let slot = name.strip_suffix("_threshold");
+    let is_of_slot = slot.is_some_and(|slot| slot.ends_with(|c: char| c.is_ascii_digit()));
+    let is_of_variable = name.ends_with(".min") || name.ends_with(".max");
+    HINTS.contains(&name) || is_of_slot || is_of_variable
+}
 
 /// Fusions that Paddle's own optimiser puts into an op. They are left out where they are off; an op whose fusion is on
 /// keeps the attribute, which its definition has to read.
@@ -44,6 +64,8 @@ const FUSIONS: &[&str] = &[
     "fuse_brelu",
     "fuse_with_relu",
     "fuse_activation",
+    "fuse_activation_type",
+    "fuse_eltwise",
     "fuse_residual_connection",
     "fuse_relu_before_depthwise_conv",
     "fused_reshape_X",
@@ -55,7 +77,14 @@ const FUSIONS: &[&str] = &[
 ];
 
 /// Parameters of a fusion, which have no meaning where it is off.
-const FUSION_PARAMETERS: &[&str] = &["fuse_alpha", "fuse_beta", "fuse_brelu_threshold"];
+const FUSION_PARAMETERS: &[&str] = &[
+    "fuse_alpha",
+    "fuse_beta",
+    "fuse_brelu_threshold",
+    "fuse_activation_alpha",
+    "fuse_activation_beta",
+    "fuse_activation_scale",
+];
 
 /// The attributes of `op` that bear on its result, by their names in `ProgramDesc`. An attribute that names variables
 /// in place of a value is given as their names.
@@ -66,7 +95,7 @@ pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     let mut attrs = BTreeMap::new();
     for desc in &op.attrs {
         let name = desc.name.as_str();
-        if HINTS.contains(&name) || FUSION_PARAMETERS.contains(&name) {
+        if is_hint(name) || FUSION_PARAMETERS.contains(&name) {
             continue;
         }
         let attr = value(desc)?;
@@ -93,6 +122,7 @@ pub(super) fn variables(op: &OpDesc) -> impl Iterator<Item = (&str, Vec<&str>)> 
 fn is_off(attr: &Attr) -> bool {
     match attr {
         Attr::Bool(value) => !value,
+        Attr::Int(value) => *value == 0,
         Attr::String(value) => value.is_empty(),
         Attr::Ints(values) => values.is_empty(),
         _ => false,

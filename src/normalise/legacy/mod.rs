@@ -21,6 +21,9 @@ use crate::proto::framework::op_desc::Slot;
 use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
 use crate::read::ModelFiles;
 
+/// Input slots that no inference reads, on whatever op: what training updates, and what cuDNN has found.
+const UNREAD_SLOTS: &[&str] = &["MomentumTensor", "AlgoCache"];
+
 /// The version 3.0.0 as programs state it: 1 000 000 · major + 1000 · minor + patch.
 const PADDLE_3: i64 = 3_000_000;
 
@@ -318,10 +321,11 @@ fn refuse_unknown_inputs(op: &OpDesc, form: &Form) -> Result<()> {
             "the attribute `{attr}` of this op is a variable"
         )));
     }
+    let is_read = |slot: &str| is_known(slot) || UNREAD_SLOTS.contains(&slot);
     let unknown = op
         .inputs
         .iter()
-        .find(|slot| !slot.arguments.is_empty() && !is_known(&slot.parameter));
+        .find(|slot| !slot.arguments.is_empty() && !is_read(&slot.parameter));
     match unknown {
         Some(slot) => Err(Error::unsupported(format!(
             "the input `{}` of this op is not supported",

@@ -18,8 +18,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         &["prelu"],
         &[Binding::Slot("X"), Binding::Slot("Alpha")],
         &["Out"],
-    )
-    .ignoring(&["is_test"])],
+    )],
     Prelu::parse,
 )
 .with_dtypes(FLOATS)

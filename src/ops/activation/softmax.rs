@@ -14,7 +14,7 @@ pub(super) const OPS: &[OpDef] = &[
     of_x(
         "softmax",
         // The layout is a hint to oneDNN; `axis` alone says over which elements the sum goes.
-        &[plain(&["softmax"]).ignoring(&["is_test", "data_format"])],
+        &[plain(&["softmax"]).ignoring(&["data_format"])],
         |op| Softmax::parse(op, false),
     ),
     of_x("log_softmax", &[plain(&["log_softmax"])], |op| {

@@ -28,7 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
 
 const fn form(names: &'static [&'static str]) -> Form {
     let operands = &[Binding::Slot("Input"), Binding::Slot("Filter")];
-    Form::legacy(names, operands, &["Output"]).ignoring(&["is_test"])
+    Form::legacy(names, operands, &["Output"])
 }
 
 const fn convolution(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

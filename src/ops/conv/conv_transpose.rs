@@ -41,7 +41,7 @@ const fn form(names: &'static [&'static str]) -> Form {
             slots: &[],
         },
     ];
-    Form::legacy(names, operands, &["Output"]).ignoring(&["is_test"])
+    Form::legacy(names, operands, &["Output"])
 }
 
 const fn transposed(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

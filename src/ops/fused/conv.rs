@@ -17,7 +17,7 @@ const OPERANDS: &[Binding] = &[
 ];
 
 /// Attributes of the search for a kernel, and one that says nothing here.
-const SEARCH: &[&str] = &["exhaustive_search", "workspace_size_MB", "is_test"];
+const SEARCH: &[&str] = &["exhaustive_search", "workspace_size_MB"];
 
 pub(super) const OPS: &[OpDef] = &[decomposed(
     "fused_conv2d_add_act",

@@ -14,7 +14,6 @@ use crate::tensor::{DType, Dim, Element, Tensor, with_array};
 
 /// Attributes that matter to training and to parameter servers alone.
 const DISTRIBUTED: &[&str] = &[
-    "is_test",
     "is_sparse",
     "is_distributed",
     "remote_prefetch",

@@ -58,7 +58,9 @@ pub(super) const OPS: &[OpDef] = &[
     decomposed(
         "trace",
         &[Arg::Tensor("x")],
-        &[Form::legacy(&["trace"], INPUT, &["Out"])],
+        &[Form::legacy(&["trace"], INPUT, &["Out"])
+            // Up to Paddle 1.8.
+            .renaming(&[("dim1", "axis1"), ("dim2", "axis2")])],
         NUMBERS,
         trace,
     )

@@ -26,7 +26,6 @@ pub(super) const OPS: &[OpDef] = &[
                     ("transpose_X", "transpose_x"),
                     ("transpose_Y", "transpose_y"),
                 ])
-                .ignoring(&["head_number"])
                 .rewriting(scale_product),
             // In Paddle, `bmm` takes two operands of rank 3, and `mv` a matrix and a vector.
             Form::legacy(&["bmm"], X_AND_Y, &["Out"]),
@@ -55,6 +54,14 @@ pub(super) const OPS: &[OpDef] = &[
 
 /// Makes the `alpha` of `ProgramDesc`'s older `matmul` an op of its own: a `scale` behind the product.
 fn scale_product(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    match draft.attrs.remove("head_number") {
+        None | Some(Attr::Int(1)) => {}
+        Some(heads) => {
+            return Err(Error::unsupported(format!(
+                "a product for each of {heads} heads (`head_number`)"
+            )));
+        }
+    }
     let alpha = match draft.attrs.remove("alpha") {
         None => 1.0,
         Some(Attr::Float(alpha)) => alpha,

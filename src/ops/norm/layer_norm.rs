@@ -25,8 +25,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
             Binding::Optional("Bias"),
         ],
         &["Y"],
-    )
-    .ignoring(&["is_test"])],
+    )],
     LayerNorm::parse,
 )
 .with_dtypes(FLOATS)

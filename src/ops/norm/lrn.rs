@@ -11,7 +11,7 @@ use crate::tensor::{Array, DType, Tensor};
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "lrn",
     &[Arg::Tensor("x")],
-    &[Form::legacy(&["lrn"], &[Binding::Slot("X")], &["Out"]).ignoring(&["is_test"])],
+    &[Form::legacy(&["lrn"], &[Binding::Slot("X")], &["Out"])],
     LocalResponse::parse,
 )
 .with_dtypes(&[DType::F32])

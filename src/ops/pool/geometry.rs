@@ -40,7 +40,12 @@ impl PoolGeometry {
         let is_adaptive = op.attr_or("adaptive", false)?;
         Ok(Self {
             window_size: match (is_global, is_adaptive) {
-                (true, _) => WindowSize::Global,
+                (true, true) => {
+                    return Err(Error::unsupported(
+                        "a pool that is global and adaptive at once: Paddle gives its input back",
+                    ));
+                }
+                (true, false) => WindowSize::Global,
                 (false, true) => WindowSize::Adaptive,
                 (false, false) => WindowSize::Kernel,
             },
@@ -70,6 +75,10 @@ impl PoolGeometry {
                 return Err(Error::malformed(format!("a kernel of size {shape}")));
             }
         };
+        // Nobody looks at the kernel size of a global pool, and older programs hold -1 there.
+        if self.window_size == WindowSize::Global {
+            return Ok(vec![Dim::Unknown; self.axes()]);
+        }
         if let Some(size) = kernel.iter().filter_map(Dim::known).find(|size| *size < 1) {
             return Err(Error::malformed(format!("a kernel of size {size}")));
         }

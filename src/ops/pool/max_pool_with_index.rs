@@ -27,7 +27,7 @@ pub(super) const OPS: &[OpDef] = &[
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, FROM, &["Out", "Mask"]).ignoring(&["is_test"])
+    Form::legacy(names, FROM, &["Out", "Mask"])
 }
 
 const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

@@ -43,7 +43,7 @@ pub(super) const FROM: &[Binding] = &[
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
-    Form::legacy(names, FROM, &["Out"]).ignoring(&["is_test"])
+    Form::legacy(names, FROM, &["Out"])
 }
 
 const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

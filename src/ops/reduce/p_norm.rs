@@ -40,8 +40,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["norm"], X, &["Out"])],
         FLOATS,
         normalised,
-    )
-    .ignoring(&["is_test"]),
+    ),
 ];
 
 /// The norm of `x - y`, taken for one vector: `dist`.

@@ -17,7 +17,8 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "flip",
         &[Arg::Tensor("x")],
-        &[plain(&["flip", "reverse"])],
+        // `dims` up to Paddle 1.8.
+        &[plain(&["flip", "reverse"]).renaming(&[("dims", "axis")])],
         Flip::parse,
     )
     .with_pir(&[Form::pir(
@@ -45,7 +46,9 @@ pub(super) const OPS: &[OpDef] = &[
                 },
             ],
             &["Out"],
-        )],
+        )
+        // Up to Paddle 2.0.
+        .renaming(&[("dims", "axis")])],
         Roll::parse,
     ),
 ];

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::operator::{Accuracy, Arg, Form, OpDef, OpReader, Parsed, Rewrite};
+use crate::operator::{Accuracy, Arg, Form, OpDef, OpReader, Parsed, Rewrite, says_nothing};
 use crate::program::{Attr, Builder, Declared, Draft, FromAttr, OpKind, Operand, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
@@ -283,7 +283,8 @@ impl<'b> Decomposition<'b> {
     }
 
     fn refuse_leftovers(&self) -> Result<()> {
-        match self.draft.attrs.first_key_value() {
+        let mut attrs = self.draft.attrs.iter();
+        match attrs.find(|(name, _)| !says_nothing(name)) {
             None => Ok(()),
             Some((name, value)) => Err(Error::unsupported(format!(
                 "these attributes are not known: `{name}` = {value}"

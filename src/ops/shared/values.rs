@@ -7,11 +7,12 @@ use crate::tensor::{Array, DType, Element, Tensor};
 
 /// Merges the attributes for the values of each element type, of which older programs fill one, into `values`.
 pub(crate) fn merge_values(draft: &mut Draft) {
-    const NAMES: [&str; 6] = [
+    const NAMES: [&str; 7] = [
         "values",
         "bool_values",
         "int32_values",
         "int64_values",
+        "fp16_values",
         "fp32_values",
         "fp64_values",
     ];
