@@ -57,6 +57,12 @@ impl Values<'_> {
         Ok(self.get(id)?.to_i64_vec())
     }
 
+    /// Whether the run is there to know the exact results: then nothing is rounded as Paddle's kernels round it on the
+    /// way to a result, such as positions to float32.
+    pub fn are_exact(&self) -> bool {
+        self.precision == Precision::Double
+    }
+
     /// The type in which kernels compute what the program declares as `dtype`. Half precision is computed in float32
     /// and rounded after each op, as Paddle's kernels do; operands come in that type already.
     pub fn dtype(&self, dtype: DType) -> DType {

@@ -85,9 +85,14 @@ impl OnnxFile {
         u32::try_from(own.version()).ok()
     }
 
+    /// Whether a node gives a tensor of this name.
+    pub fn makes(&self, name: &str) -> bool {
+        self.producers.contains_key(name)
+    }
+
     /// Whether a tensor of this name is an output of a node or an input of the graph.
     pub fn gives(&self, name: &str) -> bool {
-        self.producers.contains_key(name) || self.inputs.contains(name)
+        self.makes(name) || self.inputs.contains(name)
     }
 
     fn graph(&self) -> Result<&GraphProto> {

@@ -16,7 +16,7 @@ pub(super) const OPS: &[OpDef] = &[
     ),
     definition(
         "unpool3d",
-        &[form(&["unpool3d"]).ignoring(&["ksize", "strides", "paddings"])],
+        &[form(&["unpool3d"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],
         Unpool::parse::<3>,
     ),
 ];

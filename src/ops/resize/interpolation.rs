@@ -280,16 +280,27 @@ impl Interpolate {
         Ok((extents, scales.and_then(|scales| self.ratio_scales(scales))))
     }
 
+    /// The ratio as [`Interpolate::ratio`] has it, without its rounding.
+    fn exact_ratio(&self, input: usize, output: usize, scale: Option<f64>) -> f64 {
+        match (self.grid, scale) {
+            _ if output <= 1 && self.takes_first => 0.0,
+            (Grid::Corners, _) => (input as f64 - 1.0) / (output as f64 - 1.0),
+            (_, Some(scale)) => 1.0 / scale,
+            (_, None) => input as f64 / output as f64,
+        }
+    }
+
     /// The position along an axis of the input at which element `k` of the result lies.
-    fn position(&self, ratio: f32, k: usize) -> f64 {
-        match self.grid {
-            Grid::HalfPixel => f64::from(ratio) * (k as f64 + 0.5) - 0.5,
-            Grid::Corners | Grid::Asymmetric => f64::from(ratio * k as f32),
+    fn position(&self, ratio: Ratio, k: usize) -> f64 {
+        match (self.grid, ratio) {
+            (Grid::HalfPixel, ratio) => f64::from(ratio) * (k as f64 + 0.5) - 0.5,
+            (Grid::Corners | Grid::Asymmetric, Ratio::Single(ratio)) => f64::from(ratio * k as f32),
+            (Grid::Corners | Grid::Asymmetric, Ratio::Exact(ratio)) => ratio * k as f64,
         }
     }
 
     /// The index of the element of the input that [`Method::Nearest`] takes.
-    fn nearest(&self, ratio: f32, k: usize) -> usize {
+    fn nearest(&self, ratio: Ratio, k: usize) -> usize {
         let position = self.position(ratio, k);
         match self.grid {
             Grid::Corners => (position + 0.5) as usize,
@@ -298,7 +309,7 @@ impl Interpolate {
     }
 
     /// The elements that [`Method::Linear`] and [`Method::Cubic`] take, with their weights.
-    fn taps(&self, input: usize, ratio: f32, k: usize) -> Vec<Tap> {
+    fn taps(&self, input: usize, ratio: Ratio, k: usize) -> Vec<Tap> {
         let position = self.position(ratio, k);
         let last = input.saturating_sub(1);
         if self.method == Method::Linear {
@@ -350,11 +361,17 @@ impl Interpolate {
         let axes = inputs.iter().zip(outputs).enumerate();
         let plan = axes.map(|(position, (input, output))| {
             let scale = scales.as_ref().map(|scales| scales[position]);
+            // Rounding may decide which element is the nearest, so that it belongs to the result there.
+            let is_exact = values.are_exact() && self.method != Method::Nearest;
             ResizedAxis {
                 axis: start + position,
                 input: *input,
                 output,
-                ratio: self.ratio(*input, output, scale),
+                ratio: if is_exact {
+                    Ratio::Exact(self.exact_ratio(*input, output, scale))
+                } else {
+                    Ratio::Single(self.ratio(*input, output, scale))
+                },
             }
         });
         Ok(plan.collect())
@@ -390,7 +407,25 @@ pub(super) struct ResizedAxis {
     input: usize,
     /// The extent of the result.
     output: usize,
-    ratio: f32,
+    ratio: Ratio,
+}
+
+/// What an index of the result is multiplied by to get a position in the input.
+#[derive(Debug, Clone, Copy)]
+enum Ratio {
+    /// As Paddle computes it, and the positions with it, whatever the element type.
+    Single(f32),
+    /// Without rounding.
+    Exact(f64),
+}
+
+impl From<Ratio> for f64 {
+    fn from(ratio: Ratio) -> Self {
+        match ratio {
+            Ratio::Single(ratio) => ratio.into(),
+            Ratio::Exact(ratio) => ratio,
+        }
+    }
 }
 
 /// The kernel of the cubic convolution at a distance from 0 to 1 from its centre.
