@@ -167,7 +167,16 @@ impl Model {
     /// # Errors
     /// When an op is not supported or the weights can't be read.
     pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
-        let reference = Reference::new(&self.program, &self.registry, precision);
+        self.reference_of(&self.program, precision)
+    }
+
+    /// A program that was made of the model's, as [`Model::reference`] has the whole.
+    pub(crate) fn reference_of<'p>(
+        &self,
+        program: &'p Program,
+        precision: Precision,
+    ) -> Result<Reference<'p>> {
+        let reference = Reference::new(program, &self.registry, precision);
         reference.map_err(|e| e.in_file(&self.files.program))
     }
 

@@ -21,7 +21,7 @@ pub const ANY: &[DType] = &[Bool, U8, I8, I16, I32, I64, F16, BF16, F32, F64];
 /// ```
 /// use paddle2onnx::operator::{Accuracy, Arg, Binding, FLOATS, Form, OpDef, Parse};
 ///
-/// # const parse: Parse = |_| unimplemented!();
+/// # const parse: Parse = |_| Err(paddle2onnx::Error::unsupported("an example"));
 /// const LAYER_NORM: OpDef = OpDef::new(
 ///     "layer_norm",
 ///     &[Arg::Tensor("x"), Arg::Optional("scale"), Arg::Optional("bias")],

@@ -87,8 +87,7 @@ impl<'m> Subject<'m> {
     /// # Errors
     /// When an op is not supported or the weights can't be read.
     pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
-        let reference = Reference::new(&self.program, self.model.registry(), precision);
-        reference.map_err(|e| e.in_file(&self.model.files().program))
+        self.model.reference_of(&self.program, precision)
     }
 
     /// An ONNX file, reduced to the outputs that are judged, ready to run in ONNX Runtime.

@@ -199,13 +199,15 @@ impl Interpolate {
         by_scale.then_some(scales)
     }
 
-    /// What an index of the result is multiplied by to get a position in the input.
-    pub(super) fn ratio(&self, input: usize, output: usize, scale: Option<f64>) -> f32 {
+    /// What an index of the result is multiplied by to get a position in the input: in float32 as Paddle computes it, or
+    /// in float64.
+    pub(super) fn ratio<T: Real>(&self, input: usize, output: usize, scale: Option<f64>) -> T {
+        let number = |extent: usize| T::from_f64(extent as f64);
         match (self.grid, scale) {
-            _ if output <= 1 && self.takes_first => 0.0,
-            (Grid::Corners, _) => (input as f32 - 1.0) / (output as f32 - 1.0),
-            (_, Some(scale)) => (1.0 / scale) as f32,
-            (_, None) => input as f32 / output as f32,
+            _ if output <= 1 && self.takes_first => T::zero(),
+            (Grid::Corners, _) => (number(input) - T::one()) / (number(output) - T::one()),
+            (_, Some(scale)) => T::from_f64(1.0 / scale),
+            (_, None) => number(input) / number(output),
         }
     }
 
@@ -278,16 +280,6 @@ impl Interpolate {
             ))
         })?;
         Ok((extents, scales.and_then(|scales| self.ratio_scales(scales))))
-    }
-
-    /// The ratio as [`Interpolate::ratio`] has it, without its rounding.
-    fn exact_ratio(&self, input: usize, output: usize, scale: Option<f64>) -> f64 {
-        match (self.grid, scale) {
-            _ if output <= 1 && self.takes_first => 0.0,
-            (Grid::Corners, _) => (input as f64 - 1.0) / (output as f64 - 1.0),
-            (_, Some(scale)) => 1.0 / scale,
-            (_, None) => input as f64 / output as f64,
-        }
     }
 
     /// The position along an axis of the input at which element `k` of the result lies.
@@ -368,7 +360,7 @@ impl Interpolate {
                 input: *input,
                 output,
                 ratio: if is_exact {
-                    Ratio::Exact(self.exact_ratio(*input, output, scale))
+                    Ratio::Exact(self.ratio(*input, output, scale))
                 } else {
                     Ratio::Single(self.ratio(*input, output, scale))
                 },

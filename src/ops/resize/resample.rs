@@ -156,7 +156,7 @@ fn nearest_means(
         let mut axes = inputs.into_iter().zip(outputs).enumerate();
         let is_same = axes.all(|(position, (input, output))| {
             let scale = ratio_scales.map(|scales| scales[position]);
-            let ratio = op.ratio(input, output, scale);
+            let ratio = op.ratio::<f32>(input, output, scale);
             same_elements(output, ratio, output as f32 / input as f32)
         });
         return is_same.then_some(Means::Sizes);
