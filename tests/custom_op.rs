@@ -12,7 +12,7 @@ use paddle2onnx::graph::{Lowering, NodeAttr, TensorId};
 use paddle2onnx::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use paddle2onnx::program::{Fact, Facts, ValueId};
 use paddle2onnx::tensor::{DType, Tensor};
-use paddle2onnx::verify::{VerifyOptions, verify};
+use paddle2onnx::verify::{Verdict, VerifyOptions, verify};
 use paddle2onnx::{ConvertOptions, Model, Registry, Result};
 use support::onnx::decode;
 use support::onnx::proto::{ModelProto, NodeProto};
@@ -38,7 +38,7 @@ fn the_example_proves_its_definition() {
         for folder in networks(name) {
             let report = example::prove(&folder, &onnx).unwrap();
             assert!(
-                report.parity && report.not_judged.is_empty(),
+                report.verdict.is_pass() && report.not_judged.is_empty(),
                 "{}",
                 folder.display()
             );
@@ -241,7 +241,7 @@ fn proved(ops: &'static [OpDef], opset: u32) -> Vec<(paddle2onnx::verify::Report
 fn branches_read_what_is_outside_of_them() {
     for opset in [11, 17, 21] {
         for (report, onnx) in proved(defined!(Branches), opset) {
-            assert!(report.parity, "{report:?}");
+            assert!(report.verdict.is_pass(), "{report:?}");
             let nodes = onnx.graph.unwrap().node;
             let branches = nodes.iter().filter(|node| node.op_type() == "If");
             let attributes = branches.flat_map(|node| &node.attribute);
@@ -257,7 +257,7 @@ fn branches_read_what_is_outside_of_them() {
 fn a_model_function_may_call_another_and_hold_constants() {
     for opset in [11, 17, 21] {
         for (report, onnx) in proved(defined!(Nested), opset) {
-            assert!(report.parity, "{report:?}");
+            assert!(report.verdict.is_pass(), "{report:?}");
             assert!(onnx.ir_version() >= 8, "IR version {}", onnx.ir_version());
             let functions: Vec<&str> = onnx.functions.iter().map(|f| f.name()).collect();
             assert_eq!(functions, ["Plus", "PlusOne"]);
@@ -284,7 +284,7 @@ fn a_body_or_function_has_no_operator_that_the_opset_lacks() {
 #[test]
 fn a_wrong_definition_is_found() {
     for (report, _) in proved(defined!(Wrong), 17) {
-        assert!(!report.parity);
+        assert!(report.verdict == Verdict::NoParity);
         let culprit = report.per_op.unwrap().culprit.unwrap();
         assert_eq!(culprit.report.op, "custom_op.leaky_gate");
     }

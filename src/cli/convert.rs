@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
-use paddle2onnx::verify::Report;
+use paddle2onnx::verify::{Report, Verdict};
 use paddle2onnx::{Conversion, Model, Weights};
 use serde::Serialize;
 
@@ -173,7 +173,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         print(&text(&converted))?;
     }
     match report {
-        Some(report) if !report.parity => {
+        Some(report) if report.verdict == Verdict::NoParity => {
             complain(&format!(
                 "{} was written, but it does not compute what {} computes",
                 output.display(),

@@ -20,6 +20,7 @@ mod ops;
 mod opset;
 mod outcome;
 mod output;
+mod paragraph;
 mod per_op;
 mod progress;
 mod shortened;

@@ -23,8 +23,8 @@ pub(super) fn text(found: &PerOp) -> String {
         None => {
             let _ = writeln!(
                 text,
-                "No op alone is to blame: on the same operands, the nodes of each of\n\
-                 {} ops compute the same.",
+                "No op is to blame: on the same operands, the nodes of each of {} ops\n\
+                 compute the same.",
                 found.compared
             );
         }

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use comfy_table::{CellAlignment, Table, presets};
 use paddle2onnx::tensor::display_shape;
 use paddle2onnx::verify::{
-    Comparison, NOISE_MULTIPLE, Noise, NotJudged, OutputReport, RANDOM, Report, Run, Side,
-    Tolerance,
+    Comparison, NOISE_MULTIPLE, Noise, OutputReport, Report, Run, Side, Tolerance, Verdict,
 };
 
+use super::paragraph::wrapped;
 use super::style::{BAD, GOOD, HEADING, WARNING};
 use super::{per_op, top5};
 
@@ -31,7 +31,7 @@ pub(super) fn text(report: &Report) -> String {
         text.push('\n');
     }
     if let Some(failure) = &report.per_op_failure {
-        let _ = writeln!(text, "The op to blame could not be looked for: {failure}\n");
+        let _ = writeln!(text, "The ops could not be compared one by one: {failure}\n");
     }
     verdict(&mut text, report);
     text
@@ -62,13 +62,8 @@ fn output_table(text: &mut String, run: &Run, output: &OutputReport) {
     let header = lines.next().unwrap_or_default();
     let _ = writeln!(text, "{header}verdict");
     for (line, comparison) in lines.zip(&output.comparisons) {
-        let (style, word) = match (comparison.agrees, &comparison.metrics) {
-            (true, Some(_)) => (GOOD, "agrees"),
-            (true, None) => (GOOD, "same shape and dtype"),
-            (false, Some(_)) => (BAD, "differs"),
-            (false, None) => (BAD, "shape or dtype differs"),
-        };
-        let _ = writeln!(text, "{line}{style}{word}{style:#}");
+        let style = if comparison.agrees { GOOD } else { BAD };
+        let _ = writeln!(text, "{line}{style}{}{style:#}", comparison.label());
     }
     remarks(text, output);
 }
@@ -100,13 +95,13 @@ fn short(side: Side) -> &'static str {
     }
 }
 
-/// What the numbers of a table don't say: that they are random, the rounding noise, how many elements
-/// are out of tolerance, and where the argmax is a tie.
+/// What the numbers of a table don't say: the rounding noise, how many elements are out of tolerance, and where the
+/// argmax is a tie.
 fn remarks(text: &mut String, output: &OutputReport) {
-    if output.random {
-        let _ = writeln!(text, "{RANDOM}");
-    }
-    if let Some(Noise { floor, multiple }) = output.noise {
+    if let Some(Noise {
+        floor, multiple, ..
+    }) = output.noise
+    {
         let largest = |side: Side| {
             let mut comparisons = output.comparisons.iter().filter(|c| c.side == side);
             comparisons.find_map(|c| Some(c.metrics.as_ref()?.max_abs))
@@ -152,23 +147,15 @@ fn verdict(text: &mut String, report: &Report) {
             comparisons.len()
         );
     }
-    for NotJudged { output, reason } in &report.not_judged {
-        let _ = writeln!(text, "Not judged: {output} {reason}");
+    for remark in &report.remarks {
+        text.push_str(&wrapped(remark));
     }
-    let (style, word) = match (report.parity, report.not_judged.is_empty()) {
-        (true, true) => (GOOD, "Parity"),
-        (true, false) => (WARNING, "Parity of what can be judged"),
-        (false, _) => (BAD, "No parity"),
+    let style = match report.verdict {
+        Verdict::Parity | Verdict::ParityByOp => GOOD,
+        Verdict::PartialParity | Verdict::Undecided => WARNING,
+        Verdict::NoParity => BAD,
     };
-    let style = style.bold();
-    let random = report.random_outputs();
-    if !random.is_empty() {
-        let outputs = random.join(", ");
-        let _ = writeln!(
-            text,
-            "Not comparable, since they are random: the values of {outputs}"
-        );
-    }
+    let (style, word) = (style.bold(), report.verdict.label());
     let criterion = match report.tolerance {
         Some(Tolerance { atol, rtol }) => format!("atol {atol:e}, rtol {rtol:e}"),
         None => format!("within {NOISE_MULTIPLE} × the rounding noise"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use paddle2onnx::Model;
-use paddle2onnx::verify::{About, Report, html};
+use paddle2onnx::verify::{About, Report, Verdict, html};
 
 use super::comparing::Comparing;
 use super::model_and_onnx::ModelAndOnnx;
@@ -19,8 +19,11 @@ use super::{interrupt, verification};
 ///
 /// The Paddle program runs in a reference interpreter that knows nothing of the conversion, the
 /// ONNX model in ONNX Runtime. Recorded outputs, where given, are a third side, and so is Paddle
-/// itself on request. The exit code is 0 if all agree, 1 if they don't, 2 if they could not be
-/// compared, and 3 if those outputs agree that can be judged, but not all can.
+/// itself on request. Where rounding alone takes an output as far as a fault would, the ops are
+/// compared one by one.
+///
+/// The exit code is 0 if all agree, 1 if they don't, 2 if they could not be compared, and 3 if the
+/// outputs that can be judged agree, but not all can.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
@@ -96,10 +99,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
 
 /// What a verification has found.
 pub(super) fn outcome(report: &Report) -> Outcome {
-    match (report.parity, report.not_judged.is_empty()) {
-        (false, _) => Outcome::NoParity,
-        (true, false) => Outcome::Undecided,
-        (true, true) => Outcome::Success,
+    match report.verdict {
+        Verdict::Parity | Verdict::ParityByOp => Outcome::Success,
+        Verdict::PartialParity | Verdict::Undecided => Outcome::Undecided,
+        Verdict::NoParity => Outcome::NoParity,
     }
 }
 

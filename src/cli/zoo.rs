@@ -53,6 +53,10 @@ struct Run {
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 
+    /// Compare every op of every model as well
+    #[arg(long)]
+    per_op: bool,
+
     /// How long a model may take [default: as the manifest says, else 600]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
@@ -167,6 +171,7 @@ fn work(args: &Run, manifest: &Manifest, ort_lib: Option<&Path>, scratch: &Path)
             .jobs
             .map_or_else(|| default_jobs(memory), NonZeroUsize::get),
         memory,
+        per_op: args.per_op,
         timeout: args.timeout,
         ort_lib,
         scratch,

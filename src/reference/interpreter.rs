@@ -11,7 +11,8 @@ use memmap2::Mmap;
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{Operator, ParsedOp, Precision, Registry, Values, evaluate};
-use crate::program::{Op, Origin, Program, Value, ValueId};
+use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
+use super::rounding::Rounding;
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
@@ -50,17 +51,42 @@ impl<'p> Reference<'p> {
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
+    /// Runs as [`Reference::run`] does, with all inputs and results moved by as much as rounding may move them.
+    ///
+    /// # Errors
+    /// Those of [`Reference::run`].
+    pub(crate) fn run_moved(
+        &self,
+        inputs: &[(String, Tensor)],
+        rounding: &mut Rounding,
+    ) -> Result<Vec<Tensor>> {
+        let mut alter = |tensor, dtype| rounding.result(tensor, dtype);
+        let outputs = self.walk(inputs, &mut alter, &mut |_| Ok(ControlFlow::Continue(())))?;
+        outputs.ok_or_else(|| Error::internal("a run ended early"))
+    }
+
     /// Runs as [`Reference::run`] does, and calls `visit` after each op. None if `visit` ends the run early.
     pub(crate) fn run_by_op(
         &self,
         inputs: &[(String, Tensor)],
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
+        self.walk(inputs, &mut |tensor, _| tensor, visit)
+    }
+
+    /// Runs op by op. `alter` gets every input and result with its element type in the program, and returns what is
+    /// kept of it.
+    fn walk(
+        &self,
+        inputs: &[(String, Tensor)],
+        alter: &mut dyn FnMut(Tensor, DType) -> Tensor,
+        visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
+    ) -> Result<Option<Vec<Tensor>>> {
         let mut tensors = self.fixed.clone();
         for id in self.program.inputs() {
             let value = &self.program[*id];
-            let tensor = input(value, inputs)?;
-            tensors[id.index()] = Some(tensor.cast(self.precision.keeping(value.dtype)));
+            let tensor = input(value, inputs)?.cast(self.precision.keeping(value.dtype));
+            tensors[id.index()] = Some(alter(tensor, value.dtype));
         }
         let dtypes = self.result_types(&tensors)?;
         for (position, op) in self.program.ops().iter().enumerate() {
@@ -75,7 +101,7 @@ impl<'p> Reference<'p> {
                 } else {
                     tensor
                 };
-                tensors[id.index()] = Some(tensor);
+                tensors[id.index()] = Some(alter(tensor, dtypes[id.index()]));
             }
             let step = Step {
                 op,
@@ -141,6 +167,15 @@ impl Step<'_> {
     /// The results of the op, computed in float64 from its operands as the run has them.
     pub fn exact_results(&self) -> Result<Vec<Tensor>> {
         evaluate(self.operator, self.op, self.tensors, Precision::Double)
+    }
+
+    /// The results as [`Step::exact_results`] has them, of operands that are moved by as much as rounding may move them.
+    pub fn moved_results(&self, rounding: &mut Rounding) -> Result<Vec<Tensor>> {
+        let mut tensors = vec![None; self.tensors.len()];
+        for id in self.op.operands.iter().flat_map(Operand::values) {
+            tensors[id.index()] = self.tensor(*id).map(|tensor| rounding.operand(tensor));
+        }
+        evaluate(self.operator, self.op, &tensors, Precision::Double)
     }
 }
 

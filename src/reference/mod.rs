@@ -4,6 +4,8 @@
 //! a defect of a lowering can't hide. Every op is proved against outputs recorded from real Paddle.
 
 mod interpreter;
+mod rounding;
 
 pub use interpreter::Reference;
 pub(crate) use interpreter::Step;
+pub(crate) use rounding::Rounding;

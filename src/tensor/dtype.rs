@@ -101,6 +101,17 @@ impl DType {
         matches!(self, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
     }
 
+    /// The largest relative error of rounding a number to this type. None if it is not a floating-point type of lower
+    /// precision than float64.
+    pub(crate) fn unit_roundoff(self) -> Option<f64> {
+        match self {
+            DType::F32 => Some(2_f64.powi(-24)),
+            DType::F16 => Some(2_f64.powi(-11)),
+            DType::BF16 => Some(2_f64.powi(-8)),
+            _ => None,
+        }
+    }
+
     /// The type to which bools and integers of less than 32 bits are cast for ONNX operators that have no
     /// kernels for them: int32. Other types stay as they are.
     pub(crate) fn widened(self) -> Self {

@@ -49,8 +49,12 @@ pub struct Metrics {
     /// The cosine of the angle between both as vectors, from their finite elements: 1 for the same
     /// direction.
     pub cosine: f64,
-    /// The number of elements that are out of tolerance.
+    /// The number of elements that are out of tolerance, and that rounding does not explain.
     pub disagreeing: usize,
+    /// The number of elements that are out of tolerance because rounding has decided them: the exact run, moved by as
+    /// much as rounding may move it, gives such elements, too.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub borderline: usize,
     /// The number of elements.
     pub elements: usize,
     /// Whether rows have their largest elements in the same places. None if the tensors are not
@@ -73,10 +77,30 @@ pub struct Argmax {
     pub rows: usize,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+/// A floating-point element may be this many times further from `b` than the furthest answer of a run that was moved
+/// by rounding.
+const ANSWER_MULTIPLE: f64 = 2.0;
+
 impl Metrics {
     /// Compares `a` with `b`; None if their shapes or element types differ. Only floating-point
     /// elements have a tolerance: others agree if they are equal.
     pub fn of(a: &Tensor, b: &Tensor, tolerance: &Tolerance) -> Option<Self> {
+        Self::allowing(a, b, tolerance, &[])
+    }
+
+    /// Compares as [`Metrics::of`] does. Elements that are out of tolerance are borderline, if the answers of other
+    /// runs allow them.
+    pub(super) fn allowing(
+        a: &Tensor,
+        b: &Tensor,
+        tolerance: &Tolerance,
+        answers: &[&Tensor],
+    ) -> Option<Self> {
         if a.shape() != b.shape() || a.dtype() != b.dtype() {
             return None;
         }
@@ -87,8 +111,23 @@ impl Metrics {
             rtol: 0.0,
         };
         let tolerance = if is_float { tolerance } else { &exact };
+        let answers = answers.iter().filter(|answer| answer.shape() == a.shape());
+        let answers: Vec<Vec<f64>> = answers.map(|answer| answer.to_f64_vec()).collect();
         let (a, b) = (a.to_f64_vec(), b.to_f64_vec());
         let mut metrics = Self::elementwise(&a, &b, tolerance);
+        if metrics.disagreeing > 0 {
+            let is_borderline = |position: usize| {
+                let (a, b) = (a[position], b[position]);
+                let mut answers = answers.iter().map(|answer| answer[position]);
+                !tolerance.allows(a, b)
+                    && answers.any(|answer| {
+                        a == answer
+                            || is_float && (a - b).abs() <= ANSWER_MULTIPLE * (answer - b).abs()
+                    })
+            };
+            metrics.borderline = (0..a.len()).filter(|i| is_borderline(*i)).count();
+            metrics.disagreeing -= metrics.borderline;
+        }
         if is_float && width > 1 {
             metrics.argmax = Some(Argmax::of(&a, &b, width, tolerance));
         }
@@ -102,6 +141,7 @@ impl Metrics {
             mean_abs: 0.0,
             cosine: 1.0,
             disagreeing: 0,
+            borderline: 0,
             elements: a.len(),
             argmax: None,
             decades: BTreeMap::new(),
@@ -139,11 +179,11 @@ impl Metrics {
         metrics
     }
 
-    /// Whether every element is within tolerance, and every row has its largest element in the same
-    /// place or in one that ties with it.
+    /// Whether every element is within tolerance or borderline, and every row has its largest element in the same
+    /// place or in one that ties with it. The latter can't be asked where elements are borderline.
     pub fn agrees(&self) -> bool {
         let argmax_agrees = |argmax: Argmax| argmax.same + argmax.tied == argmax.rows;
-        self.disagreeing == 0 && self.argmax.is_none_or(argmax_agrees)
+        self.disagreeing == 0 && (self.borderline > 0 || self.argmax.is_none_or(argmax_agrees))
     }
 }
 
@@ -244,6 +284,23 @@ mod tests {
         assert!(swapped.agrees());
         let m = metrics(&[2.0, 1.0], &[1.0, 2.0]);
         assert_eq!(m.argmax.map(|a| a.same + a.tied), Some(0));
+    }
+
+    #[test]
+    fn elements_are_borderline_if_another_answer_allows_them() {
+        let none = Tolerance { atol: 0.0, rtol: 0.0 };
+        let integers = |elements: &[i64]| Tensor::vector(elements.to_vec());
+        let (a, b) = (integers(&[1, 5, 9]), integers(&[1, 4, 8]));
+        let answer = integers(&[1, 5, 8]);
+        let m = Metrics::allowing(&a, &b, &none, &[&answer]).unwrap();
+        assert_eq!((m.borderline, m.disagreeing, m.agrees()), (1, 1, false));
+        let floats = |elements: &[f64]| Tensor::vector(elements.to_vec());
+        let (a, b) = (floats(&[1.0, 2.3]), floats(&[1.0, 2.0]));
+        for (answer, allows) in [(2.2, true), (1.8, true), (2.1, false)] {
+            let answer = floats(&[1.0, answer]);
+            let m = Metrics::allowing(&a, &b, &none, &[&answer]).unwrap();
+            assert_eq!(m.agrees(), allows, "{answer:?}");
+        }
     }
 
     #[test]

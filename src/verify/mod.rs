@@ -15,13 +15,16 @@ mod html;
 pub mod inputs;
 mod judge;
 mod metrics;
+mod noise;
 mod npz;
 mod onnx_file;
 mod paddle;
 mod per_op;
+mod remarks;
 mod sides;
 mod subject;
 mod top;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 
@@ -29,14 +32,16 @@ use serde::Serialize;
 
 pub use html::{About, html};
 pub use inputs::{Distribution, ImageInputs, Inputs, RandomInputs, Range};
-pub use judge::{NOISE_MULTIPLE, Noise};
+
 pub use metrics::{Argmax, Metrics, Tolerance};
+pub use noise::{NOISE_MULTIPLE, Noise};
 pub use npz::read as read_npz;
-pub use per_op::{Culprit, OpReport, OwnError, PerOp, Statistics, Worst};
+pub use per_op::{Culprit, NotCompared, OpReport, OwnError, PerOp, Statistics, Worst};
 pub use subject::NotJudged;
 use subject::Subject;
 use top::Labels;
 pub use top::{Class, SideTop, Top};
+pub use verdict::Verdict;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -83,9 +88,10 @@ impl Default for VerifyOptions {
 /// The result of a verification.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Whether all sides agree in all runs on all outputs that can be judged, and no op is wrong, if
-    /// every op was compared.
-    pub parity: bool,
+    /// What all of this shows.
+    pub verdict: Verdict,
+    /// What people must know of the verdict beyond the numbers, in sentences.
+    pub remarks: Vec<String>,
     /// The outputs that can't be judged, because they depend on an op that is passed through.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_judged: Vec<NotJudged>,
@@ -98,10 +104,10 @@ pub struct Report {
     pub paddle: Option<String>,
     /// The runs, one per set of inputs.
     pub runs: Vec<Run>,
-    /// The comparison op by op, if it was asked for, or the search for the culprit, if an output
-    /// disagrees.
+    /// The comparison op by op: if it was asked for, if an output of ONNX Runtime disagrees, or if rounding decides
+    /// outputs.
     pub per_op: Option<PerOp>,
-    /// Why there is no search for a culprit although an output disagrees.
+    /// Why there is no comparison op by op although one is due.
     pub per_op_failure: Option<String>,
 }
 
@@ -127,6 +133,21 @@ impl Run {
         let mut comparisons = self.outputs.iter().flat_map(|output| &output.comparisons);
         comparisons.all(|comparison| comparison.agrees)
     }
+
+    /// Whether the outputs of ONNX Runtime agree with those of the reference, whatever other sides have.
+    fn onnx_agrees(&self) -> bool {
+        let comparisons = self.outputs.iter().flat_map(|output| &output.comparisons);
+        let mut own = comparisons.filter(|c| !c.side.is_witness() && !c.against.is_witness());
+        own.all(|comparison| comparison.agrees)
+    }
+
+    /// Whether rounding decides something about the outputs, so that only the single ops can tell.
+    fn is_borderline(&self) -> bool {
+        self.outputs.iter().any(|output| {
+            let mut metrics = output.comparisons.iter().filter_map(|c| c.metrics.as_ref());
+            output.undecided.is_some() || metrics.any(|metrics| metrics.borderline > 0)
+        })
+    }
 }
 
 /// The comparison of one output in one run.
@@ -141,6 +162,9 @@ pub struct OutputReport {
     pub random: bool,
     /// The rounding noise of the output, if that decided.
     pub noise: Option<Noise>,
+    /// Why the comparison shows nothing, as a clause: rounding takes the output as far as a fault would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<String>,
     /// The pairs of sides that were compared.
     pub comparisons: Vec<Comparison>,
 }
@@ -159,18 +183,26 @@ pub struct Comparison {
     pub metrics: Option<Metrics>,
 }
 
-impl Report {
-    /// The outputs that depend on random numbers, by name.
-    pub fn random_outputs(&self) -> Vec<&str> {
-        let outputs = self.runs.first().into_iter().flat_map(|run| &run.outputs);
-        let random = outputs.filter(|output| output.random);
-        random.map(|output| output.name.as_str()).collect()
+impl Comparison {
+    /// What the comparison shows, in a few words.
+    pub fn label(&self) -> &'static str {
+        match (self.agrees, &self.metrics) {
+            (true, Some(metrics)) if metrics.borderline > 0 => "agrees, but for rounding",
+            (true, Some(_)) => "agrees",
+            (true, None) => "same shape and dtype",
+            (false, Some(_)) => "differs",
+            (false, None) => "shape or dtype differs",
+        }
     }
 }
 
-/// What a report says of outputs that depend on random numbers.
-pub const RANDOM: &str =
-    "Random numbers: values are not comparable, only shape and element type were compared.";
+impl Report {
+    /// Whether ONNX Runtime and the reference agree, and a side that was recorded or runs Paddle is the only one that
+    /// differs.
+    pub fn blames_witness(&self) -> bool {
+        self.runs.iter().all(Run::onnx_agrees) && !self.runs.iter().all(Run::agrees)
+    }
+}
 
 /// Who computed an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -200,6 +232,11 @@ impl Side {
             Side::Paddle => "Paddle",
         }
     }
+
+    /// Whether the side shares no code with this crate.
+    fn is_witness(self) -> bool {
+        matches!(self, Side::Expected | Side::Paddle)
+    }
 }
 
 /// Compares `model` with the ONNX file that was made of it. Before each step, `progress` is told
@@ -226,8 +263,8 @@ pub fn verify(
     }
     let labels = Labels::of(&options.inputs)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
-    let sides = Sides::run(&subject, onnx, options, &sets, &runtime, progress)?;
-    let outputs = sides.compare(options.tolerance)?;
+    let mut sides = Sides::run(&subject, onnx, options, &sets, &runtime, progress)?;
+    let outputs = sides.judge(&subject, &sets, options.tolerance, progress)?;
     let mut runs = Vec::with_capacity(sets.len());
     for (position, (set, outputs)) in sets.iter().zip(outputs).enumerate() {
         let top = labels.as_ref().map(|labels| {
@@ -243,7 +280,8 @@ pub fn verify(
         });
     }
     let mut report = Report {
-        parity: runs.iter().all(Run::agrees),
+        verdict: Verdict::Undecided,
+        remarks: Vec::new(),
         not_judged: subject.not_judged.clone(),
         tolerance: options.tolerance,
         onnx_runtime: runtime.version().to_owned(),
@@ -252,41 +290,34 @@ pub fn verify(
         per_op: None,
         per_op_failure: None,
     };
-    look_into_ops(
-        &mut report,
-        &subject,
-        onnx,
-        options,
-        &sets,
-        &runtime,
-        progress,
-    )?;
+    let compare =
+        |set: &inputs::Set, search| per_op::compare(&subject, onnx, &runtime, set, search, progress);
+    look_into_ops(&mut report, options.per_op, &sets, &compare)?;
+    report.verdict = Verdict::of(&report);
+    report.remarks = remarks::of(&report);
     Ok(report)
 }
 
-/// Compares op by op, if that was asked for; else, if a run disagrees, looks for the culprit in the
-/// first such run.
+/// Compares op by op, if that was asked for; else if the outputs of ONNX Runtime disagree, to find the culprit, or if
+/// rounding decides outputs, so that only the ops can tell.
 fn look_into_ops(
     report: &mut Report,
-    subject: &Subject<'_>,
-    onnx: &Path,
-    options: &VerifyOptions,
+    everything: bool,
     sets: &[inputs::Set],
-    runtime: &OnnxRuntime,
-    progress: &dyn Fn(&str),
+    compare: &dyn Fn(&inputs::Set, Search) -> Result<PerOp>,
 ) -> Result<()> {
-    let compare =
-        |set: &inputs::Set, search| per_op::compare(subject, onnx, runtime, set, search, progress);
-    if options.per_op
-        && let Some(first) = sets.first()
-    {
-        let found = compare(first, Search::Everything)?;
-        report.parity &= found.culprit.is_none();
-        report.per_op = Some(found);
-    } else if let Some((_, set)) = report.runs.iter().zip(sets).find(|(run, _)| !run.agrees()) {
+    if everything {
+        let first = sets.first();
+        report.per_op = first
+            .map(|set| compare(set, Search::Everything))
+            .transpose()?;
+        return Ok(());
+    }
+    let is_due = |run: &Run| !run.onnx_agrees() || run.is_borderline();
+    if let Some((_, set)) = report.runs.iter().zip(sets).find(|(run, _)| is_due(run)) {
         match compare(set, Search::Culprit) {
             Ok(found) => report.per_op = Some(found),
-            // Nobody asked for the search, and the report says without it that outputs disagree.
+            // Nobody asked for it, and the report says without it what the outputs show.
             Err(e) => report.per_op_failure = Some(e.to_string()),
         }
     }

@@ -138,6 +138,19 @@ impl OnnxFile {
         }))
     }
 
+    /// The names of the known tensors that the nodes of [`OnnxFile::part`] read; empty if there are no such nodes.
+    ///
+    /// # Errors
+    /// When the results need a tensor that is neither computed nor given.
+    pub fn read_by(
+        &self,
+        results: &[(&str, DType)],
+        known: &dyn Fn(&str) -> Option<DType>,
+    ) -> Result<Vec<String>> {
+        let trace = self.trace(results, known)?;
+        Ok(trace.map_or_else(Vec::new, |trace| trace.inputs))
+    }
+
     /// Walks back from the results to known tensors; None as for [`OnnxFile::part`].
     fn trace(
         &self,

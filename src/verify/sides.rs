@@ -7,7 +7,9 @@ use super::subject::Subject;
 use super::{Side, VerifyOptions, inputs, npz, paddle};
 use crate::analyse::random_outputs;
 use crate::error::Result;
+use super::noise::NOISE_MULTIPLE;
 use crate::operator::Precision;
+use crate::reference::Rounding;
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
 
@@ -26,6 +28,9 @@ pub(super) struct Sides {
     pub reference: Vec<Results>,
     /// The reference in float64, if the rounding noise is to decide.
     pub exact: Option<Vec<Results>>,
+    /// By sample and run, what the reference in float64 gives if it is moved by as much as rounding may move it; None
+    /// for a run that failed.
+    pub moved: Vec<Vec<Option<Vec<Tensor>>>>,
     pub onnx: Vec<Results>,
     /// Sides that share no code with this crate, recorded outputs and Paddle, with their outputs by run.
     pub witnesses: Vec<(Side, Vec<Vec<Tensor>>)>,
@@ -76,10 +81,34 @@ impl Sides {
                 None => Some(run_reference(Precision::Double)?),
                 Some(_) => None,
             },
+            moved: Vec::new(),
             onnx: in_onnx,
             witnesses,
             paddle_version,
         })
+    }
+
+    /// Adds samples of what the exact run gives if rounding moves it, up to `count` of them.
+    ///
+    /// # Errors
+    /// When the weights can't be read.
+    pub fn sample(
+        &mut self,
+        subject: &Subject<'_>,
+        sets: &[inputs::Set],
+        count: usize,
+        progress: &dyn Fn(&str),
+    ) -> Result<()> {
+        let reference = subject.reference(Precision::Double)?;
+        for sample in self.moved.len()..count {
+            let mut rounding = Rounding::new(sample as u64, NOISE_MULTIPLE);
+            let runs = sets.iter().map(|set| {
+                progress(&format!("{}: which answers rounding allows", set.label));
+                reference.run_moved(&set.tensors, &mut rounding).ok()
+            });
+            self.moved.push(runs.collect());
+        }
+        Ok(())
     }
 
     /// The outputs of a run by side, without the exact ones.

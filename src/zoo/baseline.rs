@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::manifest::Manifest;
 use super::regression::{Regression, RegressionKind};
-use super::report::{ModelResult, Pair, Report, Status};
+use super::report::{ModelResult, Pair, Report};
 use super::settings::BaselineLimits;
 use crate::error::{Error, Result};
 
@@ -56,7 +56,7 @@ impl Report {
 
 /// What is worse `now` than `then`. A model that did not pass then can't be worse.
 fn regressions(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -> Vec<Regression> {
-    if then.status != Status::Passed {
+    if !then.status.is_pass() {
         return Vec::new();
     }
     let mut regressions = Vec::new();
@@ -68,7 +68,7 @@ fn regressions(then: &ModelResult, now: &ModelResult, limits: &BaselineLimits) -
             message,
         });
     };
-    if now.status != Status::Passed {
+    if !now.status.is_pass() {
         add(
             RegressionKind::Parity,
             format!("passed before, {} now", now.status.label()),

@@ -16,6 +16,7 @@ const LAST_LINES: usize = 8;
 const SUCCESS: i32 = 0;
 const NO_PARITY: i32 = 1;
 const REFUSED: i32 = 2;
+const UNDECIDED: i32 = 3;
 
 /// What `convert --json` prints, as far as it matters here.
 #[derive(Deserialize)]
@@ -25,9 +26,20 @@ struct Converted {
     verification: Option<Verification>,
 }
 
+#[derive(Deserialize, PartialEq, Eq, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Parity,
+    ParityByOp,
+    PartialParity,
+    Undecided,
+    NoParity,
+}
+
 #[derive(Deserialize)]
 struct Verification {
-    parity: bool,
+    verdict: Verdict,
+    remarks: Vec<String>,
     onnx_runtime: String,
     runs: Vec<Run>,
     per_op: Option<PerOp>,
@@ -115,7 +127,7 @@ pub(super) fn judge(task: &Task, ended: &Ended) -> Judged {
     };
     match status.code() {
         Some(REFUSED) => refused(result, &task.expectation, &ended.stderr),
-        Some(SUCCESS | NO_PARITY) => match serde_json::from_slice(&ended.stdout) {
+        Some(SUCCESS | NO_PARITY | UNDECIDED) => match serde_json::from_slice(&ended.stdout) {
             Ok(converted) => judged.converted(&task.expectation, converted),
             Err(e) => crashed(
                 result,
@@ -185,11 +197,16 @@ impl Judged {
         result.pairs = pairs(&verification);
         let mut problems: Vec<String> = first_disagreement(&verification).into_iter().collect();
         problems.extend(exceeded(limits, result));
-        result.status = if problems.is_empty() {
-            Status::Passed
-        } else {
-            Status::Failed
+        result.status = match verification.verdict {
+            _ if !problems.is_empty() => Status::Failed,
+            Verdict::Parity => Status::Passed,
+            Verdict::ParityByOp => Status::PassedByOp,
+            Verdict::PartialParity => Status::PassedInPart,
+            Verdict::Undecided | Verdict::NoParity => Status::Undecided,
         };
+        if problems.is_empty() && result.status != Status::Passed {
+            problems.clone_from(&verification.remarks);
+        }
         result.message = problems.join("; ");
         self.onnx_runtime = Some(verification.onnx_runtime);
     }
@@ -237,7 +254,10 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
     }
     let Some((run, output, comparison)) = differing.first() else {
         // The worker may have a reason that no comparison shows.
-        return (!verification.parity).then(|| "no parity".to_owned());
+        return (verification.verdict == Verdict::NoParity).then(|| {
+            let culprit = culprit(verification).unwrap_or_default();
+            format!("no parity{culprit}")
+        });
     };
     let pair = Pair {
         side: comparison.side.clone(),
@@ -258,18 +278,21 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
         0 => String::new(),
         others => format!(", and {others} more"),
     };
-    let culprit = verification
-        .per_op
-        .as_ref()
-        .and_then(|found| found.culprit.as_ref());
-    let culprit = culprit.map_or_else(String::new, |Culprit { index, op, place }| {
-        format!("; the op to blame is op {index}, `{op}` ({place})")
-    });
+    let culprit = culprit(verification).unwrap_or_default();
     Some(format!(
         "no parity: {}, `{}`, {}: {distance}{others}{culprit}",
         pair.title(),
         output.name,
         run.inputs
+    ))
+}
+
+/// A clause on the op to blame, if it was found.
+fn culprit(verification: &Verification) -> Option<String> {
+    let found = verification.per_op.as_ref()?;
+    let Culprit { index, op, place } = found.culprit.as_ref()?;
+    Some(format!(
+        "; the op to blame is op {index}, `{op}` ({place})"
     ))
 }
 

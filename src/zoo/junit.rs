@@ -19,6 +19,10 @@ pub fn junit(report: &Report) -> Result<String> {
             .collect();
         let mut case = TestCase::new(result.title(), status(result, &worse));
         case.set_classname("zoo").set_time(seconds(result.seconds));
+        // JUnit has but one kind of success. What kind it is stands in what the test has printed.
+        if result.status.is_pass() && !result.message.is_empty() {
+            case.set_system_out(format!("{}: {}", result.status.label(), result.message));
+        }
         if !result.stderr.is_empty() {
             case.set_system_err(&result.stderr);
         }
@@ -41,8 +45,10 @@ fn status(result: &ModelResult, worse: &[&str]) -> TestCaseStatus {
         status
     };
     match result.status {
-        Status::Passed if worse.is_empty() => TestCaseStatus::success(),
-        Status::Passed => failed(
+        Status::Passed | Status::PassedByOp | Status::PassedInPart if worse.is_empty() => {
+            TestCaseStatus::success()
+        }
+        Status::Passed | Status::PassedByOp | Status::PassedInPart => failed(
             NonSuccessKind::Failure,
             format!("worse than the baseline: {}", worse.join("; ")),
         ),
@@ -51,6 +57,10 @@ fn status(result: &ModelResult, worse: &[&str]) -> TestCaseStatus {
             status.set_message(format!("fails: {}", result.message));
             status
         }
+        Status::Undecided => failed(
+            NonSuccessKind::Failure,
+            format!("undecided: {}", result.message),
+        ),
         Status::Failed | Status::UnexpectedPass => {
             failed(NonSuccessKind::Failure, result.message.clone())
         }

@@ -76,6 +76,12 @@ pub struct ModelResult {
 pub enum Status {
     /// Converted, verified, and within all limits.
     Passed,
+    /// Converted, and each op verified alone, since the outputs show nothing.
+    PassedByOp,
+    /// Converted, and verified as far as outputs can be judged.
+    PassedInPart,
+    /// Converted, but the outputs show nothing, and not every op could be compared alone.
+    Undecided,
     /// Not converted, no parity, or out of limits.
     Failed,
     /// Refused, as the manifest expects.
@@ -168,24 +174,38 @@ impl ModelResult {
 
 impl Status {
     /// Every status, the good ones first.
-    pub const ALL: [Status; 6] = [
+    pub const ALL: [Status; 9] = [
         Status::Passed,
+        Status::PassedByOp,
+        Status::PassedInPart,
         Status::ExpectedFailure,
+        Status::Undecided,
         Status::Failed,
         Status::UnexpectedPass,
         Status::Crashed,
         Status::TimedOut,
     ];
 
+    /// Whether the model was converted and verified.
+    pub fn is_pass(self) -> bool {
+        matches!(
+            self,
+            Status::Passed | Status::PassedByOp | Status::PassedInPart
+        )
+    }
+
     /// Whether a task with this status ended as the manifest expects.
     pub fn is_good(self) -> bool {
-        matches!(self, Status::Passed | Status::ExpectedFailure)
+        self.is_pass() || self == Status::ExpectedFailure
     }
 
     /// The name of the status for people.
     pub fn label(self) -> &'static str {
         match self {
             Status::Passed => "passed",
+            Status::PassedByOp => "passed op by op",
+            Status::PassedInPart => "passed in part",
+            Status::Undecided => "undecided",
             Status::Failed => "failed",
             Status::ExpectedFailure => "failed as expected",
             Status::UnexpectedPass => "passed unexpectedly",

@@ -32,6 +32,8 @@ pub struct Options<'a> {
     /// The memory in bytes that all workers together may need by estimate; None for no limit. A model
     /// that needs more runs alone.
     pub memory: Option<u64>,
+    /// Whether to compare every op of every model as well.
+    pub per_op: bool,
     /// How long each worker may take, whatever the manifest says; None to leave it to that.
     pub timeout: Option<Duration>,
     /// ONNX Runtime's library; None to have the workers look for it.
@@ -265,6 +267,9 @@ fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
     } = &task.expectation
     {
         command.arg("--verify");
+        if options.per_op {
+            command.arg("--per-op");
+        }
         for (argument, value) in [("--atol", atol), ("--rtol", rtol)] {
             if let Some(value) = value {
                 command.arg(argument).arg(value.to_string());

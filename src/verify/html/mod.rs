@@ -5,9 +5,9 @@ mod charts;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use super::judge::{NOISE_MULTIPLE, Noise};
+use super::noise::{NOISE_MULTIPLE, Noise};
 use super::per_op::{Culprit, OpReport, OwnError, PerOp, Statistics};
-use super::{Comparison, NotJudged, OutputReport, RANDOM, Report, Run, Side};
+use super::{Comparison, OutputReport, Report, Run, Side, Verdict};
 use crate::html::{escape, page, put};
 use crate::tensor::display_shape;
 
@@ -38,7 +38,7 @@ pub fn html(report: &Report, about: &About) -> String {
     } else if let Some(failure) = &report.per_op_failure {
         put!(
             body,
-            "<p>The op to blame could not be looked for: {}</p>",
+            "<p>The ops could not be compared one by one: {}</p>",
             escape(failure)
         );
     }
@@ -54,10 +54,11 @@ pub fn html(report: &Report, about: &About) -> String {
 }
 
 fn verdict(body: &mut String, report: &Report) {
-    let (class, word) = match (report.parity, report.not_judged.is_empty()) {
-        (true, true) => ("good", "Parity"),
-        (true, false) => ("neutral", "Parity of what can be judged"),
-        (false, _) => ("bad", "No parity"),
+    let word = report.verdict.label();
+    let class = match report.verdict {
+        Verdict::Parity | Verdict::ParityByOp => "good",
+        Verdict::PartialParity | Verdict::Undecided => "neutral",
+        Verdict::NoParity => "bad",
     };
     let criterion = match report.tolerance {
         Some(tolerance) => format!(
@@ -73,13 +74,8 @@ fn verdict(body: &mut String, report: &Report) {
         body,
         "<p><span class=\"badge {class}\">{word}</span></p>\n<p>{criterion}</p>"
     );
-    for NotJudged { output, reason } in &report.not_judged {
-        let (output, reason) = (escape(output), escape(reason));
-        put!(body, "<p>Not judged: {output} {reason}.</p>");
-    }
-    let random = report.random_outputs();
-    if !random.is_empty() {
-        put!(body, "<p>{}: {RANDOM}</p>", escape(&random.join(", ")));
+    for remark in &report.remarks {
+        put!(body, "<p>{}</p>", escape(remark));
     }
 }
 
@@ -130,9 +126,6 @@ fn output_section(body: &mut String, run: &Run, output: &OutputReport) {
         comparison_row(body, comparison);
     }
     put!(body, "</tbody></table>");
-    if output.random {
-        put!(body, "<p>{RANDOM}</p>");
-    }
     let runtime = output
         .comparisons
         .iter()
@@ -140,7 +133,10 @@ fn output_section(body: &mut String, run: &Run, output: &OutputReport) {
     let Some((comparison, metrics)) = runtime.and_then(|c| Some((c, c.metrics.as_ref()?))) else {
         return;
     };
-    if let Some(Noise { floor, multiple }) = output.noise {
+    if let Some(Noise {
+        floor, multiple, ..
+    }) = output.noise
+    {
         put!(
             body,
             "<p>Rounding takes the original {floor:.2e} from the exact result, and the ONNX model \
@@ -165,12 +161,8 @@ fn output_section(body: &mut String, run: &Run, output: &OutputReport) {
 
 fn comparison_row(body: &mut String, comparison: &Comparison) {
     let Comparison { side, against, .. } = comparison;
-    let (class, word) = match (comparison.agrees, &comparison.metrics) {
-        (true, Some(_)) => ("good", "agrees"),
-        (true, None) => ("good", "same shape and dtype"),
-        (false, Some(_)) => ("bad", "differs"),
-        (false, None) => ("bad", "shape or dtype differs"),
-    };
+    let class = if comparison.agrees { "good" } else { "bad" };
+    let word = comparison.label();
     put!(
         body,
         "<tr><td class=\"name\">{} / {}</td>",

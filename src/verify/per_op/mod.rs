@@ -6,16 +6,17 @@
 //! Runtime can't fuse the nodes of different ops here, so that a defect of such a fusion does not
 //! show.
 
+mod own;
 mod report;
+mod tensors;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-pub use report::{Culprit, OpReport, OwnError, PerOp, Statistics, Worst};
+pub use report::{Culprit, NotCompared, OpReport, OwnError, PerOp, Statistics, Worst};
 
 use super::inputs::Set;
-use super::judge::Noise;
 use super::metrics::{Metrics, Tolerance};
 use super::onnx_file::{OnnxFile, Part};
 use super::subject::Subject;
@@ -27,6 +28,8 @@ use crate::program::{Op, Operand, ValueId};
 use crate::reference::Step;
 use crate::runtime::OnnxRuntime;
 use crate::tensor::{DType, Tensor};
+use own::own_error;
+use tensors::Tensors;
 
 /// What to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,12 +71,9 @@ pub(super) fn compare(
         )
         .in_file(onnx));
     }
-    let is_given = |(_, name): &(ValueId, String)| graph.gives(name);
-    let names: HashMap<ValueId, String> = lowered.tensors.into_iter().filter(is_given).collect();
-    let mut ids: HashMap<String, Vec<ValueId>> = HashMap::new();
-    for (id, name) in &names {
-        ids.entry(name.clone()).or_default().push(*id);
-    }
+    let names = lowered.tensors.into_iter();
+    let names = names.filter(|(_, name)| graph.gives(name)).collect();
+    let tensors = Tensors::new(&subject.program, names, &graph)?;
     let reference = subject.reference(Precision::Single)?;
     let mut comparison = Comparison {
         model,
@@ -81,14 +81,14 @@ pub(super) fn compare(
         runtime,
         set,
         search,
-        names,
-        ids,
+        tensors,
         computed: HashMap::new(),
         report: PerOp {
             inputs: set.label.clone(),
             ops: Vec::new(),
             compared: 0,
             without_nodes: 0,
+            not_compared: Vec::new(),
             culprit: None,
         },
     };
@@ -109,14 +109,14 @@ struct Comparison<'c> {
     runtime: &'c OnnxRuntime,
     set: &'c Set,
     search: Search,
-    /// The name of the ONNX tensor that holds each value, where a node or an input gives it.
-    names: HashMap<ValueId, String>,
-    /// The values that each ONNX tensor holds: several where an op has become no node.
-    ids: HashMap<String, Vec<ValueId>>,
+    tensors: Tensors,
     /// By value, what the nodes have computed from one another's results.
     computed: HashMap<ValueId, Tensor>,
     report: PerOp,
 }
+
+/// Results of an op that have tensors in the ONNX file: their positions among the results, their values and names.
+type Named<'s> = Vec<(usize, ValueId, &'s str)>;
 
 impl Comparison<'_> {
     /// Compares the op that the reference has just run. Breaks when the culprit is found, if nothing
@@ -127,43 +127,16 @@ impl Comparison<'_> {
             let results = step.op.results.iter();
             let drawn = results.filter_map(|id| Some((*id, step.tensor(*id)?.clone())));
             self.computed.extend(drawn);
-            return Ok(ControlFlow::Continue(()));
-        }
-        let Some(part) = self.part(step)? else {
+        } else if let Some((part, positions)) = self.part(step)? {
+            self.compare(step, &part, &positions)?;
+        } else {
             self.report.without_nodes += 1;
             self.pass_on(step.op);
-            return Ok(ControlFlow::Continue(()));
-        };
-        self.report.compared += 1;
-        let exact = step.exact_results()?;
-        let found = self.run(&part, &|id| step.tensor(id));
-        let own = own_error(step, &exact, &found);
-        let mut report = self.describe(step, own);
-        if self.search == Search::Everything {
-            let computed = std::mem::take(&mut self.computed);
-            let outputs = self.run(&part, &|id| computed.get(&id)).unwrap_or_default();
-            self.computed = computed;
-            report.accumulated =
-                outputs
-                    .first()
-                    .zip(step.op.results.first())
-                    .and_then(|(output, result)| {
-                        Metrics::of(output, step.tensor(*result)?, &Tolerance::default())
-                    });
-            self.computed
-                .extend(step.op.results.iter().copied().zip(outputs));
         }
-        if !report.own.agrees && self.report.culprit.is_none() {
-            let found = found.unwrap_or_default();
-            self.report.culprit = Some(self.accuse(step, report.clone(), &found, &exact));
+        for id in self.tensors.keep(step) {
+            self.computed.remove(&id);
         }
         let is_done = self.search == Search::Culprit && self.report.culprit.is_some();
-        if self.search == Search::Everything {
-            self.report.ops.push(report);
-        }
-        for id in step.dead {
-            self.computed.remove(id);
-        }
         Ok(if is_done {
             ControlFlow::Break(())
         } else {
@@ -171,23 +144,70 @@ impl Comparison<'_> {
         })
     }
 
-    /// The nodes that an op has become; None if there are none.
-    fn part(&mut self, step: &Step<'_>) -> Result<Option<Part>> {
-        let results = step.op.results.iter();
-        let results = results.map(|id| Some((self.names.get(id)?.as_str(), dtype(step, *id)?)));
-        // A result that no node gives is known before a run, or nothing needs it.
-        let Some(results) = results.collect::<Option<Vec<_>>>() else {
+    /// Runs the nodes of an op on the operands of the reference, and reports how far their results are off. `positions`
+    /// are those of the results that the nodes give.
+    fn compare(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Result<()> {
+        let given = |id| step.tensor(id).or_else(|| self.tensors.kept(id));
+        let found = match self.run(part, &given) {
+            Ok(found) => found,
+            // The whole model ran on these inputs, so that this says something of the part alone.
+            Err(e) => {
+                self.report.not_compared.push(NotCompared {
+                    index: step.op.source.index,
+                    op: step.op.kind.name().to_owned(),
+                    place: place(step.op),
+                    reason: format!("its nodes do not run alone: {}", e.message()),
+                });
+                return Ok(());
+            }
+        };
+        self.report.compared += 1;
+        let exact = step.exact_results()?;
+        let (worst, own) = own_error(step, positions, &found, &exact);
+        let mut report = self.describe(step, own);
+        if self.search == Search::Everything {
+            report.accumulated = self.accumulate(step, part, positions);
+        }
+        if !report.own.agrees && self.report.culprit.is_none() {
+            let id = step.op.results[positions[worst]];
+            let results = (id, found.get(worst), exact.get(positions[worst]));
+            self.report.culprit = Some(self.accuse(step, report.clone(), results));
+        }
+        if self.search == Search::Everything {
+            self.report.ops.push(report);
+        }
+        Ok(())
+    }
+
+    /// Runs the nodes of an op on the results of the nodes before, and returns how far the first result is from the
+    /// reference.
+    fn accumulate(
+        &mut self,
+        step: &Step<'_>,
+        part: &Part,
+        positions: &[usize],
+    ) -> Option<Metrics> {
+        let outputs = self.run(part, &|id| self.computed.get(&id)).ok()?;
+        let ids = positions.iter().map(|position| step.op.results[*position]);
+        let first = outputs.first().zip(ids.clone().next());
+        let metrics = first.and_then(|(output, id)| {
+            Metrics::of(output, step.tensor(id)?, &Tolerance::default())
+        });
+        self.computed.extend(ids.zip(outputs));
+        metrics
+    }
+
+    /// The nodes that an op has become, and the positions of the results that they give; None if there are none.
+    fn part(&mut self, step: &Step<'_>) -> Result<Option<(Part, Vec<usize>)>> {
+        let named: Named<'_> = self.tensors.results(step.op);
+        let typed = named.iter().map(|(_, id, name)| Some((*name, dtype(step, *id)?)));
+        let Some(results) = typed.collect::<Option<Vec<_>>>().filter(|r| !r.is_empty()) else {
             return Ok(None);
         };
-        let (program, ids) = (self.model.program(), &self.ids);
-        let known = |name: &str| Some(program[*ids.get(name)?.first()?].dtype);
-        let own = |name: &str| results.iter().any(|(result, _)| *result == name);
-        // The result is the operand itself, in the same tensor.
-        let mut operands = step.op.operands.iter().flat_map(Operand::values);
-        if operands.any(|id| self.names.get(id).is_some_and(|name| own(name))) {
-            return Ok(None);
-        }
-        self.graph.part(&results, &known)
+        let known = |name: &str| self.tensors.dtype(name, step);
+        let part = self.graph.part(&results, &known)?;
+        let positions = named.iter().map(|(position, ..)| *position).collect();
+        Ok(part.map(|part| (part, positions)))
     }
 
     /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
@@ -202,9 +222,8 @@ impl Comparison<'_> {
         let mut inputs = Vec::with_capacity(part.inputs.len());
         for name in &part.inputs {
             let given = self.set.tensors.iter().find(|(input, _)| input == name);
-            let ids = self.ids.get(name).into_iter().flatten();
             let found = given.map(|(_, tensor)| tensor);
-            let found = found.or_else(|| ids.copied().find_map(tensor));
+            let found = found.or_else(|| self.tensors.values(name).find_map(tensor));
             let found = found.ok_or_else(|| Error::internal(format!("no value of `{name}`")))?;
             inputs.push((name.clone(), found.clone()));
         }
@@ -216,10 +235,9 @@ impl Comparison<'_> {
     /// the value that the same ONNX tensor holds.
     fn pass_on(&mut self, op: &Op) {
         for result in &op.results {
-            let name = self.names.get(result);
-            let ids = name.and_then(|name| self.ids.get(name));
-            let mut ids = ids.into_iter().flatten();
-            if let Some(tensor) = ids.find_map(|id| self.computed.get(id)) {
+            let name = self.tensors.name(*result);
+            let mut ids = name.into_iter().flat_map(|name| self.tensors.values(name));
+            if let Some(tensor) = ids.find_map(|id| self.computed.get(&id)) {
                 self.computed.insert(*result, tensor.clone());
             }
         }
@@ -227,40 +245,31 @@ impl Comparison<'_> {
 
     /// The report on an op, so far without the accumulated error.
     fn describe(&self, step: &Step<'_>, own: OwnError) -> OpReport {
-        let source = &step.op.source;
         let result = step.op.results.first();
-        let tensor = result.and_then(|id| self.names.get(id)).cloned();
+        let tensor = result.and_then(|id| self.tensors.name(*id));
         let shape = result.and_then(|id| step.tensor(*id));
         OpReport {
-            index: source.index,
+            index: step.op.source.index,
             op: step.op.kind.name().to_owned(),
-            place: match &source.layer {
-                Some(layer) => layer.to_string(),
-                None => source.output.clone(),
-            },
-            tensor: tensor.unwrap_or_default(),
+            place: place(step.op),
+            tensor: tensor.unwrap_or_default().to_owned(),
             shape: shape.map_or_else(Vec::new, |tensor| tensor.shape().to_vec()),
             own,
             accumulated: None,
         }
     }
 
-    /// The details of an op whose nodes gave `found` instead of `exact`.
+    /// The details of an op with a result that was found to be something else than the exact one.
     fn accuse(
         &self,
         step: &Step<'_>,
         report: OpReport,
-        found: &[Tensor],
-        exact: &[Tensor],
+        (result, found, exact): (ValueId, Option<&Tensor>, Option<&Tensor>),
     ) -> Culprit {
         let name = |id: ValueId| self.model.program()[id].name.as_str();
         let statistics = |id: &ValueId| Some(Statistics::of(name(*id), step.tensor(*id)?));
         let operands = step.op.operands.iter().flat_map(Operand::values);
-        // The result that disagrees; most ops have only one.
-        let (position, _) = worst_result(step, found, exact);
-        let result = step.op.results.get(position);
-        let (found, exact) = (found.get(position), exact.get(position));
-        let label = result.map_or("", |id| name(*id));
+        let label = name(result);
         Culprit {
             attributes: step
                 .op
@@ -279,69 +288,14 @@ impl Comparison<'_> {
     }
 }
 
+/// The layer of an op, or else the variable that it writes.
+fn place(op: &Op) -> String {
+    match &op.source.layer {
+        Some(layer) => layer.to_string(),
+        None => op.source.output.clone(),
+    }
+}
+
 fn dtype(step: &Step<'_>, id: ValueId) -> Option<DType> {
     step.tensor(id).map(Tensor::dtype)
-}
-
-/// The op's own error: that of the result which [`worst_result`] picks, or that the nodes did not run.
-fn own_error(step: &Step<'_>, exact: &[Tensor], found: &Result<Vec<Tensor>>) -> OwnError {
-    let found = match found {
-        Ok(found) => found,
-        Err(e) => {
-            return OwnError {
-                agrees: false,
-                metrics: None,
-                noise: None,
-                failure: Some(e.to_string()),
-            };
-        }
-    };
-    worst_result(step, found, exact).1
-}
-
-/// The position of the first result that disagrees, else of the first of all, and its error.
-fn worst_result(step: &Step<'_>, found: &[Tensor], exact: &[Tensor]) -> (usize, OwnError) {
-    let first = judge(step, 0, found, exact);
-    if !first.agrees {
-        return (0, first);
-    }
-    let others = 1..step.op.results.len();
-    let mut others = others.map(|position| (position, judge(step, position, found, exact)));
-    let wrong = others.find(|(_, error)| !error.agrees);
-    wrong.unwrap_or((0, first))
-}
-
-/// The error of the result at `position`: its distance from the exact result, or, for element types
-/// without rounding noise, from the reference.
-fn judge(step: &Step<'_>, position: usize, found: &[Tensor], exact: &[Tensor]) -> OwnError {
-    let reference = step.op.results.get(position);
-    let reference = reference.and_then(|id| step.tensor(*id));
-    let (Some(reference), Some(found), Some(exact)) =
-        (reference, found.get(position), exact.get(position))
-    else {
-        return OwnError {
-            agrees: false,
-            metrics: None,
-            noise: None,
-            failure: Some("the nodes give fewer results than the op".to_owned()),
-        };
-    };
-    let noise = Noise::of(std::iter::once((reference, exact)));
-    let metrics = match noise {
-        Some(noise) if found.dtype() == reference.dtype() => {
-            Metrics::of(&found.cast(exact.dtype()), exact, &noise.tolerance())
-        }
-        Some(_) => None,
-        None => Metrics::of(found, reference, &Tolerance::default()),
-    };
-    OwnError {
-        // `Metrics::agrees` would ask for the argmax as well, but which of two nearly equal elements is
-        // the largest means nothing inside of a network.
-        agrees: metrics
-            .as_ref()
-            .is_some_and(|metrics| metrics.disagreeing == 0),
-        metrics,
-        noise,
-        failure: None,
-    }
 }

@@ -18,8 +18,24 @@ pub struct PerOp {
     /// The number of ops that have become no node, since their results are known before a run, needed
     /// by nothing, or the same as an operand.
     pub without_nodes: usize,
+    /// The ops whose nodes could not be run alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_compared: Vec<NotCompared>,
     /// The first op whose nodes compute something else from the same operands.
     pub culprit: Option<Culprit>,
+}
+
+/// An op whose nodes could not be run alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotCompared {
+    /// The op's position in the program's file.
+    pub index: usize,
+    /// The op's name in the program.
+    pub op: String,
+    /// The layer of the op, or else the variable that it writes.
+    pub place: String,
+    /// Why not, as a clause.
+    pub reason: String,
 }
 
 /// One op, and the errors of the nodes that it has become.

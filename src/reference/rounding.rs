@@ -1,0 +1,92 @@
+//! Numbers moved at random, as far as rounding may have moved them, to learn which answers rounding allows.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::tensor::{DType, Tensor};
+
+/// A source of random movements, the same for the same seed on every machine.
+pub(crate) struct Rounding {
+    rng: ChaCha8Rng,
+    /// The largest movement, in multiples of the unit roundoff of an element type.
+    multiple: f64,
+}
+
+impl Rounding {
+    /// Movements of up to `multiple` unit roundoffs.
+    pub fn new(seed: u64, multiple: f64) -> Self {
+        Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            multiple,
+        }
+    }
+
+    /// An exact result whose type in the program is `dtype`, moved. Numbers that this type holds exactly stay, since
+    /// rounding does not move them: sizes, counts and whatever else is made without error.
+    pub fn result(&mut self, exact: Tensor, dtype: DType) -> Tensor {
+        self.moved(exact, dtype, |x| holds(dtype, x))
+    }
+
+    /// An operand, moved. It is held exactly already, so whole numbers alone stay, which may be sizes.
+    pub fn operand(&mut self, operand: &Tensor) -> Tensor {
+        let dtype = operand.dtype();
+        if dtype.unit_roundoff().is_none() {
+            return operand.clone();
+        }
+        self.moved(operand.cast(DType::F64), dtype, |x| x.fract() == 0.0)
+    }
+
+    fn moved(&mut self, tensor: Tensor, dtype: DType, stays: impl Fn(f64) -> bool) -> Tensor {
+        let Some(unit) = dtype.unit_roundoff() else {
+            return tensor;
+        };
+        let mut elements = tensor.to_f64_vec();
+        for x in &mut elements {
+            if x.is_finite() && !stays(*x) {
+                *x += *x * unit * self.multiple * self.share();
+            }
+        }
+        Tensor::from_elements(tensor.shape(), elements).unwrap_or(tensor)
+    }
+
+    /// A uniform number between -1 and 1.
+    fn share(&mut self) -> f64 {
+        f64::from(self.rng.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0
+    }
+}
+
+/// Whether an element type holds a number exactly.
+fn holds(dtype: DType, x: f64) -> bool {
+    match dtype {
+        DType::F32 => f64::from(x as f32) == x,
+        DType::F16 => half::f16::from_f64(x).to_f64() == x,
+        DType::BF16 => half::bf16::from_f64(x).to_f64() == x,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_numbers_that_are_rounded_move_and_no_further_than_asked() {
+        let exact = Tensor::vector(vec![0.1_f64, 64.0, 0.5, f64::INFINITY, -3.3]);
+        let moved = Rounding::new(0, 10.0).result(exact.clone(), DType::F32);
+        let pairs = moved.to_f64_vec().into_iter().zip(exact.to_f64_vec());
+        let shifts: Vec<f64> = pairs.map(|(a, b)| if a == b { 0.0 } else { (a / b - 1.0).abs() }).collect();
+        assert_eq!((shifts[1], shifts[2], shifts[3]), (0.0, 0.0, 0.0));
+        for shift in [shifts[0], shifts[4]] {
+            assert!(shift > 0.0 && shift < 10.0 * 2_f64.powi(-24), "{shifts:?}");
+        }
+    }
+
+    #[test]
+    fn operands_move_unless_they_are_whole_numbers() {
+        let operand = Tensor::vector(vec![0.5_f32, 2.0]);
+        let moved = Rounding::new(0, 1.0).operand(&operand).to_f64_vec();
+        assert!(moved[0] != 0.5 && moved[1] == 2.0, "{moved:?}");
+        let integers = Tensor::vector(vec![3_i64]);
+        assert_eq!(Rounding::new(0, 1.0).operand(&integers).to_f64_vec(), [3.0]);
+    }
+}

@@ -1,0 +1,102 @@
+//! The error that the nodes of an op make themselves.
+
+use super::report::OwnError;
+use crate::reference::{Rounding, Step};
+use crate::tensor::Tensor;
+use crate::verify::metrics::{Metrics, Tolerance};
+use crate::verify::noise::Noise;
+
+/// The largest number of elements whose noise is luck: a few roundings may all happen to be small.
+const FEW: usize = 64;
+
+/// How many times an op is run on operands that are moved by rounding, to know the noise of few elements.
+const SAMPLES: u64 = 8;
+
+/// How far the operands are moved then, in multiples of the unit roundoff. This stands for the roundings of partial
+/// sums as well, which are several for each product.
+const MOVEMENT: f64 = 4.0;
+
+/// The error of the result that disagrees, or else of the first, and its position in `found`. `positions` says which
+/// results of the op those in `found` are; in `exact` are all.
+pub(super) fn own_error(
+    step: &Step<'_>,
+    positions: &[usize],
+    found: &[Tensor],
+    exact: &[Tensor],
+) -> (usize, OwnError) {
+    let mut errors = Vec::new();
+    for (number, position) in positions.iter().enumerate() {
+        let error = judge(step, *position, found.get(number), exact.get(*position));
+        if !error.agrees {
+            return (number, error);
+        }
+        errors.push(error);
+    }
+    let first = errors.into_iter().next();
+    (0, first.unwrap_or_else(|| failure("the op has no results")))
+}
+
+/// The error of the result at `position`: its distance from the exact result, or, for element types
+/// without rounding noise, from the reference.
+fn judge(
+    step: &Step<'_>,
+    position: usize,
+    found: Option<&Tensor>,
+    exact: Option<&Tensor>,
+) -> OwnError {
+    let reference = step.op.results.get(position);
+    let reference = reference.and_then(|id| step.tensor(*id));
+    let (Some(reference), Some(found), Some(exact)) = (reference, found, exact) else {
+        return failure("the nodes give fewer results than the op");
+    };
+    let noise = Noise::of(std::iter::once((reference, exact)));
+    let error = |noise: Option<Noise>| {
+        let metrics = match noise {
+            Some(noise) if found.dtype() == reference.dtype() => {
+                Metrics::of(&found.cast(exact.dtype()), exact, &noise.tolerance())
+            }
+            Some(_) => None,
+            None => Metrics::of(found, reference, &Tolerance::default()),
+        };
+        OwnError {
+            // `Metrics::agrees` would ask for the argmax as well, but which of two nearly equal elements is
+            // the largest means nothing inside of a network.
+            agrees: metrics
+                .as_ref()
+                .is_some_and(|metrics| metrics.disagreeing == 0),
+            metrics,
+            noise,
+            failure: None,
+        }
+    };
+    let first = error(noise);
+    match noise {
+        Some(noise) if !first.agrees && exact.len() <= FEW => {
+            error(Some(with_samples(step, position, exact, noise)))
+        }
+        _ => first,
+    }
+}
+
+/// The noise of a result, or what moving the operands makes of it, whichever is more.
+fn with_samples(step: &Step<'_>, position: usize, exact: &Tensor, noise: Noise) -> Noise {
+    let samples = (0..SAMPLES).filter_map(|seed| {
+        let mut rounding = Rounding::new(seed, MOVEMENT);
+        let results = step.moved_results(&mut rounding).ok()?;
+        let result = results.into_iter().nth(position)?;
+        noise.of_sample(&result, exact)
+    });
+    Noise {
+        floor: samples.fold(noise.floor, f64::max),
+        ..noise
+    }
+}
+
+fn failure(reason: &str) -> OwnError {
+    OwnError {
+        agrees: false,
+        metrics: None,
+        noise: None,
+        failure: Some(reason.to_owned()),
+    }
+}

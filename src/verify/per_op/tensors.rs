@@ -1,0 +1,120 @@
+//! Which ONNX tensors hold which values of the program, and how long these are needed.
+//!
+//! The nodes of an op may read values that are none of its operands: the shape of another tensor, a cast that was
+//! folded, a twin that was merged. The reference would have dropped such values by then, so they are kept here.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::error::Result;
+use crate::program::{Op, Operand, Program, ValueId};
+use crate::reference::Step;
+use crate::tensor::{DType, Tensor};
+use crate::verify::onnx_file::OnnxFile;
+
+pub(super) struct Tensors {
+    /// The name of the ONNX tensor that holds each value, where a node or an input gives it.
+    names: HashMap<ValueId, String>,
+    /// The values that each ONNX tensor holds: several where an op has become no node.
+    ids: HashMap<String, Vec<ValueId>>,
+    /// By value, the position of the last op whose nodes read it.
+    last_read: HashMap<ValueId, usize>,
+    /// Values that the reference has dropped, but whose last reader is still to come.
+    kept: HashMap<ValueId, Tensor>,
+    /// The number of ops that have been run.
+    position: usize,
+}
+
+impl Tensors {
+    /// The tensors that hold the values of a program in an ONNX file, by `names`.
+    ///
+    /// # Errors
+    /// When nothing gives a tensor that the file's nodes read.
+    pub fn new(
+        program: &Program,
+        names: HashMap<ValueId, String>,
+        graph: &OnnxFile,
+    ) -> Result<Self> {
+        let mut ids: HashMap<String, Vec<ValueId>> = HashMap::new();
+        for (id, name) in &names {
+            ids.entry(name.clone()).or_default().push(*id);
+        }
+        ids.values_mut().for_each(|ids| ids.sort());
+        let mut tensors = Self {
+            names,
+            ids,
+            last_read: HashMap::new(),
+            kept: HashMap::new(),
+            position: 0,
+        };
+        let mut computed: HashSet<ValueId> = program.inputs().iter().copied().collect();
+        for (position, op) in program.ops().iter().enumerate() {
+            let results = tensors.results(op).into_iter();
+            let results: Vec<_> = results.map(|(_, id, name)| (name, program[id].dtype)).collect();
+            let known = |name: &str| {
+                let mut ids = tensors.values(name);
+                Some(program[ids.find(|id| computed.contains(id))?].dtype)
+            };
+            let read = graph.read_by(&results, &known)?;
+            for name in read {
+                for id in tensors.ids.get(&name).into_iter().flatten() {
+                    tensors.last_read.insert(*id, position);
+                }
+            }
+            computed.extend(&op.results);
+        }
+        Ok(tensors)
+    }
+
+    /// The results of an op that have a tensor, with their positions; none if the op has become no node of its own,
+    /// since a result is one of its operands, in the same tensor.
+    pub fn results(&self, op: &Op) -> Vec<(usize, ValueId, &str)> {
+        let results = op.results.iter().enumerate();
+        let named = results.filter_map(|(position, id)| Some((position, *id, self.name(*id)?)));
+        let named: Vec<_> = named.collect();
+        let mut operands = op.operands.iter().flat_map(Operand::values);
+        let is_result = |name: &str| named.iter().any(|(_, _, result)| *result == name);
+        if operands.any(|id| self.name(*id).is_some_and(is_result)) {
+            return Vec::new();
+        }
+        named
+    }
+
+    /// The name of the tensor that holds a value.
+    pub fn name(&self, id: ValueId) -> Option<&str> {
+        self.names.get(&id).map(String::as_str)
+    }
+
+    /// The values that a tensor holds.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = ValueId> {
+        self.ids.get(name).into_iter().flatten().copied()
+    }
+
+    /// The element type of a tensor, if a value that it holds is alive or kept.
+    pub fn dtype(&self, name: &str, step: &Step<'_>) -> Option<DType> {
+        let tensor = |id| step.tensor(id).or_else(|| self.kept(id));
+        self.values(name).find_map(tensor).map(Tensor::dtype)
+    }
+
+    /// A value that the reference has dropped.
+    pub fn kept(&self, id: ValueId) -> Option<&Tensor> {
+        self.kept.get(&id)
+    }
+
+    /// Keeps what the reference is about to drop but later ops read, and returns the values that nothing reads any more.
+    pub fn keep(&mut self, step: &Step<'_>) -> Vec<ValueId> {
+        let is_read = |id: &ValueId| self.last_read.get(id).is_some_and(|last| *last > self.position);
+        let (kept, mut over): (Vec<_>, Vec<_>) = step.dead.iter().copied().partition(is_read);
+        let past = self.kept.keys().copied().filter(|id| !is_read(id));
+        over.extend(past.collect::<Vec<_>>());
+        for id in &over {
+            self.kept.remove(id);
+        }
+        for id in kept {
+            if let Some(tensor) = step.tensor(id) {
+                self.kept.insert(id, tensor.clone());
+            }
+        }
+        self.position += 1;
+        over
+    }
+}
