@@ -19,9 +19,15 @@ const ALARMS: [&str; 1] = ["linear_interp/last"];
 fn cases() -> Vec<PathBuf> {
     let all = OP_FOLDERS.into_iter().flat_map(programs);
     if let Ok(op) = std::env::var("OP") {
-        return all.filter(|case| name(case).starts_with(&format!("{op}/"))).collect();
+        return all
+            .filter(|case| name(case).starts_with(&format!("{op}/")))
+            .collect();
     }
-    let step = if std::env::var_os("ALARMS").is_some() { 1 } else { 5 };
+    let step = if std::env::var_os("ALARMS").is_some() {
+        1
+    } else {
+        5
+    };
     all.step_by(step).collect()
 }
 
@@ -29,7 +35,11 @@ fn cases() -> Vec<PathBuf> {
 fn name(case: &Path) -> String {
     let stem = case.with_extension("");
     let parts: Vec<_> = stem.iter().rev().take(2).collect();
-    format!("{}/{}", parts[1].to_string_lossy(), parts[0].to_string_lossy())
+    format!(
+        "{}/{}",
+        parts[1].to_string_lossy(),
+        parts[0].to_string_lossy()
+    )
 }
 
 /// What is wrong with a report on a right model.
@@ -41,9 +51,22 @@ fn complaint(report: &Report) -> Option<String> {
     if let Some(first) = found.not_compared.first() {
         return Some(format!("{first:?}"));
     }
-    let is_right = matches!(report.verdict, Verdict::Parity | Verdict::ParityByOp | Verdict::PartialParity);
-    (!is_right && !report.runs.iter().flat_map(|run| &run.outputs).all(|output| output.random))
-        .then(|| format!("{:?}: {:?} {:?}", report.verdict, report.remarks, report.runs))
+    let is_right = matches!(
+        report.verdict,
+        Verdict::Parity | Verdict::ParityByOp | Verdict::PartialParity
+    );
+    (!is_right
+        && !report
+            .runs
+            .iter()
+            .flat_map(|run| &run.outputs)
+            .all(|output| output.random))
+    .then(|| {
+        format!(
+            "{:?}: {:?} {:?}",
+            report.verdict, report.remarks, report.runs
+        )
+    })
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn verify_op_by_op() {
         text.contains("batch 1: op by op (63 ops have become nodes, "),
         "{text}"
     );
-    assert!(text.contains("No op alone is to blame"), "{text}");
+    assert!(text.contains("No op is to blame"), "{text}");
     for line in text.lines() {
         assert!(
             line.chars().count() <= 80,

@@ -18,16 +18,8 @@ pub(super) fn text(found: &PerOp) -> String {
         table(&mut text, found);
         text.push('\n');
     }
-    match &found.culprit {
-        Some(culprit) => accuse(&mut text, culprit),
-        None => {
-            let _ = writeln!(
-                text,
-                "No op is to blame: on the same operands, the nodes of each of {} ops\n\
-                 compute the same.",
-                found.compared
-            );
-        }
+    if let Some(culprit) = &found.culprit {
+        accuse(&mut text, culprit);
     }
     text
 }

@@ -31,7 +31,10 @@ pub(super) fn text(report: &Report) -> String {
         text.push('\n');
     }
     if let Some(failure) = &report.per_op_failure {
-        let _ = writeln!(text, "The ops could not be compared one by one: {failure}\n");
+        let _ = writeln!(
+            text,
+            "The ops could not be compared one by one: {failure}\n"
+        );
     }
     verdict(&mut text, report);
     text

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::rounding::Rounding;
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{Operator, ParsedOp, Precision, Registry, Values, evaluate};
 use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
-use super::rounding::Rounding;
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 

@@ -74,7 +74,9 @@ mod tests {
         let exact = Tensor::vector(vec![0.1_f64, 64.0, 0.5, f64::INFINITY, -3.3]);
         let moved = Rounding::new(0, 10.0).result(exact.clone(), DType::F32);
         let pairs = moved.to_f64_vec().into_iter().zip(exact.to_f64_vec());
-        let shifts: Vec<f64> = pairs.map(|(a, b)| if a == b { 0.0 } else { (a / b - 1.0).abs() }).collect();
+        let shifts: Vec<f64> = pairs
+            .map(|(a, b)| if a == b { 0.0 } else { (a / b - 1.0).abs() })
+            .collect();
         assert_eq!((shifts[1], shifts[2], shifts[3]), (0.0, 0.0, 0.0));
         for shift in [shifts[0], shifts[4]] {
             assert!(shift > 0.0 && shift < 10.0 * 2_f64.powi(-24), "{shifts:?}");

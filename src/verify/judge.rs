@@ -250,4 +250,3 @@ fn compare(
         metrics,
     }
 }
-

@@ -288,7 +288,10 @@ mod tests {
 
     #[test]
     fn elements_are_borderline_if_another_answer_allows_them() {
-        let none = Tolerance { atol: 0.0, rtol: 0.0 };
+        let none = Tolerance {
+            atol: 0.0,
+            rtol: 0.0,
+        };
         let integers = |elements: &[i64]| Tensor::vector(elements.to_vec());
         let (a, b) = (integers(&[1, 5, 9]), integers(&[1, 4, 8]));
         let answer = integers(&[1, 5, 8]);

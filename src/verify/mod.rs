@@ -290,8 +290,9 @@ pub fn verify(
         per_op: None,
         per_op_failure: None,
     };
-    let compare =
-        |set: &inputs::Set, search| per_op::compare(&subject, onnx, &runtime, set, search, progress);
+    let compare = |set: &inputs::Set, search| {
+        per_op::compare(&subject, onnx, &runtime, set, search, progress)
+    };
     look_into_ops(&mut report, options.per_op, &sets, &compare)?;
     report.verdict = Verdict::of(&report);
     report.remarks = remarks::of(&report);

@@ -1,6 +1,6 @@
 //! What people must know of a verdict beyond the numbers.
 
-use super::{OutputReport, PerOp, Report, Run};
+use super::{OutputReport, PerOp, Report};
 
 /// The remarks on a report, each a sentence or two.
 pub(super) fn of(report: &Report) -> Vec<String> {
@@ -23,7 +23,7 @@ pub(super) fn of(report: &Report) -> Vec<String> {
     for output in outputs {
         if let Some(reason) = &output.undecided {
             remarks.push(format!(
-                "The values of {} show nothing: {reason}.",
+                "{} can't be judged by its values alone: {reason}.",
                 output.name
             ));
         }
@@ -38,7 +38,7 @@ pub(super) fn of(report: &Report) -> Vec<String> {
         );
     }
     if let Some(found) = &report.per_op {
-        remarks.extend(by_ops(found, report.runs.iter().any(Run::is_borderline)));
+        remarks.extend(by_ops(found));
     }
     remarks
 }
@@ -56,12 +56,12 @@ fn borderline(output: &OutputReport) -> Option<String> {
     })
 }
 
-/// What the comparison op by op adds, if the outputs alone don't decide.
-fn by_ops(found: &PerOp, is_due: bool) -> Vec<String> {
+/// What the comparison op by op adds.
+fn by_ops(found: &PerOp) -> Vec<String> {
     let mut remarks = Vec::new();
-    if is_due && found.culprit.is_none() && found.not_compared.is_empty() {
+    if found.culprit.is_none() && found.compared > 0 {
         remarks.push(format!(
-            "Op by op, on the operands of the reference, the nodes of each of {} ops compute the same.",
+            "No op is to blame: on the operands of the reference, the nodes of each of {} ops compute the same.",
             found.compared
         ));
     }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::noise::NOISE_MULTIPLE;
 use super::subject::Subject;
 use super::{Side, VerifyOptions, inputs, npz, paddle};
 use crate::analyse::random_outputs;
 use crate::error::Result;
-use super::noise::NOISE_MULTIPLE;
 use crate::operator::Precision;
 use crate::reference::Rounding;
 use crate::runtime::{OnnxRuntime, Session};

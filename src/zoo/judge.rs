@@ -291,9 +291,7 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
 fn culprit(verification: &Verification) -> Option<String> {
     let found = verification.per_op.as_ref()?;
     let Culprit { index, op, place } = found.culprit.as_ref()?;
-    Some(format!(
-        "; the op to blame is op {index}, `{op}` ({place})"
-    ))
+    Some(format!("; the op to blame is op {index}, `{op}` ({place})"))
 }
 
 /// The limits that a result exceeds, in a phrase for each.

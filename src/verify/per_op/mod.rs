@@ -181,18 +181,12 @@ impl Comparison<'_> {
 
     /// Runs the nodes of an op on the results of the nodes before, and returns how far the first result is from the
     /// reference.
-    fn accumulate(
-        &mut self,
-        step: &Step<'_>,
-        part: &Part,
-        positions: &[usize],
-    ) -> Option<Metrics> {
+    fn accumulate(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Option<Metrics> {
         let outputs = self.run(part, &|id| self.computed.get(&id)).ok()?;
         let ids = positions.iter().map(|position| step.op.results[*position]);
         let first = outputs.first().zip(ids.clone().next());
-        let metrics = first.and_then(|(output, id)| {
-            Metrics::of(output, step.tensor(id)?, &Tolerance::default())
-        });
+        let metrics = first
+            .and_then(|(output, id)| Metrics::of(output, step.tensor(id)?, &Tolerance::default()));
         self.computed.extend(ids.zip(outputs));
         metrics
     }
@@ -200,7 +194,9 @@ impl Comparison<'_> {
     /// The nodes that an op has become, and the positions of the results that they give; None if there are none.
     fn part(&mut self, step: &Step<'_>) -> Result<Option<(Part, Vec<usize>)>> {
         let named: Named<'_> = self.tensors.results(step.op);
-        let typed = named.iter().map(|(_, id, name)| Some((*name, dtype(step, *id)?)));
+        let typed = named
+            .iter()
+            .map(|(_, id, name)| Some((*name, dtype(step, *id)?)));
         let Some(results) = typed.collect::<Option<Vec<_>>>().filter(|r| !r.is_empty()) else {
             return Ok(None);
         };

@@ -49,7 +49,9 @@ impl Tensors {
         let mut computed: HashSet<ValueId> = program.inputs().iter().copied().collect();
         for (position, op) in program.ops().iter().enumerate() {
             let results = tensors.results(op).into_iter();
-            let results: Vec<_> = results.map(|(_, id, name)| (name, program[id].dtype)).collect();
+            let results: Vec<_> = results
+                .map(|(_, id, name)| (name, program[id].dtype))
+                .collect();
             let known = |name: &str| {
                 let mut ids = tensors.values(name);
                 Some(program[ids.find(|id| computed.contains(id))?].dtype)
@@ -102,7 +104,11 @@ impl Tensors {
 
     /// Keeps what the reference is about to drop but later ops read, and returns the values that nothing reads any more.
     pub fn keep(&mut self, step: &Step<'_>) -> Vec<ValueId> {
-        let is_read = |id: &ValueId| self.last_read.get(id).is_some_and(|last| *last > self.position);
+        let is_read = |id: &ValueId| {
+            self.last_read
+                .get(id)
+                .is_some_and(|last| *last > self.position)
+        };
         let (kept, mut over): (Vec<_>, Vec<_>) = step.dead.iter().copied().partition(is_read);
         let past = self.kept.keys().copied().filter(|id| !is_read(id));
         over.extend(past.collect::<Vec<_>>());
