@@ -490,3 +490,45 @@ fn what_can_not_be_written_is_known_before_the_work() {
     }
     assert_eq!(names_in(folder.path()), ["zoo.toml"]);
 }
+
+/// A pass by the single ops, and one of what can be judged, are passes of their own kinds.
+#[test]
+fn passes_of_other_kinds() {
+    let folder = folder();
+    let text = "
+[[model]]
+name = 'tanh'
+path = 'FIXTURES/paddle-3.3.1/sensitive/tanh_30'
+inputs = ['run*.npz']
+
+[[model]]
+name = 'random'
+path = 'FIXTURES/paddle-3.3.1/sensitive/random_beside'
+inputs = ['run*.npz']
+
+[[model]]
+name = 'vit'
+path = 'FIXTURES/paddle-3.3.1/vit/ViT_base_patch16_224'
+batches = [1]
+";
+    let ran = zoo(
+        &manifest(folder.path(), text),
+        "--per-op --json --junit DIR/zoo.xml",
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let kinds = [
+        ("tanh", "passed_by_op"),
+        ("random", "passed_in_part"),
+        ("vit", "passed"),
+    ];
+    assert_eq!(statuses(&json(&ran)), kinds);
+    let xml = fs::read_to_string(folder.path().join("zoo.xml")).unwrap();
+    for words in [
+        "passed op by op: ",
+        "can&apos;t be judged by its values alone: rounding alone moves it",
+        "passed in part: Not judged, since they are random",
+    ] {
+        assert!(xml.contains(words), "{words}: {xml}");
+    }
+    assert!(!xml.contains("<failure"), "{xml}");
+}

@@ -169,13 +169,31 @@ impl Step<'_> {
         evaluate(self.operator, self.op, self.tensors, Precision::Double)
     }
 
-    /// The results as [`Step::exact_results`] has them, of operands that are moved by as much as rounding may move them.
-    pub fn moved_results(&self, rounding: &mut Rounding) -> Result<Vec<Tensor>> {
+    /// The result at `position` as a run has it, and the exact one, of other operands: with other numbers of the same
+    /// signs and magnitudes.
+    pub fn other_result(
+        &self,
+        position: usize,
+        rounding: &mut Rounding,
+    ) -> Result<Option<(Tensor, Tensor)>> {
         let mut tensors = vec![None; self.tensors.len()];
         for id in self.op.operands.iter().flat_map(Operand::values) {
-            tensors[id.index()] = self.tensor(*id).map(|tensor| rounding.operand(tensor));
+            tensors[id.index()] = self
+                .tensor(*id)
+                .map(|tensor| rounding.other_operand(tensor));
         }
-        evaluate(self.operator, self.op, &tensors, Precision::Double)
+        let result = |precision| {
+            let results = evaluate(self.operator, self.op, &tensors, precision)?;
+            Ok(results.into_iter().nth(position))
+        };
+        let (rounded, exact) = (result(Precision::Single)?, result(Precision::Double)?);
+        let kept = self
+            .op
+            .results
+            .get(position)
+            .and_then(|id| self.tensor(*id));
+        let pair = rounded.zip(exact).zip(kept);
+        Ok(pair.map(|((rounded, exact), kept)| (rounded.cast(kept.dtype()), exact)))
     }
 }
 

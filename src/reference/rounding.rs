@@ -27,13 +27,18 @@ impl Rounding {
         self.moved(exact, dtype, |x| holds(dtype, x))
     }
 
-    /// An operand, moved. It is held exactly already, so whole numbers alone stay, which may be sizes.
-    pub fn operand(&mut self, operand: &Tensor) -> Tensor {
-        let dtype = operand.dtype();
-        if dtype.unit_roundoff().is_none() {
+    /// An operand with other numbers: of the same signs, and at least half as large. Whole numbers stay, which may be
+    /// sizes.
+    pub fn other_operand(&mut self, operand: &Tensor) -> Tensor {
+        if !operand.dtype().is_float() {
             return operand.clone();
         }
-        self.moved(operand.cast(DType::F64), dtype, |x| x.fract() == 0.0)
+        let mut elements = operand.to_f64_vec();
+        for x in elements.iter_mut().filter(|x| x.fract() != 0.0) {
+            *x *= 0.75 + 0.25 * self.share();
+        }
+        let other = Tensor::from_elements(operand.shape(), elements);
+        other.map_or_else(|_| operand.clone(), |other| other.cast(operand.dtype()))
     }
 
     fn moved(&mut self, tensor: Tensor, dtype: DType, stays: impl Fn(f64) -> bool) -> Tensor {
@@ -84,11 +89,16 @@ mod tests {
     }
 
     #[test]
-    fn operands_move_unless_they_are_whole_numbers() {
-        let operand = Tensor::vector(vec![0.5_f32, 2.0]);
-        let moved = Rounding::new(0, 1.0).operand(&operand).to_f64_vec();
-        assert!(moved[0] != 0.5 && moved[1] == 2.0, "{moved:?}");
+    fn other_operands_keep_signs_and_whole_numbers() {
+        let operand = Tensor::vector(vec![0.5_f32, 2.0, -1.25]);
+        let other = Rounding::new(0, 1.0).other_operand(&operand).to_f64_vec();
+        assert!((0.25..0.5).contains(&other[0]), "{other:?}");
+        assert_eq!(other[1], 2.0);
+        assert!((-1.25..-0.625).contains(&other[2]), "{other:?}");
         let integers = Tensor::vector(vec![3_i64]);
-        assert_eq!(Rounding::new(0, 1.0).operand(&integers).to_f64_vec(), [3.0]);
+        assert_eq!(
+            Rounding::new(0, 1.0).other_operand(&integers).to_f64_vec(),
+            [3.0]
+        );
     }
 }

@@ -69,18 +69,6 @@ impl Noise {
         self.floor <= LARGEST_SHARE * self.spread || self.floor <= NEGLIGIBLE_SHARE * self.largest
     }
 
-    /// How far a result of moved operands is from the exact one; None if that is a jump, such as that of a number that
-    /// is rounded to a whole one, or the shapes differ.
-    pub(super) fn of_sample(self, sample: &Tensor, exact: &Tensor) -> Option<f64> {
-        if sample.shape() != exact.shape() {
-            return None;
-        }
-        let pairs = sample.to_f64_vec().into_iter().zip(exact.to_f64_vec());
-        let distances = pairs.map(|(sample, exact)| (sample - exact).abs());
-        let distance = distances.filter(|d| d.is_finite()).fold(0.0, f64::max);
-        (distance <= LARGEST_SHARE * self.largest).then_some(distance)
-    }
-
     /// The tolerance of a comparison with the exact result.
     pub(super) fn tolerance(self) -> Tolerance {
         Tolerance {

@@ -7,14 +7,10 @@ use crate::verify::metrics::{Metrics, Tolerance};
 use crate::verify::noise::Noise;
 
 /// The largest number of elements whose noise is luck: a few roundings may all happen to be small.
-const FEW: usize = 64;
+const FEW: usize = 256;
 
-/// How many times an op is run on operands that are moved by rounding, to know the noise of few elements.
-const SAMPLES: u64 = 8;
-
-/// How far the operands are moved then, in multiples of the unit roundoff. This stands for the roundings of partial
-/// sums as well, which are several for each product.
-const MOVEMENT: f64 = 4.0;
+/// How many times an op is run on other operands, to know the noise of few elements.
+const SAMPLES: usize = 16;
 
 /// The error of the result that disagrees, or else of the first, and its position in `found`. `positions` says which
 /// results of the op those in `found` are; in `exact` are all.
@@ -72,22 +68,20 @@ fn judge(
     let first = error(noise);
     match noise {
         Some(noise) if !first.agrees && exact.len() <= FEW => {
-            error(Some(with_samples(step, position, exact, noise)))
+            error(Some(with_samples(step, position, noise)))
         }
         _ => first,
     }
 }
 
-/// The noise of a result, or what moving the operands makes of it, whichever is more.
-fn with_samples(step: &Step<'_>, position: usize, exact: &Tensor, noise: Noise) -> Noise {
-    let samples = (0..SAMPLES).filter_map(|seed| {
-        let mut rounding = Rounding::new(seed, MOVEMENT);
-        let results = step.moved_results(&mut rounding).ok()?;
-        let result = results.into_iter().nth(position)?;
-        noise.of_sample(&result, exact)
-    });
+/// The noise of a result, or what the op makes on other operands, whichever is more.
+fn with_samples(step: &Step<'_>, position: usize, noise: Noise) -> Noise {
+    let mut rounding = Rounding::new(0, 1.0);
+    let samples = (0..SAMPLES).filter_map(|_| step.other_result(position, &mut rounding).ok()?);
+    let samples: Vec<_> = samples.collect();
+    let others = Noise::of(samples.iter().map(|(rounded, exact)| (rounded, exact)));
     Noise {
-        floor: samples.fold(noise.floor, f64::max),
+        floor: others.map_or(noise.floor, |others| others.floor.max(noise.floor)),
         ..noise
     }
 }
