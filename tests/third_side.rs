@@ -206,3 +206,24 @@ fn weights_in_many_files_are_not_for_paddle() {
     let arguments = format!("verify {} --reference paddle", separate.display());
     is_refusal(&paddle2onnx(&arguments, Path::new("")), &["one file"]);
 }
+
+/// Where a recorded output alone is off, no op is to blame.
+#[test]
+fn a_recorded_output_that_is_wrong_blames_no_op() {
+    let folder = folder();
+    let recorded = read_npz(&fixture(VIT).join("batch1.npz"), &[OUTPUT]).unwrap();
+    let elements = recorded[0].to_f64_vec().into_iter().rev().map(|x| x as f32);
+    let array = ndarray::Array2::from_shape_vec((1, 11), elements.collect()).unwrap();
+    let file = fs::File::create(folder.path().join("wrong.npz")).unwrap();
+    let mut archive = NpzWriter::new(file);
+    archive.add_array(OUTPUT, &array).unwrap();
+    archive.finish().unwrap();
+    let arguments = "verify VIT --inputs VIT/batch1.npz --expected DIR/wrong.npz --json";
+    let ran = paddle2onnx(arguments, folder.path());
+    let verified = json(&ran);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    assert_eq!(verified["verdict"], "no_parity");
+    assert_eq!(verified["per_op"], Value::Null);
+    let remark = verified["remarks"][0].as_str().unwrap();
+    assert!(remark.contains("Only the outputs that were recorded"), "{remark}");
+}
