@@ -225,5 +225,8 @@ fn a_recorded_output_that_is_wrong_blames_no_op() {
     assert_eq!(verified["verdict"], "no_parity");
     assert_eq!(verified["per_op"], Value::Null);
     let remark = verified["remarks"][0].as_str().unwrap();
-    assert!(remark.contains("Only the outputs that were recorded"), "{remark}");
+    assert!(
+        remark.contains("Only the outputs that were recorded"),
+        "{remark}"
+    );
 }
