@@ -120,8 +120,9 @@ impl Model {
     /// conventional place.
     ///
     /// # Errors
-    /// When the files can't be found or read, contradict themselves or each other, or are of a
-    /// format that is not read.
+    /// When the program can't be found or read, the files contradict themselves or each other, or are of a
+    /// format that is not read. Weights that are missing are an error only where they are needed: not to inspect the
+    /// model, nor to list the obstacles of a conversion.
     pub fn open(path: &Path, params: Option<&Path>) -> Result<Self> {
         Self::open_with(path, params, &Registry::standard())
     }
@@ -176,6 +177,7 @@ impl Model {
         program: &'p Program,
         precision: Precision,
     ) -> Result<Reference<'p>> {
+        self.refuse_missing_weights()?;
         let reference = Reference::new(program, &self.registry, precision);
         reference.map_err(|e| e.in_file(&self.files.program))
     }
@@ -190,6 +192,7 @@ impl Model {
         self.refuse_overwriting(output)?;
         let onnx = self.lower(options.opset);
         let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
+        self.refuse_missing_weights()?;
         let written = write::write(&onnx, output, options.weights, options.progress)?;
         Ok(Conversion {
             written,
@@ -245,6 +248,14 @@ impl Model {
                     None => return Err(e.in_file(&self.files.program)),
                 },
             }
+        }
+    }
+
+    /// Refuses a model whose weights are not there: it can only be inspected.
+    fn refuse_missing_weights(&self) -> Result<()> {
+        match &self.program.missing_weights {
+            Some(what) => Err(Error::invalid(what).in_file(&self.files.program)),
+            None => Ok(()),
         }
     }
 

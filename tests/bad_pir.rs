@@ -225,7 +225,7 @@ fn values_of_other_types() {
     refuses(
         "softmax/last",
         ty(complex),
-        &["`feed`", "`x`", "0.t_c64", "not supported"],
+        &["the input `x` is complex64, which is not supported"],
     );
     let sparse = json!({"#": "1.t_sparse_coo", "D": []});
     refuses(

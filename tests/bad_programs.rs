@@ -140,6 +140,11 @@ fn op<'b>(block: &'b mut BlockDesc, kind: &str) -> &'b mut OpDesc {
     found.unwrap_or_else(|| panic!("no op `{kind}` in the fixture"))
 }
 
+fn var<'b>(block: &'b mut BlockDesc, name: &str) -> &'b mut VarDesc {
+    let mut vars = block.vars.iter_mut();
+    vars.find(|var| var.name == name).unwrap()
+}
+
 /// The variable that the first `feed` writes.
 fn input(block: &mut BlockDesc) -> &mut VarDesc {
     let name = op(block, "feed").outputs[0].arguments[0].clone();
@@ -374,7 +379,7 @@ const OPERANDS: &[Group] = &[
         (&[Read("X", &["softmax.tmp_0"])], &["`softmax.tmp_0`", "before anything"]),
         (&[Read("Mask", &["x"])], &["`Mask`", "not supported"]),
         (&[Write("Out", &["nowhere"])], &["`nowhere`", "not declared"]),
-        (&[Write("Out", &["feed"])], &["`feed`", "not declared"]),
+        (&[Program(|b| var(b, "softmax.tmp_0").r#type.r#type = 13)], &["`softmax.tmp_0`", "else than a dense tensor"]),
         (&[Write("Out", &["x", "softmax.tmp_0"])], &["writes 2 variables", "1 results"]),
     ]),
     ("matmul/plain", "matmul_v2", &[

@@ -84,11 +84,24 @@ fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
 /// What is known of every value before a run, inferred op by op in the order of the program.
 ///
 /// # Errors
-/// When the shapes or element types of an op's operands don't fit the op.
+/// When the shapes or element types of an op's operands don't fit the op, or an input is complex.
 pub(crate) fn infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Facts<'p>> {
+    refuse_complex(program)?;
     let mut facts = Facts::declared(program);
     for (op, parsed) in program.ops().iter().zip(ops) {
         parsed.infer(op, &mut facts)?;
     }
     Ok(facts)
+}
+
+/// Refuses inputs of complex numbers. [`ParsedOp::infer`] refuses ops that read or make such.
+fn refuse_complex(program: &Program) -> Result<()> {
+    let mut inputs = program.inputs().iter().map(|id| &program[*id]);
+    match inputs.find(|input| input.dtype.is_complex()) {
+        Some(input) => Err(Error::unsupported(format!(
+            "the input `{}` is {}, which is not supported",
+            input.name, input.dtype
+        ))),
+        None => Ok(()),
+    }
 }

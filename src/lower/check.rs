@@ -1,4 +1,4 @@
-//! All ops that stand in the way of a conversion, at once.
+//! All ops that stand in the way of a conversion, at once, those in blocks of control flow included.
 
 use crate::error::Error;
 use crate::graph::Lowering;
@@ -19,15 +19,20 @@ pub(crate) fn obstacles(
         parsed.infer(op, &mut facts)?;
         Ok(parsed)
     };
-    let parsed: Vec<Option<ParsedOp>> = (program.ops().iter())
-        .map(|op| match read(op) {
-            Ok(parsed) => Some(parsed),
-            Err(e) => {
-                obstacles.push((op.source.clone(), e));
-                None
-            }
-        })
-        .collect();
+    let mut parsed: Vec<Option<ParsedOp>> = Vec::new();
+    for op in program.ops() {
+        let mut read_or_list = |op: &Op| {
+            let parsed = read(op);
+            parsed
+                .map_err(|e| obstacles.push((op.source.clone(), e)))
+                .ok()
+        };
+        parsed.push(read_or_list(op));
+        // No op with blocks has a definition, so those in them are read, but not lowered.
+        op.inner_ops().for_each(|op| {
+            read_or_list(op);
+        });
+    }
     let mut lowering = Lowering::new(&facts, opset);
     for (op, parsed) in program.ops().iter().zip(&parsed) {
         let lowered = match parsed {

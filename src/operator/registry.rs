@@ -106,7 +106,7 @@ impl Registry {
     /// Whether an op can be read: it has a definition, or is passed through.
     pub(crate) fn knows(&self, kind: &OpKind) -> bool {
         match kind {
-            OpKind::Known(name) => self.find(name).is_some(),
+            OpKind::Known(name) | OpKind::Refused { name, .. } => self.find(name).is_some(),
             OpKind::Unknown(name) => self.custom_op(name).is_some(),
         }
     }
@@ -168,6 +168,9 @@ impl Registry {
                     def: None,
                     operator,
                 });
+            }
+            if let OpKind::Refused { reason, .. } = &op.kind {
+                return Err(Error::unsupported(reason));
             }
             let def = self.find(op.kind.name());
             let def = def.ok_or_else(|| not_supported(op))?;
@@ -259,9 +262,16 @@ impl ParsedOp {
         Ok(())
     }
 
-    /// Refuses operands that the op's definition does not list.
+    /// Refuses complex numbers, and a first operand of a type that the op's definition does not list.
     fn refuse_type(&self, op: &Op, facts: &Facts<'_>) -> Result<()> {
         let mut operands = op.operands.iter().flat_map(Operand::values);
+        let mut values = operands.clone().chain(&op.results);
+        if let Some(value) = values.find(|value| facts.dtype(**value).is_complex()) {
+            return Err(Error::unsupported(format!(
+                "{} numbers are not supported",
+                facts.dtype(*value)
+            )));
+        }
         let (Some(def), Some(value)) = (self.def, operands.next().or(op.results.first())) else {
             return Ok(());
         };

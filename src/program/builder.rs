@@ -193,10 +193,25 @@ impl Builder {
     }
 
     fn push(&mut self, op: Op) {
+        self.open_ops().push(op);
+    }
+
+    /// The ops of the block that is being read.
+    fn open_ops(&mut self) -> &mut Vec<Op> {
         match self.open_blocks.last_mut() {
-            Some(block) => block.ops.push(op),
-            None => self.program.ops.push(op),
+            Some(block) => &mut block.ops,
+            None => &mut self.program.ops,
         }
+    }
+
+    /// The number of ops so far in the block that is being read.
+    pub(crate) fn op_count(&mut self) -> usize {
+        self.open_ops().len()
+    }
+
+    /// Drops the ops of the block that is being read, but for the first `count`.
+    pub(crate) fn drop_ops_after(&mut self, count: usize) {
+        self.open_ops().truncate(count);
     }
 
     /// One int64 tensor of rank 1 from integer tensors of one element each, by a `concat` where there are several.

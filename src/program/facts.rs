@@ -104,19 +104,10 @@ impl<'p> Facts<'p> {
         self.constants[id.index()] = Some(tensor);
     }
 
-    /// Replaces what is known of a result by what its op infers. Declared extents only fill in those that inference
-    /// leaves unknown, since what Paddle declares is at times outdated, or wrong. An extent that is unknown even then
-    /// becomes a [`Dim::Computed`] of this value, so that other extents can be known to be equal to it.
+    /// Replaces what is declared of a result by what its op infers. An extent that inference leaves unknown becomes a
+    /// [`Dim::Computed`] of this value, so that other extents can be known to be equal to it. What the file declares of
+    /// it is no help: Paddle calculates with the -1 of open extents, and declares whatever comes out.
     pub(crate) fn refine(&mut self, id: ValueId, mut inferred: Fact) {
-        let declared = &self.facts[id.index()];
-        if declared.shape.len() == inferred.shape.len() {
-            for (dim, declared) in inferred.shape.iter_mut().zip(&declared.shape) {
-                // Paddle calculates with the -1 of an open extent: where one is added to it, 0 is declared.
-                if *dim == Dim::Unknown && *declared != Dim::Known(0) {
-                    dim.clone_from(declared);
-                }
-            }
-        }
         for (axis, dim) in (0_u32..).zip(&mut inferred.shape) {
             if *dim == Dim::Unknown {
                 *dim = id.computed_extent(axis);

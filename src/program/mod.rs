@@ -33,6 +33,8 @@ pub struct Program {
     pub(crate) ops: Vec<Op>,
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) outputs: Vec<Output>,
+    /// What is missing of the files with the weights, and what to do. The program can be inspected without them.
+    pub(crate) missing_weights: Option<String>,
 }
 
 /// The number of a value in its [`Program`]. It has no meaning in another program: to look it up there may panic.
@@ -108,6 +110,18 @@ impl Op {
             block.results.iter().for_each(|id| visit(*id));
         }
     }
+
+    /// The ops in its blocks, each followed by those in its own.
+    pub(crate) fn inner_ops(&self) -> impl Iterator<Item = &Op> {
+        let inner = self.blocks.iter().flat_map(|block| &block.ops);
+        let mut left: Vec<&Op> = inner.rev().collect();
+        std::iter::from_fn(move || {
+            let op = left.pop()?;
+            let inner = op.blocks.iter().flat_map(|block| &block.ops);
+            left.extend(inner.rev());
+            Some(op)
+        })
+    }
 }
 
 /// A body of control flow: `if` has two, `while` one.
@@ -129,13 +143,21 @@ pub enum OpKind {
     /// An op without a definition, by its name in the file. If it is passed through, its operands stand in the order of
     /// the file; otherwise all tensors that it reads are one [`Operand::Many`].
     Unknown(String),
+    /// An op that has a definition, but which a file spells in a way that its definition does not take. All tensors that
+    /// it reads are one [`Operand::Many`], as far as they can be read.
+    Refused {
+        /// The PHI name.
+        name: &'static str,
+        /// What is not supported.
+        reason: String,
+    },
 }
 
 impl OpKind {
     /// The PHI name of the op, or its name in the file where it has no definition.
     pub fn name(&self) -> &str {
         match self {
-            OpKind::Known(name) => name,
+            OpKind::Known(name) | OpKind::Refused { name, .. } => name,
             OpKind::Unknown(name) => name,
         }
     }
@@ -248,13 +270,8 @@ impl Program {
 
     /// Every op of the program, each followed by those in its blocks.
     pub fn all_ops(&self) -> impl Iterator<Item = &Op> {
-        let mut left: Vec<&Op> = self.ops.iter().rev().collect();
-        std::iter::from_fn(move || {
-            let op = left.pop()?;
-            let inner = op.blocks.iter().flat_map(|block| &block.ops);
-            left.extend(inner.rev());
-            Some(op)
-        })
+        let ops = self.ops.iter();
+        ops.flat_map(|op| std::iter::once(op).chain(op.inner_ops()))
     }
 
     /// The inputs, in the order in which Paddle takes them.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::pir;
+use super::{kinds, params, pir, program_desc};
 use crate::error::{Error, Result};
 
 /// The extension of a `ProgramDesc`.
@@ -13,8 +13,8 @@ const PROGRAM_EXTENSION: &str = "pdmodel";
 const PIR_EXTENSION: &str = "json";
 /// The extension of the weights beside a program of either format.
 const WEIGHTS_EXTENSION: &str = "pdiparams";
-/// The file name of a program of Paddle 1.x.
-const OLD_PROGRAM: &str = "__model__";
+/// The file names of programs of Paddle 1.x: its own, and what people chose with `params`.
+const OLD_PROGRAMS: [&str; 2] = ["__model__", "model"];
 /// The usual file names of combined weights beside a program of Paddle 1.x.
 const OLD_WEIGHTS: [&str; 2] = ["__params__", "params"];
 
@@ -60,24 +60,11 @@ pub fn locate(path: &Path, weights: Option<&Path>) -> Result<ModelFiles> {
 }
 
 fn program_in_folder(folder: &Path) -> Result<PathBuf> {
-    let mut candidates = Vec::new();
-    let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, "list the folder", e))?;
-    for entry in entries {
-        let path = entry
-            .map_err(|e| Error::io(folder, "list the folder", e))?
-            .path();
-        if is_program(&path) {
-            candidates.push(path);
-        }
-    }
-    candidates.sort();
-    match candidates.as_slice() {
-        [program] => Ok(program.clone()),
-        [] => Err(Error::invalid(format!(
-            "the folder holds no Paddle model: no *.{PROGRAM_EXTENSION}, no {OLD_PROGRAM} and no \
-             program of Paddle 3 in *.{PIR_EXTENSION}"
-        ))
-        .in_file(folder)),
+    let files = files_in(folder)?;
+    let programs: Vec<&PathBuf> = files.iter().filter(|path| is_program(path)).collect();
+    match programs.as_slice() {
+        [program] => Ok((*program).clone()),
+        [] => Err(no_program(&files).in_file(folder)),
         several => {
             let names: Vec<String> = several.iter().map(|p| p.display().to_string()).collect();
             Err(Error::invalid(format!(
@@ -90,16 +77,52 @@ fn program_in_folder(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Whether a file is a program. A JSON file may hold anything, so its first bytes are looked at.
+/// The files in a folder, sorted.
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let entries = fs::read_dir(folder).map_err(|e| Error::io(folder, "list the folder", e))?;
+    for entry in entries {
+        let path = entry
+            .map_err(|e| Error::io(folder, "list the folder", e))?
+            .path();
+        if path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The error for a folder without a program, which says what is there instead.
+fn no_program(files: &[PathBuf]) -> Error {
+    let others = files.iter().find_map(|path| {
+        let what = match kinds::by_name(path) {
+            Some(what) => Some(what),
+            None => kinds::by_start(&start(path)).filter(|_| has_extension(path, PIR_EXTENSION)),
+        };
+        Some(format!("; {}: {}", path.display(), what?))
+    });
+    let [old, other] = OLD_PROGRAMS;
+    Error::invalid(format!(
+        "the folder holds no Paddle model: no *.{PROGRAM_EXTENSION}, no {old} or {other} and no program of Paddle 3 \
+         in *.{PIR_EXTENSION}{}",
+        others.unwrap_or_default()
+    ))
+}
+
+/// Whether a file is a program. A JSON file may hold anything, and so may a `model`: its first bytes are looked at.
 fn is_program(path: &Path) -> bool {
-    let has_extension = |wanted| {
-        path.extension()
-            .is_some_and(|extension| extension == wanted)
-    };
-    let is_candidate = has_extension(PROGRAM_EXTENSION)
-        || path.file_name().is_some_and(|name| name == OLD_PROGRAM)
-        || (has_extension(PIR_EXTENSION) && pir::is_program(&start(path)));
-    is_candidate && path.is_file()
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some("__model__") => true,
+        Some("model") => program_desc::may_be_program(&start(path)),
+        _ if has_extension(path, PROGRAM_EXTENSION) => true,
+        _ => has_extension(path, PIR_EXTENSION) && pir::is_program(&start(path)),
+    }
+}
+
+fn has_extension(path: &Path, wanted: &str) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == wanted)
 }
 
 /// The first 4096 bytes of a file, or all of a shorter one; none if it can't be read.
@@ -112,30 +135,24 @@ fn start(path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Refuses files that are something else than a program by their extension, and says what to do.
+/// Refuses files that are something else than a program by their names, and says what to do.
 fn refuse_other_files(path: &Path) -> Result<()> {
-    let extension = path.extension().and_then(|e| e.to_str());
-    match extension {
-        Some(WEIGHTS_EXTENSION) => {
-            let json = path.with_extension(PIR_EXTENSION);
-            let program = if json.is_file() {
-                json
-            } else {
-                path.with_extension(PROGRAM_EXTENSION)
-            };
-            Err(Error::invalid(format!(
-                "these are the weights; name the program instead: {}",
-                program.display()
-            ))
-            .in_file(path))
-        }
-        Some("pdparams") => Err(Error::invalid(
-            "this is a training checkpoint, which holds no program; \
-             export an inference model with paddle.jit.save first",
-        )
-        .in_file(path)),
-        Some("onnx") => Err(Error::invalid("this is an ONNX model already").in_file(path)),
-        _ => Ok(()),
+    if has_extension(path, WEIGHTS_EXTENSION) {
+        let json = path.with_extension(PIR_EXTENSION);
+        let program = if json.is_file() {
+            json
+        } else {
+            path.with_extension(PROGRAM_EXTENSION)
+        };
+        return Err(Error::invalid(format!(
+            "these are the weights; name the program instead: {}",
+            program.display()
+        ))
+        .in_file(path));
+    }
+    match kinds::by_name(path) {
+        Some(what) => Err(Error::invalid(what).in_file(path)),
+        None => Ok(()),
     }
 }
 
@@ -149,24 +166,33 @@ fn chosen_weights(weights: &Path) -> Result<WeightFiles> {
     })
 }
 
-/// The weights beside a program: `NAME.pdiparams`; for a `__model__`, one of [`OLD_WEIGHTS`], or else one
+/// The weights beside a program: `NAME.pdiparams`; for a program of Paddle 1.x, one of [`OLD_WEIGHTS`], or else one
 /// file per variable.
 fn conventional_weights(program: &Path) -> WeightFiles {
-    let folder = program.parent().unwrap_or(Path::new(""));
-    if program.file_name().is_some_and(|name| name == OLD_PROGRAM) {
-        return OLD_WEIGHTS
-            .iter()
-            .map(|name| folder.join(name))
-            .find(|path| path.is_file())
-            .map_or_else(
-                || WeightFiles::Separate(folder.to_path_buf()),
-                WeightFiles::Combined,
-            );
-    }
     let path = program.with_extension(WEIGHTS_EXTENSION);
     if path.is_file() {
-        WeightFiles::Combined(path)
-    } else {
-        WeightFiles::Missing(path)
+        return WeightFiles::Combined(path);
     }
+    let is_old = OLD_PROGRAMS
+        .iter()
+        .any(|old| program.file_name().is_some_and(|name| name == *old));
+    if !is_old {
+        return WeightFiles::Missing(path);
+    }
+    let folder = program.parent().unwrap_or(Path::new(""));
+    let mut combined = OLD_WEIGHTS.iter().map(|name| folder.join(name));
+    match combined.find(|path| path.is_file()) {
+        Some(path) => WeightFiles::Combined(path),
+        None => WeightFiles::Separate(folder.to_path_buf()),
+    }
+}
+
+/// A file in `folder` that holds weights, by its first bytes, if there is exactly one: those of a program may have any
+/// name.
+pub(crate) fn weights_in(folder: &Path) -> Option<PathBuf> {
+    let files = files_in(folder).ok()?;
+    let mut weights = files
+        .into_iter()
+        .filter(|path| params::starts_like_weights(&start(path)));
+    weights.next().filter(|_| weights.next().is_none())
 }

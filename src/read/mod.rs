@@ -16,6 +16,7 @@
 )]
 
 mod file;
+mod kinds;
 mod locate;
 pub(crate) mod params;
 pub(crate) mod pir;
@@ -23,5 +24,6 @@ pub(crate) mod program_desc;
 
 pub use file::Format;
 pub(crate) use file::program;
+pub(crate) use locate::weights_in;
 pub use locate::{ModelFiles, WeightFiles, locate};
 pub use params::ByteRange;

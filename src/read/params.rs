@@ -4,13 +4,14 @@
 //! [`read_header`]), which does not hold the name. [`index`] reads the headers and skips the data.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Arc;
 
 use byteorder::{LittleEndian, ReadBytesExt};
 use prost::Message;
 
+use super::kinds;
 use crate::error::{Error, Result};
 use crate::proto::framework::TensorDesc;
 use crate::tensor::{DType, display_shape};
@@ -34,32 +35,54 @@ pub struct ByteRange {
 pub(crate) struct Expected {
     pub name: String,
     pub dtype: DType,
+    /// The extents, of which one below zero is any: the program leaves it open.
     pub shape: Vec<i64>,
 }
 
-/// The place of every weight in a file that holds exactly `expected`, in this order.
+/// A weight as a file holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub range: ByteRange,
+    pub shape: Vec<i64>,
+}
+
+/// Whether a file that starts with these bytes holds weights: both versions and the number of LoD levels are 0.
+pub(super) fn starts_like_weights(start: &[u8]) -> bool {
+    let zeros = start.get(..16);
+    let description = start.get(16..20).and_then(|size| size.try_into().ok());
+    let size = description.map_or(0, i32::from_le_bytes);
+    zeros.is_some_and(|zeros| zeros.iter().all(|byte| *byte == 0))
+        && (1..=LARGEST_DESCRIPTION).contains(&size)
+}
+
+/// The place and the shape of every weight in a file that holds exactly `expected`, in this order.
 ///
 /// # Errors
 /// When the file can't be read, holds another number of weights or other element types or shapes, or is
 /// truncated or too long.
-pub(crate) fn index(path: &Path, expected: &[Expected]) -> Result<Vec<ByteRange>> {
+pub(crate) fn index(path: &Path, expected: &[Expected]) -> Result<Vec<Found>> {
     let file = File::open(path).map_err(|e| Error::io(path, "open the weights", e))?;
     let size = file
         .metadata()
         .map_err(|e| Error::io(path, "open the weights", e))?
         .len();
     let mut stream = Stream {
-        reader: BufReader::with_capacity(512, file),
+        reader: BufReader::with_capacity(kinds::START, file),
         position: 0,
         size,
     };
+    let start = stream.reader.fill_buf();
+    let start = start.map_err(|e| Error::io(path, "read the weights", e))?;
+    if let Some(what) = kinds::by_start(start) {
+        return Err(Error::malformed(what).in_file(path));
+    }
     let shared: Arc<Path> = path.into();
-    let mut ranges = Vec::with_capacity(expected.len());
+    let mut found = Vec::with_capacity(expected.len());
     for (number, weight) in expected.iter().enumerate() {
-        let range = stream
+        let weight = stream
             .tensor(weight, &shared)
             .map_err(|e| locate_weight(e, weight, number, expected.len()).in_file(path))?;
-        ranges.push(range);
+        found.push(weight);
     }
     if stream.position < size {
         return Err(Error::malformed(format!(
@@ -71,7 +94,7 @@ pub(crate) fn index(path: &Path, expected: &[Expected]) -> Result<Vec<ByteRange>
         .in_file(path)
         .at_byte(stream.position));
     }
-    Ok(ranges)
+    Ok(found)
 }
 
 fn locate_weight(error: Error, weight: &Expected, number: usize, count: usize) -> Error {
@@ -91,7 +114,7 @@ struct Stream {
 
 impl Stream {
     /// Reads the header of the next tensor, and skips its data.
-    fn tensor(&mut self, expected: &Expected, path: &Arc<Path>) -> Result<ByteRange> {
+    fn tensor(&mut self, expected: &Expected, path: &Arc<Path>) -> Result<Found> {
         let start = self.position;
         if start >= self.size {
             return Err(Error::malformed(
@@ -122,10 +145,13 @@ impl Stream {
             .seek_relative(distance)
             .map_err(|e| Error::io(path, "read the weights", e))?;
         self.position = end;
-        Ok(ByteRange {
-            path: path.clone(),
-            offset,
-            len,
+        Ok(Found {
+            range: ByteRange {
+                path: path.clone(),
+                offset,
+                len,
+            },
+            shape: description.dims,
         })
     }
 
@@ -197,12 +223,15 @@ fn read_header(stream: &mut Stream) -> Result<TensorDesc, HeaderError> {
 /// Checks a header against what the program declares. Returns the size of the data in bytes.
 fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
     let code = i64::from(found.data_type);
-    let Some(dtype) = DType::from_paddle_code(code) else {
+    let Some(dtype) = DType::declared(code) else {
         return Err(Error::unsupported(format!(
             "element type {code} of Paddle is not supported"
         )));
     };
-    if dtype != expected.dtype || found.dims != expected.shape {
+    let mut extents = found.dims.iter().zip(&expected.shape);
+    let fits = found.dims.len() == expected.shape.len()
+        && extents.all(|(found, declared)| *declared < 0 || found == declared);
+    if dtype != expected.dtype || !fits {
         return Err(Error::malformed(format!(
             "the file holds {dtype} {} where the program expects {} {}; \
              do these weights belong to another program?",
@@ -219,7 +248,8 @@ fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
     })
 }
 
-fn byte_size(dtype: DType, dims: &[i64]) -> Option<u64> {
+/// The size of a tensor in bytes. None if an extent is negative, or the size overflows.
+pub(crate) fn byte_size(dtype: DType, dims: &[i64]) -> Option<u64> {
     let element = u64::try_from(dtype.size()).ok()?;
     dims.iter().try_fold(element, |size, dim| {
         size.checked_mul(u64::try_from(*dim).ok()?)

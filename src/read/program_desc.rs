@@ -4,8 +4,12 @@ use std::path::Path;
 
 use prost::Message;
 
+use super::kinds;
 use crate::error::{Error, Result};
 use crate::proto::framework::ProgramDesc;
+
+/// The tag of the blocks, with which every program begins.
+const BLOCKS: u8 = 0x0a;
 
 /// Decodes a program.
 ///
@@ -31,30 +35,23 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
 /// An error that says what a file is, for formats that people pass by mistake.
 fn other_format(bytes: &[u8]) -> Option<Error> {
     if bytes.is_empty() {
-        Some(Error::malformed("the file is empty"))
-    } else if bytes.starts_with(b"PK\x03\x04") {
-        Some(Error::malformed(
-            "this is a zip archive, not a Paddle program; unpack it and name the .pdmodel in it",
-        ))
-    } else if bytes.starts_with(&[0x1f, 0x8b]) {
-        Some(Error::malformed(
-            "this is a gzip archive, not a Paddle program; unpack it and name the .pdmodel in it",
-        ))
-    } else if bytes.starts_with(b"version https://git-lfs") {
-        Some(Error::malformed(
-            "this is a Git LFS pointer, not the file itself; run `git lfs pull`",
-        ))
-    } else if bytes
+        return Some(Error::malformed("the file is empty"));
+    }
+    if let Some(what) = kinds::by_start(bytes) {
+        return Some(Error::malformed(what));
+    }
+    let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    bytes
         .iter()
         .take(64)
-        .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace())
-    {
-        Some(Error::malformed(
-            "this is a text file, not a Paddle program",
-        ))
-    } else {
-        None
-    }
+        .all(is_text)
+        .then(|| Error::malformed("this is a text file, not a Paddle program"))
+}
+
+/// Whether a file that starts with these bytes may be a program: the first field of its message holds a block. Also
+/// what stands for one, as a pointer does.
+pub(super) fn may_be_program(start: &[u8]) -> bool {
+    start.first() == Some(&BLOCKS) || kinds::is_pointer(start)
 }
 
 #[cfg(test)]

@@ -28,10 +28,14 @@ pub enum DType {
     F32,
     /// IEEE 754 binary64.
     F64,
+    /// A complex number of two f32. Programs may declare it, but no tensor here holds it.
+    C64,
+    /// A complex number of two f64, as [`DType::C64`].
+    C128,
 }
 
 impl DType {
-    /// Every element type, for tables and tests.
+    /// Every element type that a tensor can hold, for tables and tests.
     pub const ALL: [DType; 10] = [
         DType::Bool,
         DType::U8,
@@ -48,9 +52,13 @@ impl DType {
     /// The element type with this `VarType.Type` code of Paddle's `framework.proto`, if it is one
     /// that this crate handles (complex numbers, strings and FP8 are not).
     pub fn from_paddle_code(code: i64) -> Option<Self> {
-        DType::ALL
-            .into_iter()
-            .find(|dtype| dtype.paddle_code() == code)
+        DType::declared(code).filter(|dtype| !dtype.is_complex())
+    }
+
+    /// The element type with this code, which may be one of the complex types, that a program declares of a value.
+    pub(crate) fn declared(code: i64) -> Option<Self> {
+        let mut known = DType::ALL.into_iter().chain([DType::C64, DType::C128]);
+        known.find(|dtype| dtype.paddle_code() == code)
     }
 
     /// The `VarType.Type` code in Paddle's `framework.proto`.
@@ -66,6 +74,8 @@ impl DType {
             DType::U8 => 20,
             DType::I8 => 21,
             DType::BF16 => 22,
+            DType::C64 => 23,
+            DType::C128 => 24,
         }
     }
 
@@ -82,6 +92,8 @@ impl DType {
             DType::BF16 => DataType::Bfloat16,
             DType::F32 => DataType::Float,
             DType::F64 => DataType::Double,
+            DType::C64 => DataType::Complex64,
+            DType::C128 => DataType::Complex128,
         };
         code.into()
     }
@@ -92,7 +104,8 @@ impl DType {
             DType::Bool | DType::U8 | DType::I8 => 1,
             DType::I16 | DType::F16 | DType::BF16 => 2,
             DType::I32 | DType::F32 => 4,
-            DType::I64 | DType::F64 => 8,
+            DType::I64 | DType::F64 | DType::C64 => 8,
+            DType::C128 => 16,
         }
     }
 
@@ -110,6 +123,11 @@ impl DType {
             DType::BF16 => Some(2_f64.powi(-8)),
             _ => None,
         }
+    }
+
+    /// Whether this is one of the two complex types.
+    pub fn is_complex(self) -> bool {
+        matches!(self, DType::C64 | DType::C128)
     }
 
     /// The type to which bools and integers of less than 32 bits are cast for ONNX operators that have no
@@ -134,6 +152,8 @@ impl DType {
             DType::BF16 => "bfloat16",
             DType::F32 => "float32",
             DType::F64 => "float64",
+            DType::C64 => "complex64",
+            DType::C128 => "complex128",
         }
     }
 }

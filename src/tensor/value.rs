@@ -308,6 +308,9 @@ impl Tensor {
             DType::BF16 => read::<bf16>(shape, bytes),
             DType::F32 => read::<f32>(shape, bytes),
             DType::F64 => read::<f64>(shape, bytes),
+            DType::C64 | DType::C128 => Err(Error::unsupported(format!(
+                "{dtype} numbers are not supported"
+            ))),
         }
     }
 
@@ -368,6 +371,8 @@ impl Tensor {
             DType::BF16 => self.cast_to::<bf16>(),
             DType::F32 => self.cast_to::<f32>(),
             DType::F64 => self.cast_to::<f64>(),
+            // Ops with complex results are refused before any tensor is made.
+            DType::C64 | DType::C128 => self.clone(),
         }
     }
 

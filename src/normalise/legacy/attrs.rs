@@ -107,6 +107,25 @@ pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     Ok(attrs)
 }
 
+/// The attributes of an op that can't be read, as far as their types are known.
+pub(super) fn decode_known(op: &OpDesc) -> BTreeMap<String, Attr> {
+    let known = op.attrs.iter().filter(|desc| !is_hint(&desc.name));
+    known
+        .filter_map(|desc| Some((desc.name.clone(), value(desc).ok()?)))
+        .collect()
+}
+
+/// The numbers of the blocks that `op` holds.
+pub(super) fn blocks(op: &OpDesc) -> impl Iterator<Item = i32> {
+    op.attrs
+        .iter()
+        .flat_map(|desc| match AttrType::try_from(desc.r#type) {
+            Ok(AttrType::Block) => desc.block_idx.into_iter().collect(),
+            Ok(AttrType::Blocks) => desc.blocks_idx.clone(),
+            _ => Vec::new(),
+        })
+}
+
 /// The attributes of `op` that name variables in place of a value, each with these names.
 pub(super) fn variables(op: &OpDesc) -> impl Iterator<Item = (&str, Vec<&str>)> {
     op.attrs.iter().filter_map(|desc| {

@@ -1,21 +1,22 @@
 //! A `ProgramDesc`, the format of Paddle 1 and 2 → [`Program`].
 //!
 //! Variables have names and may be written again and again, so the latest value of each is kept while the ops are read
-//! in order. Ops bind variables to named slots. Only the first block is read.
+//! in order. Ops bind variables to named slots. Bodies of control flow are blocks of their own, which their ops name;
+//! they become [`Block`]s of these ops.
 
 mod attrs;
 mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use variables::Variables;
 
 use super::forms::{self, Spelled};
 use super::weights;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operator::{Binding, Form, OpDef, Registry};
 use crate::program::{
-    Attr, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, ValueId,
+    Attr, Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, ValueId,
 };
 use crate::proto::framework::op_desc::Slot;
 use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
@@ -23,6 +24,9 @@ use crate::read::ModelFiles;
 
 /// Input slots that no inference reads, on whatever op: what training updates, and what cuDNN has found.
 const UNREAD_SLOTS: &[&str] = &["MomentumTensor", "AlgoCache"];
+
+/// The most blocks inside of each other.
+const DEEPEST: usize = 64;
 
 /// The version 3.0.0 as programs state it: 1 000 000 · major + 1000 · minor + patch.
 const PADDLE_3: i64 = 3_000_000;
@@ -43,21 +47,18 @@ pub(super) fn program(
         .ok_or_else(|| Error::malformed("the program has no blocks"))?;
     let mut reader = Reader {
         registry,
+        blocks: &desc.blocks,
         builder: Builder::new(),
         variables: Variables::of(main)?,
         scope: Scope::default(),
+        ops: 0,
     };
     reader.builder.is_former = desc.version.unwrap_or_default().version() < PADDLE_3;
     let expected = reader.variables.weights()?;
     let weights = weights::define(&mut reader.builder, expected, &files.weights)?;
     reader.scope.current.extend(weights);
     reader.feed(main)?;
-    for (index, op) in main.ops.iter().enumerate() {
-        reader.builder.source = source(index, op);
-        reader
-            .convert(op)
-            .map_err(|e| e.at_op(&reader.builder.source))?;
-    }
+    reader.ops(0, main)?;
     reader.fetch(main)?;
     Ok(reader.builder.program)
 }
@@ -98,7 +99,7 @@ fn columns<'b>(block: &'b BlockDesc, kind: &str) -> Result<Vec<(i64, &'b str)>> 
 }
 
 /// What the variables of a block stand for at one point of its ops.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Scope {
     /// The latest value of each variable.
     current: HashMap<String, ValueId>,
@@ -141,12 +142,80 @@ impl Scope {
 
 struct Reader<'a> {
     registry: &'a Registry,
+    blocks: &'a [BlockDesc],
     builder: Builder,
     variables: Variables<'a>,
     scope: Scope,
+    /// The number of ops that were read, those in blocks included.
+    ops: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Reads the ops of the block of this number.
+    fn ops(&mut self, number: usize, block: &'a BlockDesc) -> Result<()> {
+        for op in &block.ops {
+            let source = source(self.ops, op);
+            self.ops += 1;
+            self.builder.source = source.clone();
+            self.convert(number, op).map_err(|e| e.at_op(source))?;
+        }
+        Ok(())
+    }
+
+    /// Reads the bodies of control flow that an op of the block `outer` holds.
+    fn blocks_of(&mut self, outer: usize, op: &OpDesc) -> Result<Vec<Block>> {
+        let mut blocks = Vec::new();
+        for number in attrs::blocks(op) {
+            // Paddle numbers a block when it begins, so that those inside of it come later: none holds itself.
+            let number = usize::try_from(number).ok().filter(|n| *n > outer);
+            let block = number.and_then(|number| Some((number, self.blocks.get(number)?)));
+            let Some((number, block)) = block else {
+                return Err(Error::malformed("holds a block that is not there"));
+            };
+            if self.builder.open_blocks.len() >= DEEPEST {
+                return Err(Error::malformed(format!(
+                    "holds blocks inside of each other, more than {DEEPEST} deep"
+                )));
+            }
+            blocks.push(self.block(number, block)?);
+        }
+        Ok(blocks)
+    }
+
+    /// Reads one body of control flow. What it reads before it writes it, and nothing outside has written, is given to
+    /// it by its op, as the steps of a sequence are.
+    fn block(&mut self, number: usize, block: &'a BlockDesc) -> Result<Block> {
+        let outside = self.scope.clone();
+        self.variables.enter(block)?;
+        let mut written: HashSet<&str> = self.scope.current.keys().map(String::as_str).collect();
+        let mut given = Vec::new();
+        for op in &block.ops {
+            for name in op.inputs.iter().flat_map(|slot| &slot.arguments) {
+                if written.insert(name) {
+                    given.extend(self.variables.get(name).ok().flatten());
+                }
+            }
+            written.extend(
+                op.outputs
+                    .iter()
+                    .flat_map(|slot| &slot.arguments)
+                    .map(String::as_str),
+            );
+        }
+        let names = given.iter().map(|argument| argument.name.clone()).collect();
+        let arguments = self.builder.define_arguments(given);
+        self.scope.write(names, arguments.clone());
+        self.builder.open_blocks.push(Block {
+            arguments,
+            ..Block::default()
+        });
+        self.ops(number, block)?;
+        self.variables.leave();
+        self.scope = outside;
+        let block = self.builder.open_blocks.pop();
+        block.ok_or_else(|| Error::internal("a block was closed twice"))
+    }
+
     /// Defines the inputs: the variables that `feed` ops write.
     fn feed(&mut self, block: &BlockDesc) -> Result<()> {
         let mut inputs = Vec::new();
@@ -182,14 +251,33 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn convert(&mut self, op: &OpDesc) -> Result<()> {
+    fn convert(&mut self, block: usize, op: &OpDesc) -> Result<()> {
         if matches!(op.r#type.as_str(), "feed" | "fetch") {
             return Ok(());
         }
         match self.registry.find_legacy(&op.r#type) {
-            Some((def, form)) => self.convert_known(op, def, form),
+            Some((def, form)) => self.convert_or_keep(block, op, def, form),
             None if self.registry.custom_op(&op.r#type).is_some() => self.pass_through(op),
-            None => self.keep_unknown(op),
+            None => self.keep(block, op, OpKind::Unknown(op.r#type.clone())),
+        }
+    }
+
+    /// Emits an op that has a definition, or keeps it with the reason why it is not supported.
+    fn convert_or_keep(
+        &mut self,
+        block: usize,
+        op: &OpDesc,
+        def: &'static OpDef,
+        form: &'static Form,
+    ) -> Result<()> {
+        let before = self.builder.op_count();
+        match self.convert_known(op, def, form) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                self.builder.drop_ops_after(before);
+                let (name, reason) = (def.name, e.message().to_owned());
+                self.keep(block, op, OpKind::Refused { name, reason })
+            }
+            done => done,
         }
     }
 
@@ -268,30 +356,41 @@ impl Reader<'_> {
 
     /// What the program declares of a variable that an op writes.
     fn declared(&self, name: &str) -> Result<Declared> {
-        self.variables.get(name)?.ok_or_else(|| {
-            Error::unsupported(format!(
-                "writes `{name}`, which is not declared as a dense tensor"
-            ))
-        })
+        match self.variables.get(name)? {
+            Some(declared) => Ok(declared),
+            None if self.variables.knows(name) => Err(Error::unsupported(format!(
+                "writes `{name}`, which is declared as something else than a dense tensor"
+            ))),
+            None => Err(Error::malformed(format!(
+                "writes `{name}`, which is not declared"
+            ))),
+        }
     }
 
-    /// Keeps an op that has no definition, with those of its inputs and outputs that are tensors.
-    fn keep_unknown(&mut self, op: &OpDesc) -> Result<()> {
+    /// Keeps an op that can't be read, with its blocks and those of its inputs and outputs that are tensors.
+    fn keep(&mut self, block: usize, op: &OpDesc, kind: OpKind) -> Result<()> {
         let inputs = op.inputs.iter().flat_map(|slot| &slot.arguments);
         let values = inputs
             .filter_map(|name| self.scope.read(name).ok())
             .collect();
         let mut results: Vec<Declared> = Vec::new();
         for name in op.outputs.iter().flat_map(|slot| &slot.arguments) {
-            results.extend(self.variables.get(name)?);
+            match self.variables.get(name) {
+                Ok(Some(declared)) => results.push(declared),
+                _ => self.scope.mark_not_computed(name, &self.builder.source),
+            }
         }
+        let source = self.builder.source.clone();
+        let blocks = self.blocks_of(block, op)?;
+        self.builder.source = source;
         let names: Vec<String> = results.iter().map(|result| result.name.clone()).collect();
-        let values = self.builder.emit(Draft {
-            kind: OpKind::Unknown(op.r#type.clone()),
+        let draft = Draft {
+            kind,
             operands: vec![Operand::Many(values)],
             results,
-            attrs: attrs::decode(op)?,
-        });
+            attrs: attrs::decode_known(op),
+        };
+        let values = self.builder.emit_with_blocks(draft, blocks);
         self.scope.write(names, values);
         Ok(())
     }

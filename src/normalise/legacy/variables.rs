@@ -1,4 +1,4 @@
-//! The variables that a block of a `ProgramDesc` declares.
+//! The variables that the blocks of a `ProgramDesc` declare.
 
 use std::collections::BTreeMap;
 
@@ -12,34 +12,65 @@ use crate::tensor::DType;
 /// arrays and others have codes of their own.
 const DENSE_TENSOR: i32 = 7;
 
-/// The dense tensors that a block declares, by name.
+/// The variables that can be seen from a block.
 pub(super) struct Variables<'a> {
-    tensors: BTreeMap<&'a str, &'a TensorDesc>,
+    /// Those that each block declares, by name, with what is said of those that are dense tensors: the main block
+    /// first, then the blocks in it that are being read.
+    blocks: Vec<BTreeMap<&'a str, Option<&'a TensorDesc>>>,
+    /// The weights, which the main block declares.
     persistable: Vec<&'a str>,
 }
 
 impl<'a> Variables<'a> {
-    pub fn of(block: &'a BlockDesc) -> Result<Self> {
-        let mut tensors = BTreeMap::new();
-        let mut persistable = Vec::new();
+    /// Those of the main block.
+    ///
+    /// # Errors
+    /// When a variable is declared twice.
+    pub fn of(main: &'a BlockDesc) -> Result<Self> {
+        let mut all = Self {
+            blocks: Vec::new(),
+            persistable: Vec::new(),
+        };
+        all.enter(main)?;
+        let weights = main.vars.iter().filter(|variable| variable.persistable());
+        let weights = weights.filter(|variable| dense_tensor(variable).is_some());
+        all.persistable = weights.map(|variable| variable.name.as_str()).collect();
+        Ok(all)
+    }
+
+    /// Adds those of a block inside of the present one, which hide others of their names until [`Variables::leave`].
+    ///
+    /// # Errors
+    /// When a variable is declared twice.
+    pub fn enter(&mut self, block: &'a BlockDesc) -> Result<()> {
+        let mut variables = BTreeMap::new();
         for variable in &block.vars {
             let name = variable.name.as_str();
-            let Some(tensor) = dense_tensor(variable) else {
-                continue;
-            };
-            if tensors.insert(name, tensor).is_some() {
+            let tensor = dense_tensor(variable);
+            if variables.insert(name, tensor).flatten().is_some() && tensor.is_some() {
                 return Err(Error::malformed(format!(
                     "the variable `{name}` is declared twice"
                 )));
             }
-            if variable.persistable() {
-                persistable.push(name);
-            }
         }
-        Ok(Self {
-            tensors,
-            persistable,
-        })
+        self.blocks.push(variables);
+        Ok(())
+    }
+
+    /// Ends the block that was entered last.
+    pub fn leave(&mut self) {
+        self.blocks.pop();
+    }
+
+    fn find(&self, name: &str) -> Option<&'a TensorDesc> {
+        let mut inner_first = self.blocks.iter().rev();
+        inner_first.find_map(|variables| variables.get(name).copied())?
+    }
+
+    /// Whether a variable of this name is declared, as whatever it is.
+    pub fn knows(&self, name: &str) -> bool {
+        let mut blocks = self.blocks.iter();
+        blocks.any(|variables| variables.contains_key(name))
     }
 
     /// The declared type of a variable, if it is a dense tensor.
@@ -47,7 +78,7 @@ impl<'a> Variables<'a> {
     /// # Errors
     /// When its element type is not supported.
     pub fn get(&self, name: &str) -> Result<Option<Declared>> {
-        let Some(desc) = self.tensors.get(name) else {
+        let Some(desc) = self.find(name) else {
             return Ok(None);
         };
         let shape = desc.dims.iter().copied().map(declared_dim).collect();
@@ -65,7 +96,7 @@ impl<'a> Variables<'a> {
     pub fn weights(&self) -> Result<Vec<Expected>> {
         let mut expected = Vec::with_capacity(self.persistable.len());
         for name in &self.persistable {
-            if let Some(desc) = self.tensors.get(name) {
+            if let Some(desc) = self.find(name) {
                 expected.push(Expected {
                     name: (*name).to_owned(),
                     dtype: dtype(name, desc)?,
@@ -79,7 +110,7 @@ impl<'a> Variables<'a> {
 
 fn dtype(name: &str, desc: &TensorDesc) -> Result<DType> {
     let code = i64::from(desc.data_type);
-    DType::from_paddle_code(code).ok_or_else(|| {
+    DType::declared(code).ok_or_else(|| {
         Error::unsupported(format!(
             "the variable `{name}` has Paddle's element type {code}, which is not supported"
         ))

@@ -26,8 +26,12 @@ pub(super) fn decode(op: &Op<'_>) -> Result<Attrs> {
     let mut attrs = Attrs::new();
     for (name, value) in relevant(op) {
         let attr = attr(value).ok_or_else(|| {
+            let kind = match value {
+                Attribute::Other(kind) => kind,
+                _ => "a list of them",
+            };
             Error::unsupported(format!(
-                "the attribute `{name}` is of a type not known here"
+                "the attribute `{name}` is of a type not known here: {kind}"
             ))
         })?;
         attrs.insert(name.to_owned(), attr);

@@ -13,7 +13,7 @@ use numbers::{Numbered, Numbers};
 
 use super::forms::{self, Spelled};
 use super::weights;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operator::{PirSpelling, Registry};
 use crate::program::{
     Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, UniqueNames,
@@ -62,16 +62,17 @@ fn split_name<'o>(op: &'o Op<'_>) -> (&'o str, &'o str) {
     (dialect, name)
 }
 
-fn is_weight(op: &Op<'_>) -> bool {
+/// Whether an op declares a parameter. One that is not persistable, such as the state of a dropout, is in no file.
+fn is_parameter(op: &Op<'_>) -> bool {
     match split_name(op) {
         ("builtin", "p" | "parameter") => true,
-        ("pd_op", "data") => op.is_persistable,
+        ("pd_op", "data") => op.is_persistable == Some(true),
         _ => false,
     }
 }
 
 fn is_input(op: &Op<'_>) -> bool {
-    matches!(split_name(op), ("pd_op", "data" | "feed")) && !is_weight(op)
+    matches!(split_name(op), ("pd_op", "data" | "feed")) && !is_parameter(op)
 }
 
 fn source(index: usize, op: &Op<'_>) -> Source {
@@ -186,8 +187,16 @@ impl Reader<'_> {
     fn define_weights(&mut self, ops: &[Op<'_>], files: &ModelFiles) -> Result<()> {
         let mut expected = Vec::new();
         let mut numbers = HashMap::new();
-        for (index, op) in ops.iter().enumerate().filter(|(_, op)| is_weight(op)) {
+        for (index, op) in ops.iter().enumerate().filter(|(_, op)| is_parameter(op)) {
             let (weight, number) = weight(op).map_err(|e| e.at_op(source(index, op)))?;
+            if op.is_persistable == Some(false) {
+                let why = format!(
+                    "the parameter `{}`, which is not persistable: no file holds its elements",
+                    weight.name
+                );
+                self.numbers.define(number, Numbered::Nothing(why))?;
+                continue;
+            }
             if numbers.insert(weight.name.clone(), number).is_some() {
                 return Err(Error::malformed(format!(
                     "the weight `{}` is declared twice",
@@ -251,7 +260,7 @@ impl Reader<'_> {
 
     fn op(&mut self, op: &Op<'_>) -> Result<()> {
         match split_name(op) {
-            _ if is_weight(op) || is_input(op) => Ok(()),
+            _ if is_parameter(op) || is_input(op) => Ok(()),
             ("builtin", "combine") => self.combine(op),
             ("builtin", "split") => self.split(op),
             ("builtin", "slice") => self.pick(op),
@@ -263,9 +272,9 @@ impl Reader<'_> {
                 let plain = name.strip_suffix('_').unwrap_or(name);
                 let spelling = registry.find_pir(name).or_else(|| registry.find_pir(plain));
                 match spelling {
-                    Some(spelling) if op.regions.is_empty() => self.convert(op, spelling),
+                    Some(spelling) if op.regions.is_empty() => self.convert_or_keep(op, spelling),
                     _ if registry.custom_op(plain).is_some() => self.pass_through(op),
-                    _ => self.keep_unknown(op),
+                    _ => self.keep(op, OpKind::Unknown(self.builder.source.name.clone())),
                 }
             }
         }
@@ -294,13 +303,34 @@ impl Reader<'_> {
     fn combine(&mut self, op: &Op<'_>) -> Result<()> {
         let operands = op.operands.iter();
         let items = operands.map(|operand| self.numbers.read_one(operand.number));
-        let list = Numbered::List(items.collect::<Result<_>>()?);
+        let list = match items.collect::<Result<_>>() {
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                Numbered::Nothing(format!("a list that {}", e.message()))
+            }
+            items => Numbered::List(items?),
+        };
         self.numbers.define(only_result(op)?.number, list)
+    }
+
+    /// The tensors of the list that an op takes apart. None if it can't be read, nor can the results then.
+    fn items(&mut self, op: &Op<'_>) -> Result<Option<Vec<ValueId>>> {
+        match self.numbers.read(only_operand(op)?) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                for result in &op.results {
+                    let why = format!("taken from a list by an op that {}", e.message());
+                    self.numbers.define(result.number, Numbered::Nothing(why))?;
+                }
+                Ok(None)
+            }
+            items => items.map(Some),
+        }
     }
 
     /// Reads `builtin.split`, which takes all tensors of a list apart.
     fn split(&mut self, op: &Op<'_>) -> Result<()> {
-        let items = self.numbers.read(only_operand(op)?)?;
+        let Some(items) = self.items(op)? else {
+            return Ok(());
+        };
         if items.len() != op.results.len() {
             return Err(Error::malformed(format!(
                 "splits a list of {} tensors into {}",
@@ -316,7 +346,9 @@ impl Reader<'_> {
 
     /// Reads `builtin.slice`, which takes the tensor at one position of a list.
     fn pick(&mut self, op: &Op<'_>) -> Result<()> {
-        let items = self.numbers.read(only_operand(op)?)?;
+        let Some(items) = self.items(op)? else {
+            return Ok(());
+        };
         let index = int_attribute(op, "index").and_then(|index| usize::try_from(index).ok());
         let item = index.and_then(|index| items.get(index)).ok_or_else(|| {
             Error::malformed(format!(
@@ -340,6 +372,20 @@ impl Reader<'_> {
         };
         self.outputs.push((column, output));
         Ok(())
+    }
+
+    /// Emits an op that has a definition, or keeps it with the reason why it is not supported.
+    fn convert_or_keep(&mut self, op: &Op<'_>, spelling: PirSpelling) -> Result<()> {
+        let before = self.builder.op_count();
+        match self.convert(op, spelling) {
+            Err(e) if e.kind() == ErrorKind::Unsupported => {
+                self.builder.drop_ops_after(before);
+                let name = spelling.0.name;
+                let reason = e.message().to_owned();
+                self.keep(op, OpKind::Refused { name, reason })
+            }
+            done => done,
+        }
     }
 
     /// Emits an op that has a definition.
@@ -399,8 +445,8 @@ impl Reader<'_> {
         self.bind(op, |position| computed.contains(&position), kept, ids)
     }
 
-    /// Keeps an op that has no definition, with its blocks and those of its operands and results that are tensors.
-    fn keep_unknown(&mut self, op: &Op<'_>) -> Result<()> {
+    /// Keeps an op that can't be read, with its blocks and those of its operands and results that are tensors.
+    fn keep(&mut self, op: &Op<'_>, kind: OpKind) -> Result<()> {
         let mut values = Vec::new();
         for operand in &op.operands {
             values.extend(self.numbers.peek(operand.number)?);
@@ -417,7 +463,7 @@ impl Reader<'_> {
             .filter(|result| tensors(&result.ty).is_some());
         let results = self.declare(known)?;
         let draft = Draft {
-            kind: OpKind::Unknown(self.builder.source.name.clone()),
+            kind,
             operands: vec![Operand::Many(values)],
             results,
             attrs: attrs::decode_known(op),
@@ -500,8 +546,8 @@ impl Reader<'_> {
             } else if let Some((_, operand)) = kept.iter().find(|(result, _)| *result == position)
                 && let Some(operand) = op.operands.get(*operand)
             {
-                let value = self.numbers.read_one(operand.number)?;
-                self.numbers.define(result.number, Numbered::One(value))?;
+                let value = self.numbers.numbered(operand.number)?;
+                self.numbers.define(result.number, value)?;
             } else {
                 let source = &self.builder.source;
                 let why = format!("a side output of {source} that is not supported");

@@ -14,6 +14,8 @@ pub(super) enum Numbered {
     List(Vec<ValueId>),
     /// Nothing that an op can read, with the reason, which completes "reads value 7, …".
     Nothing(String),
+    /// What a block defined that has ended.
+    Gone,
 }
 
 /// The numbers that are defined so far.
@@ -53,7 +55,7 @@ impl Numbers {
     /// The values of an operand, by its number. Empty if the operand is absent (0).
     ///
     /// # Errors
-    /// When the number is not defined, or stands for nothing that can be read.
+    /// When the number is not defined, or no longer, or stands for nothing that can be read.
     pub fn read(&self, number: i64) -> Result<Vec<ValueId>> {
         if number == 0 {
             return Ok(Vec::new());
@@ -64,6 +66,9 @@ impl Numbers {
             Some(Numbered::Nothing(why)) => {
                 Err(Error::unsupported(format!("reads value {number}, {why}")))
             }
+            Some(Numbered::Gone) => Err(Error::malformed(format!(
+                "reads value {number}, which belongs to a block that has ended"
+            ))),
             None => Err(Error::malformed(format!(
                 "reads value {number}, which nothing before it defines"
             ))),
@@ -84,6 +89,17 @@ impl Numbers {
         }
     }
 
+    /// What a number stands for, for a result that stands for the same.
+    ///
+    /// # Errors
+    /// When the number is not defined.
+    pub fn numbered(&self, number: i64) -> Result<Numbered> {
+        match self.values.get(&number) {
+            Some(Numbered::Nothing(why)) => Ok(Numbered::Nothing(why.clone())),
+            _ => self.read_one(number).map(Numbered::One),
+        }
+    }
+
     /// The values of an operand of an op that is kept but not computed. Unlike in [`Numbers::read`], a number that
     /// stands for nothing that can be read gives no values.
     ///
@@ -91,7 +107,7 @@ impl Numbers {
     /// When the number is not defined.
     pub fn peek(&self, number: i64) -> Result<Vec<ValueId>> {
         match self.values.get(&number) {
-            Some(Numbered::Nothing(_)) => Ok(Vec::new()),
+            Some(Numbered::Nothing(_) | Numbered::Gone) => Ok(Vec::new()),
             _ => self.read(number),
         }
     }
@@ -104,8 +120,7 @@ impl Numbers {
     /// Ends a block of control flow. Numbers that it has defined can't be read from then on.
     pub fn close_scope(&mut self) {
         for number in self.scopes.pop().unwrap_or_default() {
-            let why = "which belongs to a block that has ended".to_owned();
-            self.values.insert(number, Numbered::Nothing(why));
+            self.values.insert(number, Numbered::Gone);
         }
     }
 }

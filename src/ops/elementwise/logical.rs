@@ -115,7 +115,9 @@ impl Function for Logic {
 fn any(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let name = match draft.kind {
         OpKind::Known(name) => name,
-        OpKind::Unknown(_) => return Err(Error::internal("a question without a definition")),
+        OpKind::Unknown(_) | OpKind::Refused { .. } => {
+            return Err(Error::internal("a question without a definition"));
+        }
     };
     let mut parts = Decomposition::new(builder, draft);
     let x = parts.operand(0)?;

@@ -150,6 +150,24 @@ impl Scale {
         g.node("Add", &[x, bias], [])
     }
 
+    /// An element of an integer tensor after the op, as far as it is known.
+    fn scaled(&self, dim: &Dim, scale: i64) -> Dim {
+        let bias = self.bias as i64;
+        if (scale, bias) == (1, 0) {
+            return dim.clone();
+        }
+        let scaled = dim.known().and_then(|x| {
+            if self.bias_after_scale {
+                x.checked_mul(scale)?.checked_add(bias)
+            } else {
+                x.checked_add(bias)?.checked_mul(scale)
+            }
+        });
+        // What wraps in 32 bits is left unknown.
+        let scaled = scaled.filter(|x| i32::try_from(*x).is_ok());
+        scaled.map_or(Dim::Unknown, Dim::Known)
+    }
+
     fn real<T: Real>(&self, x: &Array<T>, scale: f64) -> Result<Tensor> {
         let (scale, bias) = (T::from_f64(scale), T::from_f64(self.bias));
         let result = if self.bias_after_scale {
@@ -176,7 +194,18 @@ impl Scale {
 
 impl Function for Scale {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        Ok(Fact::new(facts.dtype(self.x), facts.shape(self.x).to_vec()))
+        let x = facts.get(self.x);
+        let scale = facts
+            .constant_value(self.scale)
+            .map(|scale| scale.to_f64_vec());
+        let content = match (scale.as_deref(), &x.content) {
+            (Some([scale]), Some(content)) => {
+                let scaled = content.iter().map(|dim| self.scaled(dim, *scale as i64));
+                Some(scaled.collect())
+            }
+            _ => None,
+        };
+        Ok(Fact::new(x.dtype, x.shape.clone()).with_content(content))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {

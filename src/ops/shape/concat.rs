@@ -64,11 +64,28 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Rounded),
 ];
 
-/// What is known before a run of the elements of a vector that is joined from tensors of this rank.
+/// More elements than are known of any tensor.
+const LONGEST: usize = 1 << 10;
+
+/// What is known before a run of the elements of a vector that is joined from tensors of this rank. Nothing is known of
+/// the elements of some of them.
 fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option<Vec<Dim>> {
-    let content = |id: &ValueId| facts.content(*id).filter(|_| facts.rank(*id) == rank);
-    let parts: Option<Vec<&[Dim]>> = tensors.iter().map(content).collect();
-    Some(parts?.concat())
+    let mut content = Vec::new();
+    let mut is_known = false;
+    for id in tensors.iter().filter(|id| facts.rank(**id) == rank) {
+        match facts.content(*id) {
+            Some(known) => {
+                content.extend_from_slice(known);
+                is_known = true;
+            }
+            None => {
+                let count = facts.shape(*id).first().map_or(Some(1), Dim::extent)?;
+                content.extend(std::iter::repeat_n(Dim::Unknown, count.min(LONGEST)));
+            }
+        }
+    }
+    let is_whole = tensors.iter().all(|id| facts.rank(*id) == rank);
+    Some(content).filter(|_| is_known && is_whole)
 }
 
 /// Views of the tensors, which must all have the element type `T`.

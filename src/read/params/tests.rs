@@ -46,7 +46,10 @@ fn index_bytes(bytes: &[u8], expected: &[Expected]) -> Result<Vec<(u64, u64)>> {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     let ranges = index(file.path(), expected)?;
-    Ok(ranges.iter().map(|r| (r.offset, r.len)).collect())
+    Ok(ranges
+        .iter()
+        .map(|f| (f.range.offset, f.range.len))
+        .collect())
 }
 
 /// The two weights that most tests below damage.
@@ -105,7 +108,7 @@ fn damage_is_named() {
             with_byte(21, 6),
             "float64 [2, 3] where the program expects float32 [2, 3]",
         ),
-        (with_byte(21, 23), "element type 23"),
+        (with_byte(21, 99), "element type 99"),
         (with_byte(23, 9), "[9, 3]"),
     ];
     for (bytes, words) in cases {

@@ -64,9 +64,9 @@ pub(crate) struct Op<'a> {
     pub results: Vec<OpResult<'a>>,
     #[serde(rename = "A", default, borrow)]
     pub attributes: Vec<AttributeEntry<'a>>,
-    /// Whether the result outlives a run, as a weight does.
-    #[serde(rename = "OA", default, deserialize_with = "any_persistable")]
-    pub is_persistable: bool,
+    /// Whether the result outlives a run, as a weight does, if the op says so.
+    #[serde(rename = "OA", default, deserialize_with = "persistable")]
+    pub is_persistable: Option<bool>,
     #[serde(default, borrow)]
     pub regions: Vec<Region<'a>>,
 }
@@ -76,7 +76,7 @@ impl<'a> Op<'a> {
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &Attribute<'a>)> {
         self.attributes.iter().filter_map(|entry| match entry {
             AttributeEntry::Named(name, value) => Some((&**name, value)),
-            AttributeEntry::Text(_) | AttributeEntry::Flag => None,
+            AttributeEntry::Text(_) | AttributeEntry::Flag(_) => None,
         })
     }
 
@@ -90,7 +90,7 @@ impl<'a> Op<'a> {
     pub fn plain_text(&self) -> Option<&str> {
         self.attributes.iter().find_map(|entry| match entry {
             AttributeEntry::Text(text) => Some(&**text),
-            AttributeEntry::Named(..) | AttributeEntry::Flag => None,
+            AttributeEntry::Named(..) | AttributeEntry::Flag(_) => None,
         })
     }
 }
@@ -117,12 +117,18 @@ pub(crate) struct OpResult<'a> {
 pub(crate) enum AttributeEntry<'a> {
     Named(Cow<'a, str>, Attribute<'a>),
     Text(Cow<'a, str>),
-    Flag,
+    Flag(bool),
 }
 
 /// Whether a file begins like JSON, and so can't be of another format of Paddle's.
 pub(crate) fn is_json(bytes: &[u8]) -> bool {
-    bytes.trim_ascii_start().starts_with(b"{")
+    let text = without_mark(bytes);
+    text.trim_ascii_start().starts_with(b"{")
+}
+
+/// The bytes without the byte-order mark that some editors put in front of UTF-8. Paddle reads such files, too.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// Whether a file that starts with these bytes is a program, rather than the JSON of another tool.
@@ -137,7 +143,7 @@ pub(super) fn is_program(start: &[u8]) -> bool {
 /// When the bytes are not JSON, or not the JSON of a program with a single main block that has ops; or
 /// when they are nested more deeply than serde_json allows, which limits the nesting of blocks.
 pub(crate) fn decode<'a>(bytes: &'a [u8], path: &Path) -> Result<PirProgram<'a>> {
-    let document: Document<'a> = serde_json::from_slice(bytes).map_err(|e| {
+    let document: Document<'a> = serde_json::from_slice(without_mark(bytes)).map_err(|e| {
         let error = Error::malformed(format!("not a program of Paddle 3: {}", without_place(&e)));
         error.in_file(path).at_byte(offset(bytes, &e))
     })?;
@@ -172,9 +178,11 @@ fn without_place(error: &serde_json::Error) -> String {
 
 /// The byte at which serde_json found an error.
 fn offset(bytes: &[u8], error: &serde_json::Error) -> u64 {
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let text = without_mark(bytes);
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
     let before = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len);
     let offset = before.sum::<usize>() + error.column().saturating_sub(1);
+    let offset = offset + (bytes.len() - text.len());
     u64::try_from(offset).unwrap_or(u64::MAX)
 }
 
@@ -226,14 +234,18 @@ where
     deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
-/// Whether any result is persistable. Nothing else in the attributes of results matters.
-fn any_persistable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+/// Whether any result is persistable, if that is said: by the first of a parameter's flags, or by the attribute of this
+/// name. Nothing else in the attributes of results matters.
+fn persistable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     let entries: Vec<AttributeEntry<'de>> = Vec::deserialize(deserializer)?;
-    Ok(entries.iter().any(|entry| match entry {
-        AttributeEntry::Named(name, Attribute::List(flags)) => {
-            name == "persistable" && flags.contains(&Attribute::Bool(true))
+    if let Some(AttributeEntry::Flag(flag)) = entries.first() {
+        return Ok(Some(*flag));
+    }
+    Ok(entries.iter().find_map(|entry| match entry {
+        AttributeEntry::Named(name, Attribute::List(flags)) if name == "persistable" => {
+            Some(flags.contains(&Attribute::Bool(true)))
         }
-        _ => false,
+        _ => None,
     }))
 }
 
@@ -269,16 +281,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for AttributeEntry<'a> {
                 Ok(AttributeEntry::Text(Cow::Owned(text.to_owned())))
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(AttributeEntry::Flag)
+            fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Flag(flag))
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(AttributeEntry::Flag)
+            fn visit_i64<E>(self, flag: i64) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Flag(flag != 0))
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(AttributeEntry::Flag)
+            fn visit_u64<E>(self, flag: u64) -> Result<Self::Value, E> {
+                Ok(AttributeEntry::Flag(flag != 0))
             }
         }
 

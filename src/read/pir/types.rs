@@ -18,7 +18,7 @@ pub(crate) enum Type<'a> {
     List(Vec<Type<'a>>),
     /// The type of an absent value.
     Absent,
-    /// Anything else, by its tag: sparse tensors, tensors of complex numbers, stacks, …
+    /// Anything else, by its tag: sparse tensors, tensors of 8-bit floats, stacks, …
     Other(Cow<'a, str>),
 }
 
@@ -87,6 +87,8 @@ fn element_type(kind: &str) -> Option<DType> {
         "t_bf16" => DType::BF16,
         "t_f32" => DType::F32,
         "t_f64" => DType::F64,
+        "t_c64" => DType::C64,
+        "t_c128" => DType::C128,
         _ => return None,
     })
 }
