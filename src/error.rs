@@ -98,6 +98,13 @@ impl Error {
         error
     }
 
+    /// An error for something that ONNX can express only where extents are known before a run.
+    pub(crate) fn needs_extents(what: impl fmt::Display) -> Self {
+        Self::unsupported(format!(
+            "{what}: export the model with fixed extents there (paddle.static.InputSpec)"
+        ))
+    }
+
     /// An error for a request that can't be met.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid, message)

@@ -87,9 +87,10 @@ pub struct Summary {
     pub parameters: u64,
     /// The number of elements of the weights of layers alone, which is what published figures count: the weights of
     /// convolutions and matrix products, and all vectors, which are scales and biases. A position embedding that is
-    /// merely added is not counted. None if an op is not supported, or there is a `problem`.
+    /// merely added is not counted. None if an op is not supported, there is a `problem`, or the program can't take
+    /// inputs whose open extents are 1.
     pub layer_parameters: Option<u64>,
-    /// The multiply-accumulates, if all ops are supported and their costs are known.
+    /// The multiply-accumulates, if all ops are supported, and their costs are known where open extents are 1.
     pub macs: Option<MacCount>,
 }
 
@@ -338,9 +339,11 @@ impl Model {
         for (port, output) in summary.outputs.iter_mut().zip(self.program.outputs()) {
             port.shape.clone_from(&facts.get(output.value).shape);
         }
-        let costs = self.costs()?;
-        summary.layer_parameters = Some(self.layer_parameters(&costs));
-        summary.macs = total(&costs);
+        // Some programs can't take extents of 1, such as those that pad by reflection.
+        if let Ok(costs) = self.costs() {
+            summary.layer_parameters = Some(self.layer_parameters(&costs));
+            summary.macs = total(&costs);
+        }
         Ok(())
     }
 

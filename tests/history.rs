@@ -211,7 +211,7 @@ fn the_kernel_size_of_a_global_pool_is_not_looked_at() {
     assert!(
         both.unwrap_err()
             .to_string()
-            .contains("global and adaptive")
+            .contains("`global_pooling` and `adaptive`")
     );
 }
 

@@ -337,3 +337,14 @@ fn what_is_not_known_of_an_op_is_listed() {
     has(&ran.stdout, &words);
     assert_eq!(inspect(&path).code, Some(0));
 }
+
+/// Paddle calculates with the -1 of open extents: what it declares of results is not taken for true.
+#[test]
+fn declared_results_are_not_trusted() {
+    for version in PADDLE_VERSIONS {
+        let program = unusual(version, "reflect");
+        agrees(&program, Some(goldens(&program)));
+        let summary = Model::open(&program, None).unwrap().summary();
+        assert_eq!(summary.problem, None);
+    }
+}

@@ -15,7 +15,8 @@ use super::stdout::{print, print_json};
 ///
 /// Ops have their PHI names, as in programs of Paddle 3; those in older programs stand beside them. The
 /// element types are those of the first operand. Some attributes and types need a higher opset than the
-/// lowest: converting says so then.
+/// lowest: converting says so then. The last column says what is not supported: an extent is open if the inputs set it,
+/// and a number computed if it depends on them.
 #[derive(clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Args {
@@ -44,6 +45,7 @@ struct Listed {
     pir: Vec<&'static str>,
     opset: u32,
     dtypes: Vec<&'static str>,
+    limits: &'static [&'static str],
 }
 
 /// Lists the ops, sorted by name.
@@ -67,6 +69,7 @@ fn listed(op: &SupportedOp) -> Listed {
         pir: op.pir.clone(),
         opset: op.opset,
         dtypes: op.dtypes.iter().map(|dtype| dtype.name()).collect(),
+        limits: op.limits,
     }
 }
 
@@ -90,12 +93,20 @@ fn page(ops: &[SupportedOp]) -> String {
 fn table(ops: &[SupportedOp], style: TableStyle) -> String {
     let mut table = Table::new();
     table.load_style(style);
-    table.set_header(["op", "opset", "element types", "other names"]);
+    table.set_header(["op", "opset", "element types", "other names", "but not"]);
     for op in ops {
         let names: BTreeSet<&str> = op.legacy.iter().chain(&op.pir).copied().collect();
         let others: Vec<&str> = names.into_iter().filter(|name| *name != op.name).collect();
         let opset = op.opset.to_string();
-        table.add_row([op.name, &opset, &types(op.dtypes), &others.join(", ")]);
+        let limits = op.limits.join("; ");
+        let row = [
+            op.name,
+            &opset,
+            &types(op.dtypes),
+            &others.join(", "),
+            &limits,
+        ];
+        table.add_row(row);
     }
     let lines: Vec<String> = table
         .lines()

@@ -59,6 +59,8 @@ pub struct OpDef {
     pub opset: u32,
     /// How closely two right implementations agree.
     pub accuracy: Accuracy,
+    /// What can't be converted, each as a noun.
+    pub limits: &'static [&'static str],
     /// Reads the operands and attributes of one occurrence, once and typed.
     pub parse: Parse,
 }
@@ -83,6 +85,7 @@ impl OpDef {
             dtypes: ANY,
             opset: 11,
             accuracy: Accuracy::Exact,
+            limits: &[],
             parse,
         }
     }
@@ -126,6 +129,12 @@ impl OpDef {
     /// Sets [`OpDef::accuracy`].
     pub const fn with_accuracy(mut self, accuracy: Accuracy) -> Self {
         self.accuracy = accuracy;
+        self
+    }
+
+    /// Sets [`OpDef::limits`].
+    pub const fn with_limits(mut self, limits: &'static [&'static str]) -> Self {
+        self.limits = limits;
         self
     }
 }

@@ -51,6 +51,8 @@ pub struct SupportedOp {
     pub opset: u32,
     /// How closely two right implementations of it agree.
     pub accuracy: Accuracy,
+    /// What can't be converted, each as a noun.
+    pub limits: &'static [&'static str],
 }
 
 impl fmt::Debug for Registry {
@@ -126,6 +128,7 @@ impl Registry {
             dtypes: def.dtypes,
             opset: def.opset,
             accuracy: def.accuracy,
+            limits: def.limits,
         });
         supported.collect()
     }

@@ -103,7 +103,7 @@ fn columns<'b>(block: &'b BlockDesc, kind: &str) -> Result<Vec<(i64, &'b str)>> 
 struct Scope {
     /// The latest value of each variable.
     current: HashMap<String, ValueId>,
-    /// Variables that an op writes whose definition does not compute them, each with the place of that op.
+    /// Variables that an op writes which does not compute them here, each with the reason, which completes "reads `x`, …".
     not_computed: HashMap<String, String>,
 }
 
@@ -117,9 +117,7 @@ impl Scope {
             return Ok(*id);
         }
         Err(match self.not_computed.get(name) {
-            Some(source) => Error::unsupported(format!(
-                "reads `{name}`, a side output of {source} that is not supported"
-            )),
+            Some(why) => Error::unsupported(format!("reads `{name}`, {why}")),
             None => Error::malformed(format!("reads `{name}` before anything writes it")),
         })
     }
@@ -132,11 +130,10 @@ impl Scope {
         }
     }
 
-    /// Records that the op at `source` writes a variable that its definition does not compute.
-    fn mark_not_computed(&mut self, name: &str, source: &Source) {
+    /// Records that an op writes a variable that it does not compute here, and why.
+    fn mark_not_computed(&mut self, name: &str, why: String) {
         self.current.remove(name);
-        self.not_computed
-            .insert(name.to_owned(), source.to_string());
+        self.not_computed.insert(name.to_owned(), why);
     }
 }
 
@@ -345,7 +342,9 @@ impl<'a> Reader<'a> {
                     // An operand that the op overwrites only in training keeps its value.
                     let mut operands = op.inputs.iter().flat_map(|slot| &slot.arguments);
                     if !operands.any(|operand| operand == name) {
-                        self.scope.mark_not_computed(name, &self.builder.source);
+                        let source = &self.builder.source;
+                        let why = format!("a side output of {source} that is not supported");
+                        self.scope.mark_not_computed(name, why);
                     }
                 }
             }
@@ -377,7 +376,14 @@ impl<'a> Reader<'a> {
         for name in op.outputs.iter().flat_map(|slot| &slot.arguments) {
             match self.variables.get(name) {
                 Ok(Some(declared)) => results.push(declared),
-                _ => self.scope.mark_not_computed(name, &self.builder.source),
+                _ => {
+                    let reason = match &kind {
+                        OpKind::Refused { reason, .. } => reason,
+                        _ => "not supported",
+                    };
+                    let why = format!("which {} writes: {reason}", self.builder.source);
+                    self.scope.mark_not_computed(name, why);
+                }
             }
         }
         let source = self.builder.source.clone();

@@ -31,6 +31,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     .renaming(&[("dropout_implementation", "mode")])],
     Dropout::parse,
 )
+.with_limits(&["training"])
 .with_accuracy(Accuracy::Rounded)];
 
 /// At inference, the identity; in the mode `downgrade_in_infer`, `x · (1 - p)`.

@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     Prelu::parse,
 )
+.with_limits(&["`mode` element over open extents"])
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Rounded)];
 
@@ -114,7 +115,7 @@ impl Function for Prelu {
         let due = self.lined_up(g.shape(self.x), &Dim::Known(1))?;
         if due != g.shape(self.alpha) {
             alpha = g.reshape(alpha, &due).ok_or_else(|| {
-                Error::unsupported("slopes for extents that are not known before a run")
+                Error::needs_extents("`mode` element with slopes for extents that are open")
             })?;
         }
         if g.dtype(self.x) == DType::F64 {

@@ -94,6 +94,7 @@ pub(super) const OPS: &[OpDef] = &[
         FLOATS,
         attention_layer,
     )
+    .with_limits(&["a cache", "several devices"])
     .with_result_positions(&[19])
     .ignoring(LAYER_IGNORED),
     decomposed(

@@ -19,6 +19,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["fused_softmax_mask_upper_triangle"])],
         CausalSoftmax::parse,
     )
+    .with_limits(&["other numbers of queries than of keys"])
     .with_dtypes(FLOATS),
     decomposed(
         "fused_softmax_mask",
@@ -75,7 +76,7 @@ impl Function for CausalSoftmax {
             )));
         }
         if self.is_square && (rows != columns || *rows == Dim::Unknown) {
-            return Err(Error::unsupported(
+            return Err(Error::needs_extents(
                 "a causal mask for queries and keys that may not be as many",
             ));
         }

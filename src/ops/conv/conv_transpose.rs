@@ -18,18 +18,21 @@ pub(super) const OPS: &[OpDef] = &[
         "conv2d_transpose",
         &[form(&["conv2d_transpose"])],
         ConvTranspose::parse::<2>,
-    ),
+    )
+    .with_limits(&["`padding_algorithm` SAME over open extents"]),
     // A conv2d_transpose with as many groups as channels, for which Paddle only chooses another kernel.
     transposed(
         "depthwise_conv2d_transpose",
         &[form(&["depthwise_conv2d_transpose"])],
         ConvTranspose::parse::<2>,
-    ),
+    )
+    .with_limits(&["`padding_algorithm` SAME over open extents"]),
     transposed(
         "conv3d_transpose",
         &[form(&["conv3d_transpose"])],
         ConvTranspose::parse::<3>,
-    ),
+    )
+    .with_limits(&["`padding_algorithm` SAME over open extents"]),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
@@ -185,7 +188,7 @@ impl ConvTranspose {
         });
         let pads: Option<Vec<[usize; 2]>> = pads.collect();
         let pads = pads.ok_or_else(|| {
-            Error::unsupported("a transposed convolution with SAME paddings of an unknown image")
+            Error::needs_extents("`padding_algorithm` SAME of a transposed convolution on an image of unknown extent")
         })?;
         Ok(pads_attr(&pads))
     }

@@ -126,8 +126,8 @@ impl DeformableConv {
             Error::malformed(format!("a filter of shape {shape}"))
         };
         let extents: Option<Vec<usize>> = filter.iter().map(Dim::extent).collect();
-        let extents =
-            extents.ok_or_else(|| Error::unsupported("a filter of extents that are not known"))?;
+        let extents = extents
+            .ok_or_else(|| Error::needs_extents("a filter of extents that are not known"))?;
         let &[outputs, group_channels, height, width] = extents.as_slice() else {
             return Err(fail());
         };

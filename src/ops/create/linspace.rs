@@ -29,6 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| Linspace::parse(op, None),
     )
+    .with_limits(&["integers between computed bounds"])
     .with_dtypes(RANGED)
     .with_accuracy(Accuracy::Rounded),
     OpDef::new(

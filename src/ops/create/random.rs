@@ -65,7 +65,8 @@ pub(super) const OPS: &[OpDef] = &[
             let (min, max) = (op.operand("min")?, op.operand("max")?);
             Samples::parse(op, F32, Distribution::Uniform { min, max })
         },
-    ),
+    )
+    .with_limits(&["computed bounds"]),
     random(
         "gaussian",
         &[Arg::IntArray("shape")],
@@ -116,7 +117,8 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         &[F32, F64],
         Multinomial::parse,
-    ),
+    )
+    .with_limits(&["several samples without replacement"]),
 ];
 
 /// The definition of an op that draws random numbers. `dtypes` are the element types of its first operand, which is as

@@ -30,7 +30,8 @@ pub(super) const OPS: &[OpDef] = &[
     bessel("i1e", &[lowercase(&["i1e"])], |op| {
         curve(op, |g, x, _| lower(g, x, 1, true), |x| at(x, 1, true))
     }),
-    bessel("polygamma", &[lowercase(&["polygamma"])], Polygamma::parse),
+    bessel("polygamma", &[lowercase(&["polygamma"])], Polygamma::parse)
+        .with_limits(&["high orders"]),
 ];
 
 const fn bessel(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

@@ -47,7 +47,8 @@ pub(super) const OPS: &[OpDef] = &[
     closeness("allclose", &[close(&["allclose"])], |op| {
         Close::parse(op, true)
     }),
-    comparison("equal_all", &[form(&["equal_all"])], EqualAll::parse),
+    comparison("equal_all", &[form(&["equal_all"])], EqualAll::parse)
+        .with_limits(&["extents that may differ"]),
 ];
 
 /// An op on two tensors of any type whose result is exact.
@@ -354,7 +355,7 @@ impl Function for EqualAll {
             return Ok(g.constant(Tensor::scalar(false)));
         }
         if !x.iter().zip(y).all(|(x, y)| x.same(y)) {
-            return Err(Error::unsupported(
+            return Err(Error::needs_extents(
                 "a comparison of shapes that are not known before a run",
             ));
         }

@@ -27,6 +27,7 @@ pub(super) const OPS: &[OpDef] = &[
         FLOATS,
         fully_connected,
     )
+    .with_limits(&["padded weights", "activations but relu"])
     .ignoring(&[
         // The backend, and scales that a quantised kernel alone reads.
         "use_mkldnn",

@@ -31,7 +31,8 @@ pub(super) const OPS: &[OpDef] = &[
         // Concerns the gradient alone.
         .ignoring(&["overwrite"])],
         Gather::parse,
-    ),
+    )
+    .with_limits(&["a computed axis"]),
     OpDef::new(
         "index_select",
         &[Arg::Tensor("x"), Arg::Tensor("index"), Arg::Scalar("axis")],

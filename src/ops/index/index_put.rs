@@ -35,6 +35,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         IndexPut::parse,
     )
+    .with_limits(&["a mask among several indices"])
     .with_accuracy(Accuracy::Rounded),
     OpDef::new(
         "index_add",

@@ -78,6 +78,7 @@ pub(super) const OPS: &[OpDef] = &[
         ])],
         PutAlong::parse,
     )
+    .with_limits(&["`include_self`=False"])
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::Rounded),
 ];

@@ -19,6 +19,7 @@ pub(super) const OPS: &[OpDef] = &[binary(
     &[form(&["cross"]).renaming(&[("dim", "axis")])],
     Cross::parse,
 )
+.with_limits(&["no `axis`, with open extents"])
 .with_dtypes(&[I32, I64, F32, F64])];
 
 /// The cross product along an axis of extent 3, which is the first such axis if none is named.
@@ -50,7 +51,7 @@ impl Cross {
                 Dim::Known(3) => return Ok(axis),
                 Dim::Known(_) => {}
                 Dim::Symbol(_) | Dim::Computed { .. } | Dim::Unknown => {
-                    return Err(Error::unsupported(
+                    return Err(Error::needs_extents(
                         "which axis is the first of extent 3 depends on the inputs",
                     ));
                 }

@@ -32,6 +32,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     Einsum::parse,
 )
+.with_limits(&["more than two operands", "a sum over an ellipsis"])
 .with_dtypes(FLOATS)
 .with_opset(12)
 .with_accuracy(Accuracy::Accumulated)];

@@ -23,7 +23,8 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["inverse"], INPUT, &["Output"])],
         &[],
         Inverse::parse,
-    ),
+    )
+    .with_limits(&["large matrices, or of an open extent"]),
     of_matrices(
         "determinant",
         &[Form::legacy(&["determinant"], INPUT, &["Out"])],

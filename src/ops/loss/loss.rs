@@ -69,7 +69,8 @@ pub(super) const OPS: &[OpDef] = &[
         )
         .rewriting(without_weight)],
         Logits::parse,
-    ),
+    )
+    .with_limits(&["`pos_weight`"]),
     loss(
         "huber_loss",
         &[Arg::Tensor("input"), Arg::Tensor("label")],

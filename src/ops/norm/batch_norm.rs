@@ -40,6 +40,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     BatchNorm::parse,
 )
+.with_limits(&["training"])
 .with_pir(&[
     Form::pir(&["batch_norm_", "sync_batch_norm"], POSITIONS, FROM).keeping(&[(1, 1), (2, 2)]),
 ])
@@ -97,7 +98,7 @@ impl BatchNorm {
     fn uniform(&self, g: &mut Lowering<'_>, value: f64) -> Result<TensorId> {
         let channels = g.shape(self.mean).first().and_then(Dim::extent);
         let channels = channels.ok_or_else(|| {
-            Error::unsupported(
+            Error::needs_extents(
                 "batch_norm without scale or bias over an unknown number of channels",
             )
         })?;

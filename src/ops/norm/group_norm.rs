@@ -25,7 +25,8 @@ pub(super) const OPS: &[OpDef] = &[
     ),
     of_images("instance_norm", &[form(&["instance_norm"])], |op| {
         GroupNorm::parse(op, Groups::Channels)
-    }),
+    })
+    .with_limits(&["an open number of channels"]),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
@@ -87,7 +88,7 @@ impl GroupNorm {
     fn count(&self, channels: Option<usize>) -> Result<usize> {
         match (self.groups, channels) {
             (Groups::Channels, Some(channels)) => Ok(channels),
-            (Groups::Channels, None) => Err(Error::unsupported(
+            (Groups::Channels, None) => Err(Error::needs_extents(
                 "instance_norm of an unknown number of channels",
             )),
             (Groups::Count(count), Some(channels)) if channels % count != 0 => Err(

@@ -69,7 +69,7 @@ pub(super) fn normalized_parameter(
         return Ok(tensor);
     }
     g.reshape(tensor, normalized)
-        .ok_or_else(|| Error::unsupported("a norm over several axes of unknown extents"))
+        .ok_or_else(|| Error::needs_extents("a norm over several axes of unknown extents"))
 }
 
 impl Function for LayerNorm {

@@ -42,7 +42,7 @@ impl PoolGeometry {
             window_size: match (is_global, is_adaptive) {
                 (true, true) => {
                     return Err(Error::unsupported(
-                        "a pool that is global and adaptive at once: Paddle gives its input back",
+                        "a pool that is `global_pooling` and `adaptive` at once: Paddle gives its input back",
                     ));
                 }
                 (true, false) => WindowSize::Global,
@@ -80,7 +80,14 @@ impl PoolGeometry {
             return Ok(vec![Dim::Unknown; self.axes()]);
         }
         if let Some(size) = kernel.iter().filter_map(Dim::known).find(|size| *size < 1) {
-            return Err(Error::malformed(format!("a kernel of size {size}")));
+            let help = match self.window_size {
+                WindowSize::Adaptive => {
+                    ", which Paddle can't run either: an adaptive pool whose output size is None along an open \
+                     extent is written so; give it all of the output size"
+                }
+                _ => "",
+            };
+            return Err(Error::malformed(format!("a kernel of size {size}{help}")));
         }
         if self.window_size == WindowSize::Kernel
             && kernel.iter().any(|size| size.known().is_none())
@@ -158,8 +165,8 @@ impl PoolGeometry {
             .iter()
             .any(|windows| windows.kernel < windows.stride)
         {
-            return Err(Error::unsupported(
-                "SAME paddings of an image of unknown extent, with a stride beyond the kernel's size",
+            return Err(Error::needs_extents(
+                "`padding_algorithm` SAME on an image of unknown extent, with `strides` beyond the kernel's size",
             ));
         }
         Ok(self.padding.attr())
@@ -204,9 +211,14 @@ impl PoolGeometry {
             None => after + windows.stride <= windows.kernel,
         };
         if self.ceil_mode && !is_inside {
-            return Err(Error::unsupported(
-                "a window of ceil_mode that may begin behind the image, which ONNX leaves out",
-            ));
+            let what =
+                "a window of `ceil_mode` that begins behind the image, which ONNX leaves out";
+            return Err(match image.extent() {
+                Some(_) => Error::unsupported(what),
+                None => Error::needs_extents(format!(
+                    "{what}, is possible on an image of unknown extent"
+                )),
+            });
         }
         Ok(())
     }

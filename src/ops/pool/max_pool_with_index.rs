@@ -18,7 +18,8 @@ pub(super) const OPS: &[OpDef] = &[
         "max_pool2d_with_index",
         &[form(&["max_pool2d_with_index"])],
         MaxPool::parse::<2>,
-    ),
+    )
+    .with_limits(&["a computed kernel"]),
     definition(
         "max_pool3d_with_index",
         &[form(&["max_pool3d_with_index"])],

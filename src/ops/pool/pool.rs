@@ -15,9 +15,16 @@ use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
-    definition("pool2d", &[form(&["pool2d"])], Pool::parse::<2>),
-    definition("pool3d", &[form(&["pool3d"])], Pool::parse::<3>),
-    definition("lp_pool2d", &[NORMS], Pool::parse::<2>),
+    definition("pool2d", &[form(&["pool2d"])], Pool::parse::<2>).with_limits(&[
+        "a computed kernel",
+        "`ceil_mode` with `exclusive`=False over open extents",
+    ]),
+    definition("pool3d", &[form(&["pool3d"])], Pool::parse::<3>).with_limits(&[
+        "a computed kernel",
+        "`ceil_mode` with `exclusive`=False over open extents",
+    ]),
+    definition("lp_pool2d", &[NORMS], Pool::parse::<2>)
+        .with_limits(&["a computed kernel", "`ceil_mode` over open extents"]),
 ];
 
 /// `lp_pool2d` in the older format, which only Paddle 3 writes: Paddle 2 does not have the op.
@@ -282,9 +289,9 @@ impl Pool {
             }
             let known = image.extent().and_then(|_| windows.listed());
             let spans = known.ok_or_else(|| {
-                Error::unsupported(
-                    "an average that counts padding, of another size at the end of an image of unknown \
-                     extent",
+                Error::needs_extents(
+                    "`exclusive`=False where the last windows of an image of unknown extent are smaller, \
+                     as by `ceil_mode`",
                 )
             })?;
             let shares = spans
@@ -320,8 +327,8 @@ impl Pool {
             });
             attrs.push(pads_attr(&pads.collect::<Result<Vec<_>>>()?));
         } else if self.geometry.ceil_mode {
-            return Err(Error::unsupported(
-                "a norm or an average that counts padding, of ceil_mode, of an image of unknown extent",
+            return Err(Error::needs_extents(
+                "`ceil_mode` with a norm or `exclusive`=False, of an image of unknown extent",
             ));
         } else {
             attrs.push(self.geometry.pads_attr(kernel, image)?);

@@ -13,7 +13,8 @@ pub(super) const OPS: &[OpDef] = &[
         "unpool",
         &[form(&["unpool"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],
         Unpool::parse::<2>,
-    ),
+    )
+    .with_limits(&["channels-last images"]),
     definition(
         "unpool3d",
         &[form(&["unpool3d"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],

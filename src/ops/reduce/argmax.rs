@@ -17,10 +17,12 @@ use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, with_array};
 pub(super) const OPS: &[OpDef] = &[
     arg_extreme("argmax", &[arg_form(&["arg_max"])], |op| {
         ArgExtreme::parse(op, true)
-    }),
+    })
+    .with_limits(&["a computed axis"]),
     arg_extreme("argmin", &[arg_form(&["arg_min"])], |op| {
         ArgExtreme::parse(op, false)
-    }),
+    })
+    .with_limits(&["a computed axis"]),
 ];
 
 const fn arg_form(names: &'static [&'static str]) -> Form {

@@ -35,6 +35,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Cumulative::cumsum,
     )
+    .with_limits(&["a computed axis"])
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::Accumulated),
     of_axis("cumprod", &[plain(&["cumprod"])], Cumulative::cumprod).with_dtypes(WIDE),

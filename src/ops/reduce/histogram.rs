@@ -44,6 +44,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Histogram::parse,
     )
+    .with_limits(&["weights", "a density"])
     .with_dtypes(&[I32, I64, F32, F64])
     .with_opset(16),
 ];

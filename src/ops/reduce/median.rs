@@ -24,6 +24,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[],
         |op| Median::parse(op, false),
     )
+    .with_limits(&["computed axes"])
     .with_dtypes(TYPES)
     .with_results(&["out", "medianindex"]),
     OpDef::new(

@@ -81,6 +81,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         ReduceAs::parse,
     )
+    .with_limits(&["axes that depend on the inputs"])
     .with_accuracy(Accuracy::Accumulated),
     of_x("squared_l2_norm", &[plain(&["squared_l2_norm"])], |op| {
         Reduce::parse_whole(op, Reduction::SumOfSquares, true)

@@ -29,7 +29,8 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     moving("pixel_unshuffle", &[plain(&["pixel_unshuffle"])], |op| {
         Shuffle::parse(op, "downscale_factor", Shuffling::ToChannels)
-    }),
+    })
+    .with_limits(&["an open number of channels"]),
     moving(
         "channel_shuffle",
         &[
@@ -37,7 +38,8 @@ pub(super) const OPS: &[OpDef] = &[
             plain(&["shuffle_channel"]).renaming(&[("group", "groups")]),
         ],
         |op| Shuffle::parse(op, "groups", Shuffling::Channels),
-    ),
+    )
+    .with_limits(&["an open number of channels"]),
 ];
 
 /// Channels of videos that are shifted in time. `x` and the result are `[n · t, c, h, w]` (or `[n · t, h, w, c]`), with
@@ -115,7 +117,7 @@ impl Function for TemporalShift {
         let [_, channels, ..] = self.layout.planar(g.shape(self.x))?;
         let channels = channels
             .extent()
-            .ok_or_else(|| Error::unsupported("a number of channels that is not known"))?;
+            .ok_or_else(|| Error::needs_extents("a number of channels that is not known"))?;
         let [first, second] = self.bounds(channels);
         let dtype = g.dtype(self.x);
         let x = g.value(self.x)?;
@@ -261,7 +263,7 @@ impl Function for Shuffle {
             channels
                 .known()
                 .filter(|channels| *channels > 0)
-                .ok_or_else(|| Error::unsupported("a number of channels that is not known"))
+                .ok_or_else(|| Error::needs_extents("a number of channels that is not known"))
         };
         let r = self.factor;
         let size = ("blocksize", NodeAttr::Int(r as i64));

@@ -35,6 +35,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     RoiAlign::parse,
 )
+.with_limits(&["boxes by level of detail"])
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 

@@ -31,7 +31,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Concat::parse,
-    ),
+    )
+    .with_limits(&["a computed axis"]),
     OpDef::new(
         "stack",
         &[Arg::List("x")],

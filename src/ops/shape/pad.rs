@@ -46,6 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| Pad::parse(op, volume),
     )
+    .with_limits(&["computed paddings of `mode` circular"])
     .with_dtypes(TYPES),
     // Not in PHI: the predecessor of `pad3d`, of which PHI has no kernel.
     OpDef::new(

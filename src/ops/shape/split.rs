@@ -35,19 +35,22 @@ pub(super) const OPS: &[OpDef] = &[
         )
         .rewriting(split_by_sections_or_number)],
         Split::parse,
-    ),
+    )
+    .with_limits(&["a computed axis"]),
     OpDef::new(
         "split_with_num",
         &[Arg::Tensor("x"), Arg::Scalar("axis")],
         &[],
         Split::parse_number,
-    ),
+    )
+    .with_limits(&["a computed axis"]),
     OpDef::new(
         "unbind",
         &[Arg::Tensor("input")],
         &[Form::legacy(&["unbind"], &[Binding::Slot("X")], &["Out"])],
         |op| Unbind::parse(op, "input"),
-    ),
+    )
+    .with_limits(&["an open extent"]),
     OpDef::new(
         "unstack",
         &[Arg::Tensor("x")],
@@ -57,7 +60,8 @@ pub(super) const OPS: &[OpDef] = &[
             op.ignore("num");
             Unbind::parse(op, "x")
         },
-    ),
+    )
+    .with_limits(&["an open extent"]),
 ];
 
 /// The legacy `split` has both a number of parts, `num`, and their extents; the number counts unless it
@@ -303,9 +307,9 @@ impl Unbind {
         let shape = facts.shape(self.x);
         let axis = normalize_axis(self.axis, shape.len())?;
         let count = shape[axis].extent().ok_or_else(|| {
-            Error::unsupported(
-                "the number of results depends on the inputs, which ONNX can't express",
-            )
+            Error::needs_extents(format!(
+                "the number of results is the extent of axis {axis}, which is open"
+            ))
         })?;
         if count > LARGEST_COUNT {
             return Err(Error::malformed(format!("{count} results")));

@@ -61,6 +61,7 @@ pub(super) const OPS: &[OpDef] = &[
         .renaming(&[("dim", "axis")])],
         RepeatInterleave::parse,
     )
+    .with_limits(&["computed numbers of copies"])
     .with_pir(&[Form::pir(
         &["repeat_interleave_with_tensor_index"],
         &["x", "repeats"],

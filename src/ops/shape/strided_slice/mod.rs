@@ -45,7 +45,8 @@ pub(super) const OPS: &[OpDef] = &[
         // Says which bounds are known when the program is built; here the operands say it.
         .ignoring(&["infer_flags"])],
         StridedSlice::parse,
-    ),
+    )
+    .with_limits(&["negative ends with negative strides, in Paddle 2"]),
     OpDef::new(
         "set_value_with_tensor",
         &[
