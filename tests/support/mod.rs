@@ -10,6 +10,7 @@ pub mod mutate_pir;
 pub mod onnx;
 mod packs;
 pub mod shell;
+pub mod wild;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,12 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use paddle2onnx::runtime::OnnxRuntime;
+
+/// The schema of programs, as the build script compiles it for the library.
+#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod framework {
+    include!(concat!(env!("OUT_DIR"), "/paddle.framework.proto.rs"));
+}
 
 /// The version of ONNX Runtime that is installed if none is found.
 const ONNX_RUNTIME: &str = "onnxruntime==1.32.0";

@@ -4,13 +4,8 @@ use prost::Message;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use framework::op_desc::{Attr, Slot};
-use framework::{OpDesc, ProgramDesc, VarDesc};
-
-#[allow(clippy::all, clippy::pedantic, missing_docs)]
-mod framework {
-    include!(concat!(env!("OUT_DIR"), "/paddle.framework.proto.rs"));
-}
+use super::framework::op_desc::{Attr, Slot};
+use super::framework::{OpDesc, ProgramDesc, VarDesc};
 
 /// Numbers at which arithmetic on extents and axes goes wrong first.
 const NUMBERS: [i64; 17] = [
