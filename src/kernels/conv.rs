@@ -1,13 +1,18 @@
 //! Convolution and transposed convolution over one to three spatial axes, by im2col and a matrix product
-//! (GEMM). [`unfold`] and [`fold`] are im2col and col2im alone.
+//! (GEMM); [`direct`](super::direct) computes many small groups. [`unfold`] and [`fold`] are im2col and col2im alone.
 //!
 //! A window has one tap for each element of the filter along the spatial axes.
 
-use ndarray::{ArrayD, IxDyn};
+use std::ops::Range;
+
+use gemm::Parallelism;
+use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, IxDyn};
 use rayon::prelude::*;
 
+use super::direct::{self, Planes};
 use super::matmul::product;
 use super::real::Real;
+use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, refuse_too_large};
 
@@ -56,6 +61,15 @@ impl WindowAxis {
             })
     }
 
+    /// Those of `count` windows whose tap number `tap` is on an element of an axis of extent `image`, rather than in
+    /// the padding.
+    fn inside(&self, tap: usize, image: usize, count: usize) -> Range<usize> {
+        let (padding, tap) = (self.pads[0], tap * self.dilation);
+        let first = padding.saturating_sub(tap).div_ceil(self.stride);
+        let end = (image + padding).saturating_sub(tap).div_ceil(self.stride);
+        first.min(count)..end.min(count)
+    }
+
     /// The position, on an axis of extent `image`, of tap number `tap` of window number `window`. None if
     /// the tap is in the padding.
     pub fn pixel(&self, window: usize, tap: usize, image: usize) -> Option<usize> {
@@ -76,12 +90,12 @@ pub(super) fn on_three_axes<T: Copy>(values: &[T], missing: T) -> Result<[T; 3]>
 }
 
 /// How windows lie on the spatial axes of a tensor, which are filled up to three with axes of extent 1 in front.
-struct Geometry {
-    window: [WindowAxis; 3],
+pub(super) struct Geometry {
+    pub window: [WindowAxis; 3],
     /// The extents of the axes.
-    image: [usize; 3],
+    pub image: [usize; 3],
     /// The number of windows along each axis.
-    positions: [usize; 3],
+    pub positions: [usize; 3],
 }
 
 impl Geometry {
@@ -93,42 +107,66 @@ impl Geometry {
         })
     }
 
-    fn taps(&self) -> usize {
+    pub fn taps(&self) -> usize {
         self.window.iter().map(|axis| axis.kernel).product()
     }
 
-    fn pixels(&self) -> usize {
-        self.image.iter().product()
-    }
-
-    fn windows(&self) -> usize {
-        self.positions.iter().product()
-    }
-
-    /// Calls `f` for each window, in row-major order, with the window's number and the position of the
-    /// element that its tap number `tap` is on. Windows whose tap is in the padding are left out.
-    fn for_each_pixel(&self, tap: usize, mut f: impl FnMut(usize, usize)) {
-        let [depth, height, width] = self.window;
-        let taps = [
+    /// The position of tap number `tap` in a window, along each axis.
+    pub fn tap(&self, tap: usize) -> [usize; 3] {
+        let [_, height, width] = self.window;
+        [
             tap / (height.kernel * width.kernel),
             tap / width.kernel % height.kernel,
             tap % width.kernel,
-        ];
-        let [d, h, w] = self.image;
-        let [_, rows, columns] = self.positions;
-        for line in 0..self.positions[0] * rows {
-            let z = depth.pixel(line / rows, taps[0], d);
-            let y = height.pixel(line % rows, taps[1], h);
-            let (Some(z), Some(y)) = (z, y) else {
-                continue;
-            };
-            for column in 0..columns {
-                if let Some(x) = width.pixel(column, taps[2], w) {
-                    f(line * columns + column, (z * h + y) * w + x);
-                }
-            }
-        }
+        ]
     }
+
+    pub fn pixels(&self) -> usize {
+        self.image.iter().product()
+    }
+
+    pub fn windows(&self) -> usize {
+        self.positions.iter().product()
+    }
+
+    /// Whether each element is a window of its own, so that its im2col matrix is the image.
+    fn is_pointwise(&self) -> bool {
+        self.window.iter().all(|axis| *axis == WindowAxis::NONE)
+    }
+
+    /// The runs of each tap over these windows.
+    fn runs(&self, windows: &Range<usize>) -> Vec<Vec<Run>> {
+        let [_, rows, columns] = self.positions;
+        let lines = windows.start / columns..windows.end.div_ceil(columns);
+        let of_tap = |tap: usize| {
+            let taps = self.tap(tap);
+            let [depth, height, width] = self.window;
+            let [d, h, w] = self.image;
+            let inside = width.inside(taps[2], w, columns);
+            let run = |line: usize| {
+                let z = depth.pixel(line / rows, taps[0], d)?;
+                let y = height.pixel(line % rows, taps[1], h)?;
+                let first = line * columns;
+                let start = windows.start.max(first + inside.start);
+                let end = windows.end.min(first + inside.end);
+                let x = width.pixel(start - first, taps[2], w)?;
+                Some(Run {
+                    windows: start - windows.start..end.max(start) - windows.start,
+                    pixel: (z * h + y) * w + x,
+                })
+            };
+            lines.clone().filter_map(run).collect()
+        };
+        (0..self.taps()).map(of_tap).collect()
+    }
+}
+
+/// Neighbouring windows of which a tap is on an element, rather than in the padding.
+struct Run {
+    /// Their numbers, counted from the first window of the tile.
+    windows: Range<usize>,
+    /// The position of the first one's element. From window to window, it moves by the stride along the last axis.
+    pixel: usize,
 }
 
 fn not_contiguous() -> Error {
@@ -167,19 +205,85 @@ pub(crate) fn conv<T: Real>(
     let images = x.as_slice().ok_or_else(not_contiguous)?;
     let filters = filter.as_slice().ok_or_else(not_contiguous)?;
     let output = result.as_slice_mut().ok_or_else(not_contiguous)?;
-    if output.is_empty() || images.is_empty() {
+    if output.is_empty() || images.is_empty() || depth == 0 {
+        return Ok(result);
+    }
+    if let Some(planes) = Planes::if_better(&geometry, groups, group_outputs) {
+        let (by, parts) = ((&geometry, &planes), [group_channels, group_outputs]);
+        direct::convolve(output, images, filters, by, groups, parts);
         return Ok(result);
     }
     refuse_too_large(&[depth, windows])?;
     let group_images = images.chunks(group_channels * pixels);
     let group_results = output.chunks_mut(group_outputs * windows);
     for (index, (image, result)) in group_images.zip(group_results).enumerate() {
-        let group = index % groups;
-        let filter = &filters[group * group_outputs * depth..][..group_outputs * depth];
-        let columns = columns(image, &geometry);
-        product(result, filter, &columns, [group_outputs, depth, windows]);
+        let group = index % groups * group_outputs * depth;
+        let filter = &filters[group..][..group_outputs * depth];
+        let filter = matrix(filter, [group_outputs, depth])?;
+        let result = ArrayViewMut2::from_shape((group_outputs, windows), result);
+        convolve(
+            result.map_err(|_| not_contiguous())?,
+            image,
+            filter,
+            &geometry,
+        )?;
     }
     Ok(result)
+}
+
+/// A row-major matrix.
+fn matrix<T>(elements: &[T], extents: [usize; 2]) -> Result<ArrayView2<'_, T>> {
+    ArrayView2::from_shape(extents, elements).map_err(|_| not_contiguous())
+}
+
+/// The convolution of one batch element, or of one group of its channels: `[o, windows]` from an image `[c, pixels]`
+/// and a filter `[o, c · taps]`.
+fn convolve<T: Real>(
+    mut result: ArrayViewMut2<'_, T>,
+    image: &[T],
+    filter: ArrayView2<'_, T>,
+    geometry: &Geometry,
+) -> Result<()> {
+    let (depth, windows) = (filter.ncols(), geometry.windows());
+    if geometry.is_pointwise() {
+        let columns = matrix(image, [depth, windows])?;
+        product(result, filter, columns, Parallelism::Rayon(0));
+        return Ok(());
+    }
+    let Some(len) = tile_len(depth, windows) else {
+        let columns = columns(image, geometry, 0..windows);
+        let columns = matrix(&columns, [depth, windows])?;
+        product(result, filter, columns, Parallelism::Rayon(0));
+        return Ok(());
+    };
+    let tiles = result.axis_chunks_iter_mut(Axis(1), len).into_par_iter();
+    tiles.enumerate().try_for_each(|(index, result)| {
+        let windows = index * len..index * len + result.ncols();
+        let extents = [depth, windows.len()];
+        let columns = columns(image, geometry, windows);
+        product(
+            result,
+            filter,
+            matrix(&columns, extents)?,
+            Parallelism::None,
+        );
+        Ok(())
+    })
+}
+
+/// The number of windows whose columns a thread makes and multiplies at once, so that they stay in its cache. None if
+/// there are so few windows that threads had better share in one product of all of them.
+fn tile_len(depth: usize, windows: usize) -> Option<usize> {
+    /// The number of elements that a core's own cache holds.
+    const CACHED: usize = 1 << 17;
+    /// What a matrix product computes at once is a multiple of this, or a divisor.
+    const UNIT: usize = 48;
+    /// Tiles, if smaller ones would do, so that no thread waits long for the last.
+    const ENOUGH: usize = 16;
+    let len = (CACHED / depth)
+        .min(windows / ENOUGH)
+        .next_multiple_of(UNIT);
+    (windows >= ENOUGH * UNIT / 2).then_some(len)
 }
 
 fn mismatch<T>(channels: usize, filter: &Array<T>, groups: usize) -> Error {
@@ -189,18 +293,35 @@ fn mismatch<T>(channels: usize, filter: &Array<T>, groups: usize) -> Error {
     ))
 }
 
-/// The im2col matrix of one batch element, or of one group of its channels: a row per channel and tap, a
-/// column per window, row-major, with zeros for the padding.
-fn columns<T: Real>(image: &[T], geometry: &Geometry) -> Vec<T> {
-    let (taps, pixels, windows) = (geometry.taps(), geometry.pixels(), geometry.windows());
-    let mut columns = vec![T::zero(); image.len() / pixels * taps * windows];
-    let rows = columns.par_chunks_mut(windows).enumerate();
-    rows.for_each(|(row, elements)| {
-        let channel = &image[row / taps * pixels..][..pixels];
-        geometry.for_each_pixel(row % taps, |window, pixel| {
-            elements[window] = channel[pixel];
-        });
-    });
+/// Columns of the im2col matrix of one batch element, or of one group of its channels: a row per channel and tap, a
+/// column for each of `windows`, row-major, with zeros for the padding.
+fn columns<T: Real>(image: &[T], geometry: &Geometry, windows: Range<usize>) -> Vec<T> {
+    let (pixels, count, stride) = (geometry.pixels(), windows.len(), geometry.window[2].stride);
+    let runs = geometry.runs(&windows);
+    let mut columns = vec![T::zero(); image.len() / pixels * runs.len() * count];
+    let work = columns.len();
+    for_each_chunk(
+        &mut columns,
+        runs.len() * count,
+        work,
+        |channel, columns| {
+            let channel = &image[channel * pixels..][..pixels];
+            for (runs, elements) in runs.iter().zip(columns.chunks_mut(count)) {
+                for Run { windows, pixel } in runs {
+                    let (elements, pixels) = (&mut elements[windows.clone()], &channel[*pixel..]);
+                    if stride == 1 {
+                        elements.copy_from_slice(&pixels[..elements.len()]);
+                    } else {
+                        let pixels = pixels.iter().step_by(stride);
+                        elements
+                            .iter_mut()
+                            .zip(pixels)
+                            .for_each(|(to, from)| *to = *from);
+                    }
+                }
+            }
+        },
+    );
     columns
 }
 
@@ -224,7 +345,7 @@ pub(crate) fn unfold<T: Real>(x: &Array<T>, window: &[WindowAxis]) -> Result<Arr
     let each = (c * geometry.pixels()).max(1);
     let columns = images
         .chunks(each)
-        .flat_map(|image| columns(image, &geometry));
+        .flat_map(|image| columns(image, &geometry, 0..geometry.windows()));
     ArrayD::from_shape_vec(shape.to_vec(), columns.collect())
         .map_err(|_| Error::internal("windows lost elements"))
 }
@@ -312,33 +433,126 @@ pub(crate) fn conv_transpose<T: Real>(
     let group_images = images.chunks_mut(group_outputs * pixels);
     for (index, (input, image)) in group_inputs.zip(group_images).enumerate() {
         let group = index % groups * group_channels * depth;
-        let filter = transposed(&filters[group..][..group_channels * depth], depth);
-        let mut columns = vec![T::zero(); depth * windows];
-        product(
-            &mut columns,
-            &filter,
-            input,
-            [depth, group_channels, windows],
+        let filter = &filters[group..][..group_channels * depth];
+        let filter = matrix(filter, [group_channels, depth])?;
+        let input = matrix(input, [group_channels, windows])?;
+        let mut columns = Array2::zeros([depth, windows]);
+        product(columns.view_mut(), filter.t(), input, Parallelism::Rayon(0));
+        add_columns(
+            image,
+            columns.as_slice().ok_or_else(not_contiguous)?,
+            &geometry,
         );
-        add_columns(image, &columns, &geometry);
     }
     Ok(result)
 }
 
-/// The transpose of a row-major matrix with this number of columns.
-fn transposed<T: Real>(matrix: &[T], columns: usize) -> Vec<T> {
-    let column = |column: usize| matrix[column..].iter().step_by(columns);
-    (0..columns).flat_map(column).copied().collect()
-}
-
 /// Adds columns to the elements that [`columns`] would take them from (col2im).
 fn add_columns<T: Real>(image: &mut [T], columns: &[T], geometry: &Geometry) {
-    let (taps, pixels, windows) = (geometry.taps(), geometry.pixels(), geometry.windows());
-    let channels = image.par_chunks_mut(pixels).enumerate();
-    channels.for_each(|(channel, image)| {
-        for tap in 0..taps {
-            let row = &columns[(channel * taps + tap) * windows..][..windows];
-            geometry.for_each_pixel(tap, |window, pixel| image[pixel] += row[window]);
+    let (pixels, windows, stride) = (
+        geometry.pixels(),
+        geometry.windows(),
+        geometry.window[2].stride,
+    );
+    let runs = geometry.runs(&(0..windows));
+    for_each_chunk(image, pixels, columns.len(), |channel, image| {
+        let columns = columns[channel * runs.len() * windows..].chunks(windows);
+        for (runs, row) in runs.iter().zip(columns) {
+            for Run { windows, pixel } in runs {
+                let pixels = image[*pixel..].iter_mut().step_by(stride);
+                pixels
+                    .zip(&row[windows.clone()])
+                    .for_each(|(sum, x)| *sum += *x);
+            }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An axis of an image: its extent, and how windows move along it.
+    fn axis() -> impl Strategy<Value = (usize, WindowAxis)> {
+        let window = (1usize..5, 1usize..4, 1usize..3, [0usize..4, 0usize..4]);
+        (1usize..24, window).prop_filter_map("a window fits", |(image, window)| {
+            let (kernel, stride, dilation, pads) = window;
+            let axis = WindowAxis {
+                kernel,
+                stride,
+                dilation,
+                pads,
+            };
+            axis.count(image).is_ok().then_some((image, axis))
+        })
+    }
+
+    /// Small whole numbers, whose products and sums are exact in any order.
+    fn numbers(shape: &[usize]) -> Array<f32> {
+        let mut next = 0_u32;
+        let mut number = || {
+            next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (next >> 28) as f32 - 7.0
+        };
+        ArrayD::from_shape_simple_fn(shape, &mut number).into()
+    }
+
+    /// A convolution by its definition, along two axes.
+    fn defined(
+        x: &Array<f32>,
+        filter: &Array<f32>,
+        [rows, columns]: [WindowAxis; 2],
+        groups: usize,
+    ) -> ArrayD<f32> {
+        let [n, h, w] = [0, 2, 3].map(|axis| x.shape()[axis]);
+        let [o, c] = [0, 1].map(|axis| filter.shape()[axis]);
+        let extents = [n, o, rows.count(h).unwrap(), columns.count(w).unwrap()];
+        ArrayD::from_shape_fn(&extents[..], |at| {
+            let mut sum = 0.0;
+            for (index, weight) in filter.index_axis(Axis(0), at[1]).indexed_iter() {
+                let y = rows.pixel(at[2], index[1], h);
+                let x_position = columns.pixel(at[3], index[2], w);
+                if let (Some(y), Some(x_position)) = (y, x_position) {
+                    let channel = at[1] / (o / groups) * c + index[0];
+                    sum += weight * x[[at[0], channel, y, x_position]];
+                }
+            }
+            sum
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// By planes, by tiles of columns, and by columns of all windows at once.
+        #[test]
+        fn convolutions_are_those_of_their_definition(
+            axes in [axis(), axis()],
+            n in 1usize..3,
+            groups in 1usize..4,
+            parts in [1usize..4, 1usize..7],
+            wide: bool,
+        ) {
+            let [(h, rows), (w, columns)] = axes;
+            let w = if wide { w + 200 } else { w };
+            let [c, o] = parts;
+            let x = numbers(&[n, c * groups, h, w]);
+            let filter = numbers(&[o * groups, c, rows.kernel, columns.kernel]);
+            let result = conv(&x, &filter, &[rows, columns], groups).unwrap();
+            prop_assert_eq!(result, defined(&x, &filter, [rows, columns], groups));
+        }
+
+        /// The sum of an image's products with a fold is that of its columns' products: each is the other's transpose.
+        #[test]
+        fn fold_is_the_transpose_of_unfold(axes in [axis(), axis()], c in 1usize..4) {
+            let [(h, rows), (w, columns)] = axes;
+            let window = [rows, columns];
+            let image = numbers(&[1, c, h, w]);
+            let unfolded: Array<f32> = unfold(&image, &window).unwrap().into();
+            let other = numbers(unfolded.shape());
+            let folded = fold(&other, &window, &[h, w]).unwrap();
+            prop_assert_eq!((&folded * &image).sum(), (&unfolded * &other).sum());
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! Matrix products, with batch axes that broadcast as in NumPy's `matmul`.
 
 use gemm::Parallelism;
-use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip};
-use rayon::prelude::*;
+use ndarray::{ArrayD, ArrayView2, ArrayViewD, ArrayViewMut2, Axis, IxDyn, Zip};
 
 use super::map::broadcast_shape;
 use super::real::Real;
+use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
@@ -108,16 +108,20 @@ fn batched<T: Real>(
     let rhs = matrices(&y, &batch, k, n)?;
     let output = product.as_slice_mut();
     let output = output.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
-    let pairs = output.par_chunks_mut(m * n).zip(lhs).zip(rhs);
-    if pairs.len() >= rayon::current_num_threads() {
-        pairs.for_each(|((dst, lhs), rhs)| {
-            multiply(dst, lhs, rhs, [m, k, n], Parallelism::None);
-        });
+    let batch_len = lhs.len();
+    let is_divided = batch_len >= rayon::current_num_threads();
+    // Otherwise the threads share in each product, one after the other.
+    let parallelism = if is_divided {
+        Parallelism::None
     } else {
-        for ((dst, lhs), rhs) in pairs.collect::<Vec<_>>() {
-            multiply(dst, lhs, rhs, [m, k, n], Parallelism::Rayon(0));
+        Parallelism::Rayon(0)
+    };
+    let work = if is_divided { batch_len * m * k * n } else { 0 };
+    for_each_chunk(output, m * n, work, |index, dst| {
+        if let Ok(dst) = ArrayViewMut2::from_shape((m, n), dst) {
+            multiply(dst, lhs[index], rhs[index], k, parallelism);
         }
-    }
+    });
     Ok(product)
 }
 
@@ -146,26 +150,37 @@ fn matrices<T: Real>(
         .collect())
 }
 
-/// `dst = lhs · rhs`, for row-major matrices of `[m, n]`, `[m, k]` and `[k, n]`.
-pub(super) fn product<T: Real>(dst: &mut [T], lhs: &[T], rhs: &[T], [m, k, n]: [usize; 3]) {
-    assert!(dst.len() == m * n && lhs.len() == m * k && rhs.len() == k * n);
-    let matrix = |data: &[T], columns: usize| Matrix {
-        data: data.as_ptr(),
-        row_stride: columns as isize,
-        column_stride: 1,
-    };
-    let (lhs, rhs) = (matrix(lhs, k), matrix(rhs, n));
-    multiply(dst, lhs, rhs, [m, k, n], Parallelism::Rayon(0));
-}
-
-fn multiply<T: Real>(
-    dst: &mut [T],
-    lhs: Matrix<T>,
-    rhs: Matrix<T>,
-    [m, k, n]: [usize; 3],
+/// `dst = lhs · rhs`. The product is the same with any parallelism.
+///
+/// # Panics
+/// When the extents don't fit.
+pub(super) fn product<T: Real>(
+    dst: ArrayViewMut2<'_, T>,
+    lhs: ArrayView2<'_, T>,
+    rhs: ArrayView2<'_, T>,
     parallelism: Parallelism,
 ) {
-    // SAFETY: `dst` holds m·n elements, row-major. The callers take the matrices from slices or
+    let ((m, n), k) = (dst.dim(), lhs.ncols());
+    assert!(lhs.nrows() == m && rhs.dim() == (k, n));
+    let matrix = |of: ArrayView2<'_, T>| Matrix {
+        data: of.as_ptr(),
+        row_stride: of.strides()[0],
+        column_stride: of.strides()[1],
+    };
+    multiply(dst, matrix(lhs), matrix(rhs), k, parallelism);
+}
+
+/// `dst = lhs · rhs`, with `k` as the extent that the operands have in common.
+fn multiply<T: Real>(
+    mut dst: ArrayViewMut2<'_, T>,
+    lhs: Matrix<T>,
+    rhs: Matrix<T>,
+    k: usize,
+    parallelism: Parallelism,
+) {
+    let (m, n) = dst.dim();
+    let strides = [dst.strides()[0], dst.strides()[1]];
+    // SAFETY: `dst` is a view of m × n elements with these strides. The callers take the matrices from
     // array views of extents m × k and k × n, with those views' strides.
     unsafe {
         gemm::gemm(
@@ -173,8 +188,8 @@ fn multiply<T: Real>(
             n,
             k,
             dst.as_mut_ptr(),
-            1,
-            n as isize,
+            strides[1],
+            strides[0],
             false,
             lhs.data,
             lhs.column_stride,

@@ -5,6 +5,7 @@
 //! Paddle.
 
 pub(crate) mod conv;
+mod direct;
 pub(crate) mod grid;
 pub(crate) mod index;
 pub(crate) mod interpolate;
@@ -16,5 +17,6 @@ pub(crate) mod pool;
 mod real;
 pub(crate) mod reduce;
 pub(crate) mod scan;
+mod threads;
 
 pub(crate) use real::{Real, with_real, with_reals};
