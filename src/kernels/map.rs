@@ -8,13 +8,16 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use ndarray::{ArrayD, IxDyn};
-use rayon::prelude::*;
 
+use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
-/// The number of elements that a thread computes at once. A result that is no larger needs no threads.
+/// The number of elements that a thread computes at once.
 const PIECE_LEN: usize = 1 << 14;
+
+/// How many simple operations an element takes, as a rule.
+const OPERATIONS: usize = 4;
 
 /// Applies `f` to each element.
 pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync) -> Result<ArrayD<T>> {
@@ -148,12 +151,10 @@ fn in_pieces<T: Element>(
     f: &(dyn Fn(usize, &mut [T]) + Sync),
 ) -> Result<ArrayD<T>> {
     let mut elements = vec![T::default(); shape.iter().product()];
-    if elements.len() <= PIECE_LEN {
-        f(0, &mut elements);
-    } else {
-        let pieces = elements.par_chunks_mut(PIECE_LEN).enumerate();
-        pieces.for_each(|(piece, elements)| f(piece * PIECE_LEN, elements));
-    }
+    let work = elements.len() * OPERATIONS;
+    for_each_chunk(&mut elements, PIECE_LEN, work, |piece, elements| {
+        f(piece * PIECE_LEN, elements)
+    });
     ArrayD::from_shape_vec(IxDyn(shape), elements)
         .map_err(|_| Error::internal("a map lost elements"))
 }

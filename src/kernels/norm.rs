@@ -1,12 +1,13 @@
 //! Kernels that normalise: softmax, batch, layer, RMS, group and local response normalisation.
 
-use ndarray::{ArrayD, Axis, RemoveAxis};
-use rayon::prelude::*;
+use ndarray::{ArrayD, Axis, IxDyn, RemoveAxis};
 
-use super::map::reshape;
+use super::map::{self, reshape};
 use super::real::Real;
+use super::reduce::sum_of;
+use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element};
+use crate::tensor::Array;
 
 /// `exp(x - max) / Σ exp(x - max)` along `axis`, where `max` is the largest element along it.
 pub(crate) fn softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
@@ -82,16 +83,41 @@ pub(crate) fn batch_norm<T: Real>(
             other.len()
         )));
     }
-    let mut result = x.as_standard_layout().into_owned();
     let epsilon = T::from_f64(of.epsilon);
-    for (channel, mut lane) in result.axis_iter_mut(Axis(axis)).enumerate() {
+    let line = |channel: usize| {
         let scale = of.scale.as_ref().map_or(T::one(), |scale| scale[channel]);
         let bias = of.bias.as_ref().map_or(T::zero(), |bias| bias[channel]);
         let factor = scale / (of.variance[channel] + epsilon).sqrt();
-        let offset = bias - of.mean[channel] * factor;
-        lane.mapv_inplace(|x| x * factor + offset);
+        (factor, bias - of.mean[channel] * factor)
+    };
+    let lines: Vec<(T, T)> = (0..channels).map(line).collect();
+    each_channel_scaled(x, &lines, axis)
+}
+
+/// `x · factor + offset`, where each position on `axis` has its own factor and offset.
+fn each_channel_scaled<T: Real>(x: &Array<T>, lines: &[(T, T)], axis: usize) -> Result<ArrayD<T>> {
+    let inner: usize = x.shape()[axis + 1..].iter().product();
+    let elements = map::elements(x);
+    let mut result = vec![T::zero(); elements.len()];
+    let work = 2 * result.len();
+    if inner == 1 {
+        let len = lines.len().max(1);
+        for_each_chunk(&mut result, len, work, |index, result| {
+            let elements = &elements[index * len..];
+            for ((result, x), (factor, offset)) in result.iter_mut().zip(elements).zip(lines) {
+                *result = *x * *factor + *offset;
+            }
+        });
+    } else {
+        for_each_chunk(&mut result, inner.max(1), work, |index, result| {
+            let (factor, offset) = lines[index % lines.len()];
+            for (result, x) in result.iter_mut().zip(&elements[index * inner..]) {
+                *result = *x * factor + offset;
+            }
+        });
     }
-    Ok(result)
+    ArrayD::from_shape_vec(IxDyn(x.shape()), result)
+        .map_err(|_| Error::internal("a norm lost elements"))
 }
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias`, with the mean and variance over all axes from
@@ -117,8 +143,8 @@ pub(crate) fn rms_norm<T: Real>(
     epsilon: f64,
 ) -> Result<ArrayD<T>> {
     each_part_normalised(x, parameters, axis, |row, scale, bias| {
-        let squares = row.iter().map(|x| Element::to_f64(*x).powi(2));
-        let mean = T::from_f64(squares.sum::<f64>() / row.len() as f64);
+        let squares = sum_of(row, |x| x.powi(2));
+        let mean = T::from_f64(squares / row.len() as f64);
         let inverse = (mean + T::from_f64(epsilon)).sqrt().recip();
         for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
             *x = *x * inverse * *scale + *bias;
@@ -169,21 +195,11 @@ pub(crate) fn group_norm<T: Real>(
     let pixels: usize = x.shape()[2..].iter().product();
     let rows = reshape(x, &[images, groups, channels / groups * pixels])?;
     let normalized = layer_norm(&rows, None, None, 2, epsilon)?;
-    let mut result = reshape(&normalized.into(), x.shape())?.into_owned();
-    for (channel, mut lane) in result.axis_iter_mut(Axis(1)).enumerate() {
-        let parameter = |of: Option<&Array<T>>, neutral: T| match of {
-            Some(of) => of.iter().nth(channel).copied().ok_or_else(|| {
-                Error::malformed(format!(
-                    "a parameter of {} for {channels} channels",
-                    of.len()
-                ))
-            }),
-            None => Ok(neutral),
-        };
-        let (factor, offset) = (parameter(scale, T::one())?, parameter(bias, T::zero())?);
-        lane.mapv_inplace(|x| x * factor + offset);
-    }
-    Ok(result)
+    let normalized = reshape(&normalized.into(), x.shape())?;
+    let scale = parameter(scale, channels, T::one())?;
+    let bias = parameter(bias, channels, T::zero())?;
+    let lines: Vec<(T, T)> = scale.into_iter().zip(bias).collect();
+    each_channel_scaled(&normalized, &lines, 1)
 }
 
 /// The parameters of [`local_response`].
@@ -229,9 +245,8 @@ pub(crate) fn local_response<T: Real>(x: &Array<T>, of: &Response) -> ArrayD<T> 
 fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
     // Sums of f32 are taken in f64: the reference should add no noise of its own.
     let count = row.len() as f64;
-    let mean = row.iter().map(|x| Element::to_f64(*x)).sum::<f64>() / count;
-    let squares = row.iter().map(|x| (Element::to_f64(*x) - mean).powi(2));
-    let variance = T::from_f64(squares.sum::<f64>() / count);
+    let mean = sum_of(row, |x| x) / count;
+    let variance = T::from_f64(sum_of(row, |x| (x - mean).powi(2)) / count);
     let mean = T::from_f64(mean);
     let inverse = (variance + epsilon).sqrt().recip();
     for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
@@ -245,12 +260,15 @@ fn for_each_row<T: Real>(
     extent: usize,
     kernel: impl Fn(&mut [T]) + Sync + Send,
 ) -> Result<()> {
+    /// How many simple operations an element takes, as a rule.
+    const OPERATIONS: usize = 8;
     if x.is_empty() {
         return Ok(());
     }
     let elements = x
         .as_slice_mut()
         .ok_or_else(|| Error::internal("an array is not contiguous"))?;
-    elements.par_chunks_mut(extent).for_each(kernel);
+    let work = elements.len() * OPERATIONS;
+    for_each_chunk(elements, extent, work, |_, row| kernel(row));
     Ok(())
 }

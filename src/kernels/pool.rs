@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use ndarray::{ArrayD, IxDyn};
-use rayon::prelude::*;
 
 use super::conv::on_three_axes;
 use super::map::elements;
 use super::real::Real;
+use super::reduce::sum_of;
+use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large};
 
@@ -30,13 +31,24 @@ pub(crate) struct Window<'w, T> {
 }
 
 impl<T: Real> Window<'_, T> {
-    /// The elements in the window, each with its position in the channel, in row-major order.
-    pub fn elements(&self) -> impl Iterator<Item = (usize, T)> {
+    /// The rows of the window along the last axis, each with the position of its first element in the channel.
+    fn rows(&self) -> impl Iterator<Item = (usize, &[T])> {
         let [depth, rows, columns] = self.spans.map(|span| span.inside.clone());
         let [height, width] = self.lines;
         let lines = depth.flat_map(move |z| rows.clone().map(move |y| (z * height + y) * width));
-        let positions = lines.flat_map(move |line| line + columns.start..line + columns.end);
-        positions.map(|position| (position, self.pixels[position]))
+        lines.map(move |line| {
+            let start = line + columns.start;
+            (
+                start,
+                &self.pixels[start..line + columns.end.max(columns.start)],
+            )
+        })
+    }
+
+    /// The elements in the window, each with its position in the channel, in row-major order.
+    pub fn elements(&self) -> impl Iterator<Item = (usize, T)> {
+        let rows = self.rows();
+        rows.flat_map(|(start, row)| (start..).zip(row.iter().copied()))
     }
 
     /// The number of elements that an average is taken over, which may count padding.
@@ -45,8 +57,8 @@ impl<T: Real> Window<'_, T> {
     }
 
     pub fn max(&self) -> T {
-        let elements = self.elements().map(|(_, x)| x);
-        elements.fold(T::neg_infinity(), T::max)
+        let elements = self.rows().flat_map(|(_, row)| row);
+        elements.copied().fold(T::neg_infinity(), T::max)
     }
 
     /// The position of the largest element in the channel, the first if there are several; -1 if there is none.
@@ -59,7 +71,7 @@ impl<T: Real> Window<'_, T> {
     }
 
     pub fn average(&self) -> T {
-        let sum: f64 = self.elements().map(|(_, x)| Element::to_f64(x)).sum();
+        let sum: f64 = self.rows().map(|(_, row)| sum_of(row, |x| x)).sum();
         T::from_f64(sum / self.counted() as f64)
     }
 
@@ -99,8 +111,10 @@ pub(crate) fn pool<T: Real, R: Element>(
     let x = elements(x);
     let mut result = vec![R::default(); n * c * count];
     if !result.is_empty() && pixels > 0 {
-        let images = result.par_chunks_mut(count).zip(x.par_chunks(pixels));
-        images.for_each(|(result, pixels)| {
+        let sizes = [depth, rows, columns].map(|along| along.iter().map(|span| span.inside.len()));
+        let work = n * c * sizes.map(Iterator::sum::<usize>).iter().product::<usize>();
+        for_each_chunk(&mut result, count, work, |image, result| {
+            let pixels = &x[image * pixels..][..pixels];
             for (index, result) in result.iter_mut().enumerate() {
                 let (line, column) = (index / columns.len(), index % columns.len());
                 let (z, y) = (line / rows.len(), line % rows.len());

@@ -7,6 +7,9 @@ use super::map::elements;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
+/// As many elements as this are reduced by several threads. Fewer take less time than it takes to wake these.
+const FEW: usize = 1 << 15;
+
 /// The results of `f` on the elements along `axes`, for each position on the other axes, which stay in their
 /// order.
 ///
@@ -35,19 +38,38 @@ fn reduce_by<T: Element, U: Send>(
     if extent == 0 {
         return Err(Error::unsupported("a reduction over no elements"));
     }
-    let results = elements.par_chunks_exact(extent).map(f).collect();
+    let results = if elements.len() < FEW {
+        elements.chunks_exact(extent).map(f).collect()
+    } else {
+        elements.par_chunks_exact(extent).map(f).collect()
+    };
     ArrayD::from_shape_vec(IxDyn(&shape), results)
         .map_err(|_| Error::internal("a reduction lost elements"))
 }
 
+/// The sum of `f` of each element, taken in f64: as several sums, which don't wait for one another, added up at the end.
+pub(crate) fn sum_of<T: Element>(lane: &[T], f: impl Fn(f64) -> f64) -> f64 {
+    /// What the sum of nothing is: 0 would turn a sum of -0 to 0.
+    const NOTHING: f64 = -0.0;
+    let (parts, rest) = lane.as_chunks::<8>();
+    let mut sums = [NOTHING; 8];
+    for part in parts {
+        for (sum, x) in sums.iter_mut().zip(part) {
+            *sum += f(x.to_f64());
+        }
+    }
+    let rest = rest.iter().map(|x| f(x.to_f64()));
+    sums.into_iter().chain(rest).sum()
+}
+
 /// The sum, taken in f64: the reference should add no noise of its own.
 pub(crate) fn sum_real<T: Element>(lane: &[T]) -> T {
-    T::from_f64(lane.iter().map(|x| x.to_f64()).sum())
+    T::from_f64(sum_of(lane, |x| x))
 }
 
 /// The mean, from a sum in f64.
 pub(crate) fn mean<T: Element>(lane: &[T]) -> T {
-    T::from_f64(lane.iter().map(|x| x.to_f64()).sum::<f64>() / lane.len() as f64)
+    T::from_f64(sum_of(lane, |x| x) / lane.len() as f64)
 }
 
 /// The sum of integers, which wraps on overflow.
@@ -76,7 +98,7 @@ pub(crate) fn product<T: Element>(lane: &[T]) -> T {
 
 /// `Σ x²`, taken in f64.
 pub(crate) fn sum_of_squares<T: Element>(lane: &[T]) -> f64 {
-    lane.iter().map(|x| x.to_f64() * x.to_f64()).sum()
+    sum_of(lane, |x| x * x)
 }
 
 /// `ln Σ exp(x)`, from exponentials of the differences to the largest element, which can't overflow.
