@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::Mmap;
 
@@ -25,6 +25,14 @@ pub struct Reference<'p> {
     /// For each op, the values that nothing reads after it.
     dead_after: Vec<Vec<ValueId>>,
     precision: Precision,
+    /// The element types of all values for the shapes of the last inputs.
+    inferred: Mutex<Option<Inferred>>,
+}
+
+/// What has been inferred from the shapes of a run's inputs.
+struct Inferred {
+    shapes: Vec<Vec<usize>>,
+    dtypes: Arc<[DType]>,
 }
 
 impl<'p> Reference<'p> {
@@ -39,6 +47,7 @@ impl<'p> Reference<'p> {
             dead_after: dead_after(program),
             program,
             precision,
+            inferred: Mutex::new(None),
         })
     }
 
@@ -47,7 +56,9 @@ impl<'p> Reference<'p> {
     /// # Errors
     /// When an input is missing or of another type or shape, or an op can't be computed.
     pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
-        let outputs = self.run_by_op(inputs, &mut |_| Ok(ControlFlow::Continue(())))?;
+        // From inside of the thread pool: otherwise this thread would go to sleep, and be woken, for each parallel kernel.
+        let run = || self.run_by_op(inputs, &mut |_| Ok(ControlFlow::Continue(())));
+        let outputs = rayon::scope(|_| run())?;
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
@@ -125,10 +136,28 @@ impl<'p> Reference<'p> {
         outputs.collect::<Result<_>>().map(Some)
     }
 
+    /// The element types of all values for inputs of the shapes in `tensors`, which are inferred anew if those of the
+    /// last run were others.
+    fn result_types(&self, tensors: &[Option<Tensor>]) -> Result<Arc<[DType]>> {
+        let inputs = self.program.inputs().iter();
+        let shapes = inputs.filter_map(|id| Some(tensors[id.index()].as_ref()?.shape().to_vec()));
+        let shapes: Vec<Vec<usize>> = shapes.collect();
+        let mut inferred = self.inferred.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = inferred.as_ref().filter(|known| known.shapes == shapes) {
+            return Ok(known.dtypes.clone());
+        }
+        let dtypes: Arc<[DType]> = self.inferred_types(tensors)?.into();
+        *inferred = Some(Inferred {
+            shapes,
+            dtypes: dtypes.clone(),
+        });
+        Ok(dtypes)
+    }
+
     /// The element types of all values, by inference from the shapes of the inputs, which are in `tensors`.
     /// Shapes that contradict each other, and results for which there is not enough memory, are found here,
     /// before a kernel meets them.
-    fn result_types(&self, tensors: &[Option<Tensor>]) -> Result<Vec<DType>> {
+    fn inferred_types(&self, tensors: &[Option<Tensor>]) -> Result<Vec<DType>> {
         let program = self.program.with_input_shapes(|id, declared| {
             tensors[id.index()].as_ref().map_or_else(
                 || declared.to_vec(),
