@@ -10,7 +10,7 @@ mod session;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use ort::environment::Environment;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
 
 use crate::error::{Error, Result};
 pub use session::{Prepared, Session};
@@ -45,8 +45,11 @@ impl OnnxRuntime {
         let fail = |e: &dyn std::fmt::Display| {
             Error::invalid(format!("could not load ONNX Runtime: {e}")).in_file(&library)
         };
-        let environment = ort::init_from(&library)
-            .map_err(|e| fail(&e))?
+        let environment = ort::init_from(&library).map_err(|e| fail(&e))?;
+        // Threads that spin while they wait for work would slow down whatever runs between the parts of a model.
+        let pool = GlobalThreadPoolOptions::default().with_spin_control(false);
+        let environment = environment
+            .with_global_thread_pool(pool.map_err(|e| fail(&e))?)
             .with_name("paddle2onnx-rs")
             .with_telemetry(false)
             .build()
@@ -71,7 +74,7 @@ impl OnnxRuntime {
         &self.version
     }
 
-    /// Opens a model.
+    /// Opens a model, with threads of its own, as ONNX Runtime does by default.
     ///
     /// # Errors
     /// When ONNX Runtime refuses it.
@@ -79,7 +82,7 @@ impl OnnxRuntime {
         Session::open(&self.environment, model)
     }
 
-    /// Opens a model whose bytes, with those of its weights, are in memory.
+    /// Opens part of a model, whose bytes, with those of its weights, are in memory. All parts share their threads.
     pub(crate) fn open_bytes(&self, model: &[u8]) -> Result<Session> {
         Session::open_bytes(&self.environment, model)
     }

@@ -17,6 +17,7 @@ pub struct Session {
 impl Session {
     pub(super) fn open(environment: &Environment, model: &Path) -> Result<Self> {
         let session = ort::session::Session::builder(environment)
+            .and_then(|builder| Ok(builder.with_independent_thread_pool()?))
             .and_then(|mut builder| builder.commit_from_file(model))
             .map_err(|e| {
                 Error::invalid(format!("ONNX Runtime refuses the model: {e}")).in_file(model)
@@ -24,7 +25,7 @@ impl Session {
         Ok(Self { session })
     }
 
-    /// Opens a model whose bytes, with those of its weights, are in memory.
+    /// Opens a model whose bytes, with those of its weights, are in memory, on the threads of the environment.
     pub(super) fn open_bytes(environment: &Environment, model: &[u8]) -> Result<Self> {
         let session = ort::session::Session::builder(environment)
             .and_then(|mut builder| builder.commit_from_memory(model))
