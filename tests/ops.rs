@@ -265,7 +265,7 @@ const OLDER_ALONE: [&str; 10] = [
 /// the opened program, where some ops have become constants.
 fn names(program: &Path, format: Format) -> Vec<String> {
     let bytes = fs::read(program).unwrap();
-    if format == Format::ProgramDesc {
+    if matches!(format, Format::ProgramDesc { .. }) {
         // The tag of the field `type` of an op, which a length and the text follow.
         let fields = bytes
             .windows(2)
@@ -288,7 +288,7 @@ fn every_op_has_a_case_in_each_spelling() {
     let (mut legacy, mut pir) = (BTreeSet::new(), BTreeSet::new());
     for program in programs() {
         let format = Model::open(&program, None).unwrap().format();
-        let used = if format == Format::ProgramDesc {
+        let used = if matches!(format, Format::ProgramDesc { .. }) {
             &mut legacy
         } else {
             &mut pir

@@ -56,7 +56,7 @@ fn agrees(program: &Path, recorded: Option<Vec<PathBuf>>) {
         options.expected = recorded;
     }
     let report = verify(&model, &onnx, &options, &|_| {}).unwrap();
-    assert!(report.parity, "{}: {report:?}", program.display());
+    assert!(report.verdict.is_pass(), "{}: {report:?}", program.display());
 }
 
 /// The state of an RNN's dropout is a parameter that is not persistable: the parameters behind it keep their places.
@@ -262,6 +262,11 @@ fn a_checkpoint_is_not_the_weights() {
     convert.arg("--params").arg(&checkpoint);
     let words = ["best.pdparams", "a training checkpoint", "paddle.jit.save"];
     is_refusal(&run(convert), &words);
+    // Nor is it beside the program, where the weights are missing.
+    fs::remove_file(model.join("inference.pdiparams")).unwrap();
+    fs::rename(&checkpoint, model.join("inference.pdparams")).unwrap();
+    let ran = run(command([Path::new("convert"), &model]));
+    is_refusal(&ran, &["inference.pdparams is a training checkpoint"]);
 }
 
 /// Complex numbers are shown by name, and each op that reads or makes them is listed.

@@ -47,5 +47,8 @@ pub(crate) fn program(
     }
     let decoded = program_desc::decode(bytes, path)?;
     let program = legacy::program(&decoded, files, registry).map_err(|e| e.in_file(path))?;
-    Ok((program, Format::ProgramDesc))
+    let is_unreleased = decoded
+        .version
+        .is_some_and(|version| version.version() == 0);
+    Ok((program, Format::ProgramDesc { is_unreleased }))
 }

@@ -80,9 +80,17 @@ fn missing(expected: &[Expected], files: &WeightFiles) -> Result<Option<String>>
         _ => return Ok(None),
     };
     let other = weights_in(folder).map(|path| format!(" ({} may be it)", path.display()));
+    let checkpoint = match files {
+        WeightFiles::Missing(path) => Some(path.with_extension("pdparams")),
+        _ => None,
+    };
+    let checkpoint = checkpoint.filter(|path| path.is_file()).map(|path| {
+        let path = path.display();
+        format!(" ({path} is a training checkpoint: paddle.jit.save writes the weights)")
+    });
+    let hint = other.or(checkpoint).unwrap_or_default();
     Ok(Some(format!(
-        "the program has {count} weights, {what}{}",
-        other.unwrap_or_default()
+        "the program has {count} weights, {what}{hint}"
     )))
 }
 

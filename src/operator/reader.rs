@@ -83,7 +83,12 @@ impl<'a> OpReader<'a> {
 
     /// Whether the program is from before Paddle 3, where some kernels compute something else.
     pub fn is_former(&self) -> bool {
-        self.op.is_former
+        self.is_before(3, 0)
+    }
+
+    /// Whether the program was written by a release of Paddle before `major.minor`.
+    pub fn is_before(&self, major: u16, minor: u16) -> bool {
+        self.op.release.is_before(major, minor)
     }
 
     /// An attribute that must be given.

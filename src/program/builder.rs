@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Attr, Block, Op, OpKind, Operand, Origin, Program, Source, Value, ValueId};
+use super::{Attr, Block, Op, OpKind, Operand, Origin, Program, Release, Source, Value, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
 /// A program under construction.
@@ -13,8 +13,8 @@ pub struct Builder {
     pub(crate) program: Program,
     /// The op of the file that is being read.
     pub(crate) source: Source,
-    /// Whether the program is from before Paddle 3.
-    pub(crate) is_former: bool,
+    /// The release of Paddle that wrote the program.
+    pub(crate) release: Release,
     /// The blocks of control flow that are being read, the innermost last.
     pub(crate) open_blocks: Vec<Block>,
 }
@@ -58,7 +58,7 @@ impl Builder {
         Self {
             program: Program::default(),
             source: Source::default(),
-            is_former: false,
+            release: Release::NEWEST,
             open_blocks: Vec::new(),
         }
     }
@@ -88,7 +88,7 @@ impl Builder {
 
     /// Whether the program is from before Paddle 3, where some kernels compute something else.
     pub fn is_former(&self) -> bool {
-        self.is_former
+        self.release.is_before(3, 0)
     }
 
     /// The element type of a value, as the file declares it.
@@ -161,7 +161,7 @@ impl Builder {
             results: results.clone(),
             attrs: draft.attrs,
             blocks,
-            is_former: self.is_former,
+            release: self.release,
             source: self.source.clone(),
         });
         results
@@ -186,7 +186,7 @@ impl Builder {
             results: vec![result],
             attrs,
             blocks: Vec::new(),
-            is_former: self.is_former,
+            release: self.release,
             source: self.source.clone(),
         });
         result

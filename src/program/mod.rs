@@ -9,6 +9,7 @@ mod builder;
 mod display;
 mod facts;
 mod names;
+mod release;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ pub use builder::{Builder, Declared, Draft};
 pub(crate) use facts::single;
 pub use facts::{Fact, Facts};
 pub(crate) use names::UniqueNames;
+pub use release::Release;
 
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor};
@@ -93,8 +95,8 @@ pub struct Op {
     pub attrs: BTreeMap<String, Attr>,
     /// The bodies of control flow. They may read every value that is defined before the op.
     pub blocks: Vec<Block>,
-    /// Whether the program is from before Paddle 3, where some kernels compute something else.
-    pub is_former: bool,
+    /// The release of Paddle that wrote the program.
+    pub release: Release,
     /// Where it stands in the file.
     pub source: Source,
 }

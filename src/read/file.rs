@@ -16,7 +16,10 @@ const LARGEST_PROGRAM: u64 = 256 << 20;
 #[non_exhaustive]
 pub enum Format {
     /// Protobuf, as Paddle 1.x and 2.x write it.
-    ProgramDesc,
+    ProgramDesc {
+        /// Whether a development build wrote it, which states no release.
+        is_unreleased: bool,
+    },
     /// JSON, as Paddle 3 writes it.
     Pir {
         /// The version of the format.
@@ -33,6 +36,13 @@ impl Format {
                  that is known here; verify the result",
                 pir::NEWEST_VERSION
             )),
+            Format::ProgramDesc {
+                is_unreleased: true,
+            } => Some(
+                "the program does not say which release of Paddle wrote it; it is read as one of \
+                 Paddle 2.6; verify the result"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
@@ -41,7 +51,7 @@ impl Format {
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Format::ProgramDesc => f.write_str("ProgramDesc (Paddle 1.x and 2.x)"),
+            Format::ProgramDesc { .. } => f.write_str("ProgramDesc (Paddle 1.x and 2.x)"),
             Format::Pir { version } => write!(f, "PIR version {version} (Paddle 3)"),
         }
     }

@@ -7,7 +7,7 @@
 mod attrs;
 mod variables;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use variables::Variables;
 
@@ -16,20 +16,49 @@ use super::weights;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::{Binding, Form, OpDef, Registry};
 use crate::program::{
-    Attr, Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, ValueId,
+    Attr, Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Release, Source,
+    ValueId,
 };
 use crate::proto::framework::op_desc::Slot;
 use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
 use crate::read::ModelFiles;
+use crate::tensor::{Dim, Tensor};
 
 /// Input slots that no inference reads, on whatever op: what training updates, and what cuDNN has found.
 const UNREAD_SLOTS: &[&str] = &["MomentumTensor", "AlgoCache"];
 
+/// Ops whose result has rank 1 and one element up to Paddle 2.4 where it has rank 0 since. What a program does with it
+/// counts on that.
+const SCALARS: &[&str] = &[
+    "reduce_sum",
+    "reduce_mean",
+    "reduce_max",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_all",
+    "reduce_any",
+    "reduce_amax",
+    "reduce_amin",
+    "mean",
+    "arg_max",
+    "arg_min",
+    "size",
+    "matmul",
+    "matmul_v2",
+    "dot",
+    "p_norm",
+    "frobenius_norm",
+    "logsumexp",
+    "dist",
+    "trace",
+    "kldiv_loss",
+    "nll_loss",
+    "equal_all",
+    "allclose",
+];
+
 /// The most blocks inside of each other.
 const DEEPEST: usize = 64;
-
-/// The version 3.0.0 as programs state it: 1 000 000 · major + 1000 · minor + patch.
-const PADDLE_3: i64 = 3_000_000;
 
 /// The [`Program`] that a decoded `ProgramDesc` is. Ops without a definition are kept.
 ///
@@ -53,7 +82,7 @@ pub(super) fn program(
         scope: Scope::default(),
         ops: 0,
     };
-    reader.builder.is_former = desc.version.unwrap_or_default().version() < PADDLE_3;
+    reader.builder.release = Release::stated(desc.version.map(|version| version.version()));
     let expected = reader.variables.weights()?;
     let weights = weights::define(&mut reader.builder, expected, &files.weights)?;
     reader.scope.current.extend(weights);
@@ -335,7 +364,9 @@ impl<'a> Reader<'a> {
             attrs,
             results: results.collect::<Result<_>>()?,
         };
+        let declared = spelled.results.clone();
         let values = forms::emit(&mut self.builder, def, form, spelled)?;
+        let values = self.vectors_of_one(op, declared, values);
         for slot in &op.outputs {
             if !form.results.contains(&slot.parameter.as_str()) {
                 for name in &slot.arguments {
@@ -351,6 +382,37 @@ impl<'a> Reader<'a> {
         }
         self.scope.write(names, values);
         Ok(())
+    }
+
+    /// Gives those of an op's results rank 1 that have it in the release of Paddle that wrote the program.
+    fn vectors_of_one(
+        &mut self,
+        op: &OpDesc,
+        declared: Vec<Declared>,
+        values: Vec<ValueId>,
+    ) -> Vec<ValueId> {
+        let is_sliced =
+            matches!(op.r#type.as_str(), "slice") && self.builder.release.is_before(2, 6);
+        let is_scalar =
+            SCALARS.contains(&op.r#type.as_str()) && self.builder.release.is_before(2, 5);
+        if !is_sliced && !is_scalar {
+            return values;
+        }
+        let results = values.into_iter().zip(declared);
+        let results = results.map(|(value, declared)| {
+            if declared.shape != [Dim::Known(1)] {
+                return value;
+            }
+            let operands = [value, self.builder.constant(Tensor::vector(vec![1_i64]))];
+            let operands = operands.map(Operand::One).to_vec();
+            let ty = (declared.dtype, declared.shape.clone());
+            let result = self
+                .builder
+                .insert("reshape", operands, BTreeMap::new(), ty);
+            self.builder.adopt(result, declared);
+            result
+        });
+        results.collect()
     }
 
     /// What the program declares of a variable that an op writes.

@@ -7,7 +7,7 @@
 //! Celu, Selu, Softplus, Mish, Softsign, Shrink, ThresholdedRelu; the others are composed of Sigmoid, Softplus, Tanh
 //! and arithmetic.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
 use crate::operator::{OpDef, OpReader, Parsed};
@@ -37,6 +37,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["leaky_relu"]).renaming(&[("alpha", "negative_slope")])],
         |op| {
             let slope = op.attr_or("negative_slope", 0.02)?;
+            refuse_before_2(op, slope > 1.0, "a slope above 1 (`alpha`)")?;
             pointwise(op, Activation::Leaky { slope })
         },
     ),
@@ -44,7 +45,9 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("rrelu", &[], |op| {
         let (lower, upper): (f64, f64) = (op.attr("lower")?, op.attr("upper")?);
         if !op.attr_or("is_test", false)? {
-            return Err(Error::unsupported("random slopes, as in training"));
+            return Err(Error::unsupported(
+                "random slopes, as in training (`is_test`=False): call eval() on the model before it is exported",
+            ));
         }
         let slope = (lower + upper) / 2.0;
         pointwise(op, Activation::Leaky { slope })
@@ -77,6 +80,7 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     of_x("elu", &[plain(&["elu"])], |op| {
         let alpha = op.attr_or("alpha", 1.0)?;
+        refuse_before_2(op, alpha < 0.0, "an `alpha` below 0")?;
         pointwise(op, Activation::Elu { alpha })
     }),
     of_x("celu", &[plain(&["celu"])], |op| {
@@ -115,8 +119,10 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, Activation::LogSigmoid)
     }),
     of_x("hardshrink", &[plain(&["hard_shrink"])], |op| {
+        let threshold = op.attr_or("threshold", 0.5)?;
+        refuse_before_2(op, threshold < 0.0, "a `threshold` below 0")?;
         let curve = Activation::HardShrink {
-            threshold: op.attr_or("threshold", 0.5)?,
+            threshold,
             with_threshold: !op.is_former(),
         };
         pointwise(op, curve)
@@ -145,6 +151,16 @@ pub(super) const OPS: &[OpDef] = &[
         pointwise(op, curve)
     }),
 ];
+
+/// Refuses a number with which kernels of Paddle 1 compute something else than later ones.
+fn refuse_before_2(op: &OpReader<'_>, is_other: bool, number: &str) -> Result<()> {
+    if is_other && op.is_before(2, 0) {
+        return Err(Error::unsupported(format!(
+            "{number}, which Paddle 1 and Paddle 2 take differently"
+        )));
+    }
+    Ok(())
+}
 
 fn parse_soft_relu(op: &mut OpReader<'_>) -> Parsed {
     let threshold: f64 = op.attr_or("threshold", 40.0)?;

@@ -268,17 +268,19 @@ fn attention_layer(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> 
         "attn_dropout_rate",
         "attn_dropout_implementation",
         UPSCALE,
+        "attn_dropout_is_test",
     )?;
     let kept_last = dropout(
         &mut parts,
         "dropout_rate",
         "dropout_implementation",
         DOWNGRADE,
+        "dropout_is_test",
     )?;
     parts.attr("is_test", false)?;
     if parts.attr("ring_id", -1_i64)? != -1 {
         return Err(Error::unsupported(
-            "attention that is split over several devices",
+            "`ring_id`: attention that is split over several devices",
         ));
     }
     if parts.optional(5).is_some() {
@@ -488,7 +490,9 @@ fn refuse_training(parts: &mut Decomposition<'_>, rate: &str) -> Result<()> {
     if is_test || rate == 0.0 {
         return Ok(());
     }
-    Err(Error::unsupported("dropout as in training"))
+    Err(Error::unsupported(
+        "dropout as in training (`is_test`=False): call eval() on the model before it is exported",
+    ))
 }
 
 /// The extent of a head of queries, keys and values of `[batch, length, heads, extent]`.

@@ -40,7 +40,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
                 },
             ],
             &["Out"],
-        ),
+        )
+        .rewriting(value_of_type),
     ],
     FullLike::parse,
 )
@@ -55,6 +56,23 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         },
     ],
 )])];
+
+/// From Paddle 2.2 to 2.5, `fill_any` has two values, one of them for floats and one for other types.
+fn value_of_type(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    let (float, int) = (
+        draft.attrs.remove("value_float"),
+        draft.attrs.remove("value_int"),
+    );
+    if let [Operand::One(x), value @ Operand::Absent] = draft.operands.as_mut_slice() {
+        let number = match builder.dtype(*x).is_float() {
+            true => float.as_ref().and_then(f64::from_attr),
+            false => int.as_ref().and_then(f64::from_attr),
+        };
+        let number = number.ok_or_else(|| Error::malformed("no value is given"))?;
+        *value = Operand::One(builder.constant(Tensor::scalar(number)));
+    }
+    Ok(builder.emit(draft))
+}
 
 fn zeros(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     let zero = Operand::One(builder.constant(Tensor::scalar(0.0_f64)));

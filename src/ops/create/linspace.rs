@@ -66,7 +66,8 @@ struct Linspace {
     stop: ValueId,
     number: ValueId,
     base: Option<ValueId>,
-    dtype: DType,
+    /// The element type: that of `start` in Paddle 1, which states none.
+    dtype: Option<DType>,
 }
 
 impl Linspace {
@@ -77,8 +78,12 @@ impl Linspace {
             stop: op.operand("stop")?,
             number: op.operand(number)?,
             base,
-            dtype: op.attr("dtype")?,
+            dtype: op.optional_attr("dtype")?,
         }))
+    }
+
+    fn dtype(&self, facts: &Facts<'_>) -> DType {
+        self.dtype.unwrap_or(facts.dtype(self.start))
     }
 
     /// The evenly spaced numbers. The first half is counted from the start and the second from the stop, so that both
@@ -101,8 +106,9 @@ impl Linspace {
 
 impl Function for Linspace {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
-        if !RANGED.contains(&self.dtype) {
-            return Err(Error::unsupported(format!("evenly spaced {}", self.dtype)));
+        let dtype = self.dtype(facts);
+        if !RANGED.contains(&dtype) {
+            return Err(Error::unsupported(format!("evenly spaced {dtype}")));
         }
         let extent = match facts.content(self.number) {
             Some([extent]) => extent.clone(),
@@ -111,11 +117,11 @@ impl Function for Linspace {
         if extent.known().is_some_and(|extent| extent < 1) {
             return Err(Error::malformed(format!("{extent} evenly spaced numbers")));
         }
-        Ok(Fact::new(self.dtype, vec![extent]))
+        Ok(Fact::new(dtype, vec![extent]))
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        if !self.dtype.is_float() {
+        if !self.dtype(g).is_float() {
             return self.lower_constant(g);
         }
         let (start, stop) = (
@@ -147,7 +153,8 @@ impl Function for Linspace {
             let base = scalar(g, base, DType::F64)?;
             spaced = g.node("Pow", &[base, spaced], []);
         }
-        Ok(g.cast(spaced, DType::F64, self.dtype))
+        let dtype = self.dtype(g);
+        Ok(g.cast(spaced, DType::F64, dtype))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
@@ -158,7 +165,8 @@ impl Function for Linspace {
             let base = number(values, base)?;
             spaced = spaced.into_iter().map(|power| base.powf(power)).collect();
         }
-        Ok(Tensor::vector(spaced).cast(values.dtype(self.dtype)))
+        let dtype = self.dtype.unwrap_or(values.get(self.start)?.dtype());
+        Ok(Tensor::vector(spaced).cast(values.dtype(dtype)))
     }
 }
 
@@ -176,6 +184,7 @@ impl Linspace {
             ));
         };
         let spaced = self.spaced((start, stop), count as i64)?;
-        Ok(g.constant(Tensor::vector(spaced).cast(self.dtype)))
+        let dtype = self.dtype(g);
+        Ok(g.constant(Tensor::vector(spaced).cast(dtype)))
     }
 }

@@ -58,7 +58,9 @@ pub(super) const OPS: &[OpDef] = &[
             // `diag_num` elements are set to `diag_val`, each `diag_step + 1` positions behind the one before.
             let diagonal: i64 = op.attr_or("diag_num", 0)?;
             if diagonal != 0 {
-                return Err(Error::unsupported("random numbers with a diagonal"));
+                return Err(Error::unsupported(
+                    "`diag_num`: random numbers with a diagonal",
+                ));
             }
             op.ignore("diag_step");
             op.ignore("diag_val");

@@ -33,14 +33,19 @@ pub(super) const OPS: &[OpDef] = &[
     binary(
         "floor_divide",
         &[form(&["elementwise_floordiv"])],
-        parse::<FloorDivide>,
+        |op| match op.is_before(2, 5) {
+            true => parse::<TruncDivide>(op),
+            false => parse::<FloorDivide>(op),
+        },
     ),
     binary("trunc_divide", &[], parse::<TruncDivide>),
-    binary(
-        "remainder",
-        &[form(&["elementwise_mod"])],
-        parse::<Remainder>,
-    )
+    binary("remainder", &[form(&["elementwise_mod"])], |op| {
+        match (op.is_before(1, 7), op.is_before(2, 0)) {
+            (true, _) => parse::<OldRemainder<true>>(op),
+            (false, true) => parse::<OldRemainder<false>>(op),
+            (false, false) => parse::<Remainder>(op),
+        }
+    })
     .with_dtypes(WIDE),
     binary(
         "elementwise_pow",
@@ -220,6 +225,27 @@ impl Kernel for Remainder {
         } else {
             rest
         }
+    }
+}
+
+/// The remainder of `x / y` by Paddle 1: with the sign of the dividend, as in C, for integers, and up to 1.6, `FLOATS`,
+/// for all numbers.
+struct OldRemainder<const FLOATS: bool>;
+
+impl<const FLOATS: bool> Kernel for OldRemainder<FLOATS> {
+    fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId {
+        if dtype.is_float() && !FLOATS {
+            return Remainder::lower(g, x, y, dtype);
+        }
+        g.node("Mod", &[x, y], [("fmod", NodeAttr::Int(1))])
+    }
+
+    fn real<T: Real>(x: T, y: T) -> T {
+        if FLOATS { x % y } else { Remainder::real(x, y) }
+    }
+
+    fn integer(x: i64, y: i64) -> i64 {
+        if y == 0 { 0 } else { x.wrapping_rem(y) }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
 };
 use crate::ops::shared::values::common_type;
-use crate::program::{Fact, Facts, ValueId};
+use crate::program::{Builder, Draft, Fact, Facts, OpKind, Operand, ValueId};
 use crate::tensor::DType::Bool;
 use crate::tensor::{Array, Element, Tensor, broadcast_dims, with_arrays};
 
@@ -21,11 +21,12 @@ pub(super) const OPS: &[OpDef] = &[
             &["where"],
             &[
                 Binding::Slot("Condition"),
-                Binding::Slot("X"),
-                Binding::Slot("Y"),
+                Binding::Optional("X"),
+                Binding::Optional("Y"),
             ],
             &["Out"],
-        )],
+        )
+        .rewriting(positions_or_choice)],
         Where::parse,
     )
     .with_dtypes(&[Bool]),
@@ -46,6 +47,16 @@ pub(super) const OPS: &[OpDef] = &[
     .with_dtypes(FLOATS)
     .with_accuracy(Accuracy::Rounded),
 ];
+
+/// Up to Paddle 1.7, `where` with a condition alone is what was called `where_index` later: the positions of what is
+/// true.
+fn positions_or_choice(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
+    if matches!(draft.operands[..], [_, Operand::Absent, Operand::Absent]) {
+        draft.kind = OpKind::Known("nonzero");
+        draft.operands.truncate(1);
+    }
+    Ok(builder.emit(draft))
+}
 
 /// `x` where the condition is true, `y` elsewhere; all three are broadcast. `x` and `y` must have the same type.
 struct Where {

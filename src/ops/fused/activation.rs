@@ -338,7 +338,9 @@ fn dropped_sum(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let rate = parts.constant(rate)?;
     let mode: String = parts.attr("mode", "upscale_in_train".to_owned())?;
     if !parts.attr("is_test", false)? && rate != 0.0 {
-        return Err(Error::unsupported("dropout as in training"));
+        return Err(Error::unsupported(
+            "dropout as in training (`is_test`=False): call eval() on the model before it is exported",
+        ));
     }
     let kept = if mode == "upscale_in_train" {
         1.0

@@ -44,13 +44,15 @@ fn activated_conv(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     // The slope of a leaky relu, which is refused by its name.
     parts.attr("fuse_alpha", 0.0)?;
     if !parts.attr("split_channels", Vec::<i64>::new())?.is_empty() {
-        return Err(Error::unsupported("a convolution with its channels apart"));
+        return Err(Error::unsupported(
+            "`split_channels`: a convolution with its channels apart",
+        ));
     }
     let layout: String = parts.attr("data_format", "NCHW".to_owned())?;
     let bias_shape: &[i64] = match layout.as_str() {
         "NCHW" | "AnyLayout" => &[1, -1, 1, 1],
         "NHWC" => &[1, 1, 1, -1],
-        other => return Err(Error::unsupported(format!("the layout `{other}`"))),
+        other => return Err(Error::unsupported(format!("`data_format` {other:?}"))),
     };
     let ones = || Attr::Ints(vec![1, 1]);
     let attrs = [

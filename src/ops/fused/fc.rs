@@ -63,10 +63,14 @@ fn fully_connected(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> 
     let columns: i64 = parts.attr("in_num_col_dims", 1)?;
     let activation: String = parts.attr("activation_type", String::new())?;
     if parts.attr("padding_weights", false)? {
-        return Err(Error::unsupported("weights with padding in them"));
+        return Err(Error::unsupported(
+            "`padding_weights`: weights with padding in them",
+        ));
     }
     if !matches!(activation.as_str(), "" | "relu") {
-        return Err(Error::unsupported(format!("the activation `{activation}`")));
+        return Err(Error::unsupported(format!(
+            "`activation_type` {activation:?}"
+        )));
     }
     let (input, weights, bias) = (parts.operand(0)?, parts.operand(1)?, parts.optional(2));
     let attrs = [

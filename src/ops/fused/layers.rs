@@ -246,6 +246,7 @@ fn residual_norm(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
         "dropout_rate",
         "dropout_implementation",
         "downgrade_in_infer",
+        "dropout_is_test",
     )?;
     parts.attr("is_test", false)?;
     let norm = Norm {
@@ -270,12 +271,14 @@ fn feed_forward(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
         "dropout1_prob",
         "dropout1_implementation",
         usual,
+        "dropout1_is_test",
     )?;
     let kept_last = dropout(
         &mut parts,
         "dropout2_prob",
         "dropout2_implementation",
         usual,
+        "dropout2_is_test",
     )?;
     parts.attr("is_test", false)?;
     let norm_first = parts.attr("pre_layer_norm", false)?;
@@ -283,7 +286,7 @@ fn feed_forward(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let adds_residual = parts.attr("add_residual", true)?;
     if parts.attr("ring_id", -1_i64)? != -1 {
         return Err(Error::unsupported(
-            "layers that are split over several devices",
+            "`ring_id`: layers that are split over several devices",
         ));
     }
     let mut norms = Vec::new();

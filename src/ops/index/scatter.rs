@@ -257,7 +257,7 @@ impl Function for PutAlong {
         }
         if !self.includes_self && self.combine != Combine::Assign {
             return Err(Error::unsupported(
-                "a reduction that leaves out the values that are there, which ONNX can't express",
+                "`include_self`=False: a reduction that leaves out the values that are there, which ONNX can't express",
             ));
         }
         Ok(like(facts, self.x))

@@ -27,6 +27,8 @@ pub(super) struct PoolGeometry {
     pub padding: Padding,
     /// Whether the number of windows is rounded up, so that the last may reach beyond the padding.
     pub ceil_mode: bool,
+    /// Whether averages that count padding count what lies behind the padding, too, as up to Paddle 1.8.
+    counts_beyond: bool,
 }
 
 /// Stands for an extent that is not known. What is derived from it holds for all extents, unless it depends on the
@@ -52,6 +54,7 @@ impl PoolGeometry {
             strides: positive(op, "strides", axes)?,
             padding: Padding::parse(op, axes)?,
             ceil_mode: op.attr_or("ceil_mode", false)?,
+            counts_beyond: op.is_before(2, 0),
         })
     }
 
@@ -109,6 +112,7 @@ impl PoolGeometry {
         let stride = self.strides[axis];
         let whole = AxisWindows {
             window_size: self.window_size,
+            counts_beyond: self.counts_beyond,
             kernel: image,
             stride: 1,
             pads: [0; 2],
@@ -228,6 +232,7 @@ impl PoolGeometry {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AxisWindows {
     window_size: WindowSize,
+    counts_beyond: bool,
     pub kernel: usize,
     pub stride: usize,
     /// The padding before and after the input.
@@ -261,7 +266,11 @@ impl AxisWindows {
         // padded by as much behind it as before it, whatever the padding behind it is.
         let (before, image) = (self.pads[0], self.image);
         let start = position * self.stride;
-        let end = (start + self.kernel).min(image + 2 * before);
+        let end = start + self.kernel;
+        let end = match self.counts_beyond {
+            true => end,
+            false => end.min(image + 2 * before),
+        };
         let inside = start.saturating_sub(before).min(image)..end.saturating_sub(before).min(image);
         let counted = if counts_padding {
             end.saturating_sub(start)

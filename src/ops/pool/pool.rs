@@ -99,7 +99,7 @@ impl Pool {
         if let Pooling::Norm(p) = pooling
             && !(p.is_finite() && p != 0.0)
         {
-            return Err(Error::unsupported(format!("a norm of {p}")));
+            return Err(Error::unsupported(format!("`norm_type` {p}")));
         }
         let geometry = PoolGeometry::parse(op, AXES)?;
         if geometry.window_size == WindowSize::Adaptive

@@ -11,13 +11,13 @@ use crate::tensor::{Array, DType, Dim, Tensor, refuse_too_large};
 pub(super) const OPS: &[OpDef] = &[
     definition(
         "unpool",
-        &[form(&["unpool"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],
+        &[form(&["unpool"]).ignoring(&["unpooling_type"])],
         Unpool::parse::<2>,
     )
     .with_limits(&["channels-last images"]),
     definition(
         "unpool3d",
-        &[form(&["unpool3d"]).ignoring(&["ksize", "strides", "paddings", "unpooling_type"])],
+        &[form(&["unpool3d"]).ignoring(&["unpooling_type"])],
         Unpool::parse::<3>,
     ),
 ];
@@ -51,23 +51,73 @@ const fn definition(name: &'static str, legacy: &'static [Form], parse: Parse) -
 struct Unpool {
     x: ValueId,
     indices: ValueId,
-    output_size: ValueId,
+    size: Size,
     axes: usize,
 }
 
+/// The spatial extents of the result.
+enum Size {
+    Stated(ValueId),
+    /// That of the image whose pooling, with this kernel size, stride and padding along each axis, gave `x`. Up to
+    /// Paddle 2.1, none other is stated.
+    Pooled(Vec<[i64; 3]>),
+}
+
+/// The kernel size, stride and padding along each axis.
+fn pooled(op: &mut OpReader<'_>, axes: usize) -> Result<Vec<[i64; 3]>> {
+    let mut read = |name: &str| {
+        let numbers: Vec<i64> = op.attr(name)?;
+        match numbers.len() == axes && numbers.iter().all(|number| i32::try_from(*number).is_ok()) {
+            true => Ok(numbers),
+            false => Err(Error::malformed(format!("{name} of {numbers:?}"))),
+        }
+    };
+    let (sizes, strides, paddings) = (read("ksize")?, read("strides")?, read("paddings")?);
+    let windows = sizes.into_iter().zip(strides).zip(paddings);
+    Ok(windows
+        .map(|((size, stride), padding)| [size, stride, padding])
+        .collect())
+}
+
+/// The extent of the image of which a pooling gave `extent` elements.
+fn grown(extent: i64, [size, stride, padding]: &[i64; 3]) -> i64 {
+    let windows = extent.saturating_sub(1).saturating_mul(*stride);
+    windows.saturating_add(size - 2 * padding)
+}
+
 impl Unpool {
+    /// Emits the spatial extents of the result.
+    fn lower_size(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
+        let windows = match &self.size {
+            Size::Stated(size) => return g.int_array(*size),
+            Size::Pooled(windows) => windows,
+        };
+        let strides: Vec<i64> = windows.iter().map(|[_, stride, _]| *stride).collect();
+        let rests: Vec<i64> = windows.iter().map(|window| grown(0, window)).collect();
+        let image = g.shape_slice(x, 2, 2 + self.axes as i64);
+        let (strides, rests) = (g.vector(&strides), g.vector(&rests));
+        let product = g.node("Mul", &[image, strides], []);
+        Ok(g.node("Add", &[product, rests], []))
+    }
+
     fn parse<const AXES: usize>(op: &mut OpReader<'_>) -> Parsed {
-        // `output_size` was computed from these.
+        let size = match op.optional("output_size")? {
+            None if op.is_before(2, 2) => Size::Pooled(pooled(op, AXES)?),
+            _ => Size::Stated(op.operand("output_size")?),
+        };
+        // A stated `output_size` was computed from these.
         for name in ["ksize", "strides", "padding", "paddings"] {
             op.ignore(name);
         }
         if Layout::parse(op)? != Layout::ChannelsFirst {
-            return Err(Error::unsupported("unpooling of channels-last images"));
+            return Err(Error::unsupported(
+                "`data_format`: unpooling of channels-last images",
+            ));
         }
         Ok(Box::new(Self {
             x: op.operand("x")?,
             indices: op.operand("indices")?,
-            output_size: op.operand("output_size")?,
+            size,
             axes: AXES,
         }))
     }
@@ -108,13 +158,24 @@ impl Unpool {
 impl Function for Unpool {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let extents = Layout::ChannelsFirst.extents(facts.shape(self.x), self.axes)?;
-        let image = match facts.content(self.output_size) {
-            Some(size) if size.len() == self.axes => size.to_vec(),
-            Some(size) => {
-                let message = format!("an output_size of {} numbers", size.len());
-                return Err(Error::malformed(message));
+        let image = match &self.size {
+            Size::Pooled(windows) => {
+                let axes = windows.iter().zip(&extents.image);
+                axes.map(|(window, extent)| {
+                    extent
+                        .known()
+                        .map_or(Dim::Unknown, |e| Dim::Known(grown(e, window)))
+                })
+                .collect()
             }
-            None => vec![Dim::Unknown; self.axes],
+            Size::Stated(size) => match facts.content(*size) {
+                Some(size) if size.len() == self.axes => size.to_vec(),
+                Some(size) => {
+                    let message = format!("an output_size of {} numbers", size.len());
+                    return Err(Error::malformed(message));
+                }
+                None => vec![Dim::Unknown; self.axes],
+            },
         };
         let shape = Layout::ChannelsFirst.shape(Extents { image, ..extents });
         Ok(Fact::new(facts.dtype(self.x), shape))
@@ -123,7 +184,7 @@ impl Function for Unpool {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
         let indices = g.value(self.indices)?;
-        let size = g.int_array(self.output_size)?;
+        let size = self.lower_size(g, x)?;
         let images = g.shape_slice(x, 0, 2);
         let flat = g.vector(&[0, 0, -1]);
         let elements = g.node("Reshape", &[x, flat], []);
@@ -140,7 +201,16 @@ impl Function for Unpool {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let indices = values.integers(self.indices)?;
-        let size = values.integers(self.output_size)?;
-        with_real!(values.get(self.x)?, x => self.scatter(x, &indices, &size)?)
+        let x = values.get(self.x)?;
+        let size = match &self.size {
+            Size::Stated(size) => values.integers(*size)?,
+            Size::Pooled(windows) => {
+                let extents = Layout::ChannelsFirst.extents(x.shape(), self.axes)?;
+                let axes = windows.iter().zip(&extents.image);
+                axes.map(|(window, extent)| grown(*extent as i64, window))
+                    .collect()
+            }
+        };
+        with_real!(x, x => self.scatter(x, &indices, &size)?)
     }
 }

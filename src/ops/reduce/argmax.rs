@@ -70,8 +70,9 @@ impl ArgExtreme {
             axis: op.operand("axis")?,
             keepdims: op.attr_or("keepdims", false)?,
             flatten: op.attr_or("flatten", false)?,
-            dtype: dtype
-                .ok_or_else(|| Error::unsupported("positions that are not int32 or int64"))?,
+            dtype: dtype.ok_or_else(|| {
+                Error::unsupported("`dtype`: positions that are not int32 or int64")
+            })?,
             is_largest,
         }))
     }

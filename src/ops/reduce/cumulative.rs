@@ -322,8 +322,9 @@ impl Extremes {
         Ok(Box::new(Self {
             x: op.operand("x")?,
             axis: op.attr_or("axis", -1)?,
-            dtype: dtype
-                .ok_or_else(|| Error::unsupported("positions that are not int32 or int64"))?,
+            dtype: dtype.ok_or_else(|| {
+                Error::unsupported("`dtype`: positions that are not int32 or int64")
+            })?,
             is_largest,
         }))
     }

@@ -30,7 +30,8 @@ impl Norm {
 }
 
 /// The factor by which dropout scales its operand at inference. `rate` and `implementation` are the names of its
-/// attributes, and `usual` is the implementation by default.
+/// attributes, and `usual` is the implementation by default. Paddle 2.2 has a flag `is_test` for each dropout, which is
+/// the last of the names.
 ///
 /// # Errors
 /// When it would drop elements, as in training.
@@ -39,12 +40,15 @@ pub(crate) fn dropout(
     rate: &str,
     implementation: &str,
     usual: &str,
+    is_test: &str,
 ) -> Result<f64> {
     let rate: f64 = parts.attr(rate, 0.5)?;
     let implementation: String = parts.attr(implementation, usual.to_owned())?;
-    let is_test = parts.flag("is_test");
+    let is_test = parts.attr(is_test, false)? || parts.flag("is_test");
     if !is_test && rate != 0.0 {
-        return Err(Error::unsupported("dropout as in training"));
+        return Err(Error::unsupported(
+            "dropout as in training (`is_test`=False): call eval() on the model before it is exported",
+        ));
     }
     match implementation.as_str() {
         "upscale_in_train" => Ok(1.0),

@@ -12,6 +12,8 @@ use crate::tensor::{DType, Dim, Tensor, normalize_axis};
 
 /// The end of a slice with a negative stride that takes the first element as well.
 pub(super) const OPEN_END: i64 = i32::MIN as i64;
+/// The end that Python wrote for an open one up to Paddle 2.1.
+const FARTHEST: i64 = -10_000_000;
 
 /// A slice along one axis: every `stride`-th element from `start` up to, not including, `end`. Bounds
 /// count from the end where they are negative, and are clipped, as in NumPy.
@@ -29,7 +31,13 @@ impl Steps {
     /// They differ if the stride is negative. In older programs, an end of -1 is no position but takes the first
     /// element as well: this is how `x[::-1]` is written. Paddle 3 writes [`OPEN_END`] for it, and -1 is the last
     /// element, as in NumPy. Other bounds that lie before the first element stand for the first in older programs.
-    fn modern(mut self, extent: &Dim) -> Self {
+    ///
+    /// Up to Paddle 2.1, where `takes_first`, an end before the first element takes that as well: its Python wrote
+    /// `x[::-1]` with an end of -10 000 000.
+    fn modern(mut self, extent: &Dim, takes_first: bool) -> Self {
+        if takes_first && self.is_behind_first(extent) {
+            self.end = -1;
+        }
         if self.stride < 0 {
             // Without the extent, a bound is only kept from being read as `OPEN_END`.
             let first = extent.known().map_or(OPEN_END + 1, |extent| -extent);
@@ -42,10 +50,18 @@ impl Steps {
         self
     }
 
+    /// Whether the end lies before the first element, as far as that is known.
+    fn is_behind_first(&self, extent: &Dim) -> bool {
+        let first = extent.known().map_or(FARTHEST + 1, |extent| -extent);
+        self.stride < 0 && self.end < first
+    }
+
     /// Whether [`Steps::modern`] is right without an extent that only a run knows: the stride is
     /// positive, the extent is known, or neither bound can lie before the first element.
-    fn is_clear(self, extent: &Dim) -> bool {
-        self.stride > 0 || extent.known().is_some() || self.start.min(self.end) >= -1
+    fn is_clear(self, extent: &Dim, takes_first: bool) -> bool {
+        let is_open = takes_first && self.is_behind_first(extent);
+        let ends_inside = self.end >= -1 || is_open;
+        self.stride > 0 || extent.known().is_some() || (self.start >= -1 && ends_inside)
     }
 
     /// The first position that is taken along an axis of `extent`, and the number of positions.
@@ -154,6 +170,8 @@ pub(crate) struct Bounds {
     pub axes: Vec<i64>,
     /// Whether they are those of a program from before Paddle 3; see [`Steps::modern`].
     pub are_older: bool,
+    /// Whether an end before the first element takes that as well.
+    pub take_first: bool,
 }
 
 impl Bounds {
@@ -165,6 +183,7 @@ impl Bounds {
             strides: op.operand(strides)?,
             axes: op.attr("axes")?,
             are_older: op.is_former(),
+            take_first: false,
         })
     }
 
@@ -179,7 +198,7 @@ impl Bounds {
         let mut all = steps(&self.axes, shape.len(), (starts, ends, strides))?;
         if self.are_older {
             for steps in &mut all {
-                *steps = steps.modern(&shape[steps.axis]);
+                *steps = steps.modern(&shape[steps.axis], self.take_first);
             }
         }
         Ok(all)
@@ -244,12 +263,20 @@ impl Bounds {
         if let Some(starts) = g.integers(self.starts) {
             let shape = g.shape(like);
             let older = steps(&self.axes, shape.len(), (&starts, &ends, &strides))?;
-            if older.iter().all(|steps| steps.is_clear(&shape[steps.axis])) {
-                let clear = older.iter().map(|steps| steps.modern(&shape[steps.axis]));
+            let take_first = self.take_first;
+            let mut each = older.iter();
+            if each.all(|steps| steps.is_clear(&shape[steps.axis], take_first)) {
+                let clear = older.iter();
+                let clear = clear.map(|steps| steps.modern(&shape[steps.axis], take_first));
                 let (starts, ends): (Vec<i64>, Vec<i64>) =
                     clear.map(|steps| (steps.start, steps.end)).unzip();
                 return Ok([g.vector(&starts), g.vector(&ends)]);
             }
+        }
+        if self.take_first {
+            return Err(Error::needs_extents(
+                "a negative stride, with which Paddle up to 2.1 takes the first element where the end lies before it",
+            ));
         }
         // With a positive stride, a bound that is clipped at the first element means the same.
         let (extents, axes) = (g.node("Shape", &[x], []), g.vector(&self.axes));

@@ -102,9 +102,11 @@ struct StridedSlice {
 
 impl StridedSlice {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let mut bounds = Bounds::parse(op, "strides")?;
+        bounds.take_first = op.is_before(2, 2);
         Ok(Box::new(Self {
             x: op.operand("x")?,
-            bounds: Bounds::parse(op, "strides")?,
+            bounds,
             decrease_axis: op.attr_or("decrease_axis", Vec::new())?,
         }))
     }
@@ -122,6 +124,12 @@ impl Function for StridedSlice {
         if self.bounds.are_older && steps.iter().flatten().any(ends_behind) {
             return Err(Error::unsupported(
                 "a slice backwards that ends behind the last element, where Paddle 2 takes some all the same",
+            ));
+        }
+        let skips = |steps: &Steps| steps.stride < -1;
+        if self.bounds.take_first && steps.iter().flatten().any(skips) {
+            return Err(Error::unsupported(
+                "a stride below -1, with which Paddle up to 2.1 may begin elsewhere",
             ));
         }
         let content = match (steps.as_deref(), x.content.as_deref(), x.shape.len()) {

@@ -156,6 +156,12 @@ fn set<T: Element>(
 /// gives no tensor.
 pub(crate) fn value_as_operand(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     merge_values(&mut draft);
+    if let Some(steps @ Operand::Absent) = draft.operands.last_mut() {
+        // Paddle 2.0 has none.
+        let axes = draft.attrs.get("axes").and_then(Vec::<i64>::from_attr);
+        let ones = vec![1_i64; axes.map_or(0, |axes| axes.len())];
+        *steps = Operand::One(builder.constant(Tensor::vector(ones)));
+    }
     let values = draft.attrs.remove("values");
     let shape = draft.attrs.remove("shape");
     if let [Operand::One(x), Operand::Absent, ..] = draft.operands[..] {
