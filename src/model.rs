@@ -149,6 +149,12 @@ impl Model {
         &self.files
     }
 
+    /// What is missing of the files with the weights, and what to do, as a sentence without its end. Without them, the
+    /// model can be inspected, but neither converted nor run.
+    pub fn missing_weights(&self) -> Option<&str> {
+        self.program.missing_weights.as_deref()
+    }
+
     /// The format of the program.
     pub fn format(&self) -> Format {
         self.format
@@ -254,7 +260,7 @@ impl Model {
 
     /// Refuses a model whose weights are not there: it can only be inspected.
     fn refuse_missing_weights(&self) -> Result<()> {
-        match &self.program.missing_weights {
+        match self.missing_weights() {
             Some(what) => Err(Error::invalid(what).in_file(&self.files.program)),
             None => Ok(()),
         }

@@ -107,8 +107,10 @@ fn inspecting_needs_no_weights() {
         }
         let ran = inspect(&model);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
+        has(&ran.stdout, &["Weights     missing: the program has "]);
         let ran = check(&model);
         assert_eq!(ran.code, Some(0), "{ran}");
+        has(&ran.stdout, &["The weights are missing: the program has "]);
         assert_eq!(Model::open(&model, None).unwrap().summary(), whole);
         let ran = run(command([Path::new("convert"), &model]));
         is_refusal(&ran, &["the program has ", " weights, but ", "--params"]);

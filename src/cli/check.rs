@@ -18,6 +18,8 @@ struct Checked<'a> {
     convertible: bool,
     opset: u32,
     obstacles: Vec<Listed<'a>>,
+    /// What is missing of the weights, without which nothing can be written, and what to do.
+    missing_weights: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -36,9 +38,14 @@ pub(super) fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
             convertible: obstacles.is_empty(),
             opset,
             obstacles: obstacles.iter().map(listed).collect(),
+            missing_weights: model.missing_weights(),
         })?;
     } else {
-        print(&text(&obstacles, opset))?;
+        let mut text = text(&obstacles, opset);
+        if let Some(what) = model.missing_weights() {
+            let _ = writeln!(text, "The weights are missing: {what}");
+        }
+        print(&text)?;
     }
     Ok(if obstacles.is_empty() {
         Outcome::Success

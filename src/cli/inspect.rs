@@ -14,6 +14,8 @@ use super::{counts, fields};
 
 /// Shows what a Paddle model consists of: files, inputs, outputs, ops and size.
 ///
+/// The weights may be missing, since the program says what they are.
+///
 /// Multiply-accumulates are those of one run at batch 1. Published tables count layers only, that
 /// is products with trained weights; products of two activations, as in attention, come on top.
 /// Likewise they count the parameters of layers, without embeddings that are merely added.
@@ -49,6 +51,8 @@ struct Inspected<'a> {
     pir_version: Option<u64>,
     program: &'a Path,
     weights: Weights<'a>,
+    /// What is missing of the weights, and what to do.
+    missing_weights: Option<&'a str>,
     inputs: Vec<JsonPort<'a>>,
     outputs: Vec<JsonPort<'a>>,
     ops: Vec<OpCount<'a>>,
@@ -128,6 +132,7 @@ fn inspected<'a>(model: &'a Model, summary: &'a Summary) -> Inspected<'a> {
             WeightFiles::Separate(path) => Weights::Separate(path),
             WeightFiles::Missing(_) => Weights::None,
         },
+        missing_weights: model.missing_weights(),
         inputs: summary.inputs.iter().map(json_port).collect(),
         outputs: summary.outputs.iter().map(json_port).collect(),
         ops: op_counts(summary),
@@ -164,10 +169,13 @@ fn op_counts(summary: &Summary) -> Vec<OpCount<'_>> {
 
 fn text(model: &Model, summary: &Summary) -> String {
     let files = model.files();
-    let weights = match &files.weights {
-        WeightFiles::Combined(path) => path.display().to_string(),
-        WeightFiles::Separate(folder) => format!("one file per variable in {}", folder.display()),
-        WeightFiles::Missing(_) => "-".into(),
+    let weights = match (model.missing_weights(), &files.weights) {
+        (Some(what), _) => format!("missing: {what}"),
+        (None, WeightFiles::Combined(path)) => path.display().to_string(),
+        (None, WeightFiles::Separate(folder)) => {
+            format!("one file per variable in {}", folder.display())
+        }
+        (None, WeightFiles::Missing(_)) => "-".into(),
     };
     let mut fields = vec![
         ("Format", model.format().to_string()),

@@ -81,7 +81,9 @@ impl RmsNorm {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         let quant_scale: f64 = op.attr_or("quant_scale", -1.0)?;
         if quant_scale > 0.0 {
-            return Err(Error::unsupported("`quant_scale`: a result that is quantised to int8"));
+            return Err(Error::unsupported(
+                "`quant_scale`: a result that is quantised to int8",
+            ));
         }
         for of_quantisation in ["quant_round_type", "quant_max_bound", "quant_min_bound"] {
             op.ignore(of_quantisation);
