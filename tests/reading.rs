@@ -292,7 +292,13 @@ fn complex_numbers_are_listed() {
         ];
         has(&ran.stdout, &words);
         let ran = run(command([Path::new("convert"), &program]));
-        is_refusal(&ran, &["2 kinds of ops", "`fft_r2c`", "`fft_c2r`"]);
+        let words = [
+            "2 kinds of ops",
+            "`fft_r2c`",
+            "`fft_c2r`",
+            "convert --check",
+        ];
+        is_refusal(&ran, &words);
     }
 }
 

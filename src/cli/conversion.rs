@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use paddle2onnx::{Conversion, ConvertOptions, Model, Weights};
+use paddle2onnx::{Conversion, ConvertOptions, Error, ErrorKind, Model, Weights};
 
 use super::interrupt;
-use super::outcome::Result;
+use super::outcome::{Failure, Result};
 use super::progress::Line;
 
 /// Writes the ONNX model, and shows how far that is. Ctrl-C and SIGTERM stop it, and no file is left.
@@ -21,7 +21,23 @@ pub(super) fn write(
         weights,
         progress: &line,
     };
-    Ok(interrupt::while_writing(|| {
-        model.convert(output, &options)
-    })?)
+    let converted = interrupt::while_writing(|| model.convert(output, &options));
+    converted.map_err(|e| with_others(e, model, opset))
+}
+
+/// The error as it is shown, with a word on what else stands in the way: it names only the first reason, but for ops
+/// without a definition, all of which it lists.
+fn with_others(error: Error, model: &Model, opset: u32) -> Failure {
+    let is_unsupported = error.kind() == ErrorKind::Unsupported;
+    let mut failure = Failure::from(error);
+    if is_unsupported && let Ok(obstacles) = model.obstacles(opset) {
+        let (unknown, others): (Vec<_>, Vec<_>) = obstacles
+            .iter()
+            .partition(|obstacle| obstacle.reason.starts_with("not supported"));
+        let left = others.len() - usize::from(unknown.is_empty() && !others.is_empty());
+        if left > 0 {
+            failure.message += "; more stands in the way: convert --check lists all of it";
+        }
+    }
+    failure
 }
