@@ -46,7 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
         .ignoring(&["infer_flags"])],
         StridedSlice::parse,
     )
-    .with_limits(&["negative ends with negative strides, in Paddle 2"]),
+    .with_limits(&["slices backwards that end behind the last element, in Paddle 2"]),
     OpDef::new(
         "set_value_with_tensor",
         &[
@@ -84,7 +84,8 @@ pub(super) const OPS: &[OpDef] = &[
         ],
     )
     .overwriting("x")
-    .rewriting(value_as_operand)]),
+    .rewriting(value_as_operand)])
+    .with_limits(&["negative ends with negative steps, in Paddle 2"]),
 ];
 
 /// A list of bounds or strides, from an attribute or from the tensors in one of `slots`.
