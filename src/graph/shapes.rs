@@ -18,6 +18,34 @@ impl Lowering<'_> {
         self.node("Shape", &[x], attrs)
     }
 
+    /// Emits Where: `result`, or `otherwise`, of the same type, where `x`, of this shape, has no elements along `axes`
+    /// (all, if none are listed). Returns `result` itself where it is known that there are some. ONNX leaves open what
+    /// its reductions make of no elements; runtimes give 0 as their mean, for example.
+    pub fn unless_empty(
+        &mut self,
+        result: TensorId,
+        (x, shape): (TensorId, &[Dim]),
+        axes: &[usize],
+        otherwise: Tensor,
+    ) -> TensorId {
+        let is_concerned = |axis: usize| axes.is_empty() || axes.contains(&axis);
+        let is_open = |axis: &usize| shape[*axis].known().is_none_or(|extent| extent == 0);
+        let open: Vec<usize> = (0..shape.len())
+            .filter(|axis| is_concerned(*axis) && is_open(axis))
+            .collect();
+        if open.is_empty() {
+            return result;
+        }
+        let extents: Vec<TensorId> = (open.iter())
+            .map(|axis| self.shape_slice(x, *axis as i64, *axis as i64 + 1))
+            .collect();
+        let extents = self.concat(&extents, 0);
+        let least = self.reduce("ReduceMin", extents, &[], false);
+        let has_elements = self.cast(least, DType::I64, DType::Bool);
+        let otherwise = self.constant(otherwise);
+        self.node("Where", &[has_elements, result, otherwise], [])
+    }
+
     /// The list of integers that a value holds, as an int64 vector. Where each element is known or an extent of a
     /// tensor, [`Lowering::dims`] builds it, and the ops by which the program computes it are left unread. Otherwise
     /// emits Cast of the value, and Unsqueeze of rank 0.

@@ -5,16 +5,17 @@ use rayon::prelude::*;
 
 use super::map::elements;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element};
+use crate::tensor::{Array, Element, display_shape};
 
 /// As many elements as this are reduced by several threads. Fewer take less time than it takes to wake these.
 const FEW: usize = 1 << 15;
 
 /// The results of `f` on the elements along `axes`, for each position on the other axes, which stay in their
-/// order.
+/// order. Where an axis of `axes` has no elements, these are the results of `f` on none: a sum of 0, for example.
+/// What has no such result calls [`refuse_none`] before.
 ///
 /// # Errors
-/// When there are no elements along `axes`.
+/// When elements were lost, which is a defect of this crate.
 pub(crate) fn reduce<T: Element, U: Send>(
     x: &Array<T>,
     axes: &[usize],
@@ -35,10 +36,9 @@ fn reduce_by<T: Element, U: Send>(
     let lanes = x.clone().permuted_axes(order);
     let elements = elements(&lanes);
     let extent: usize = axes.iter().map(|axis| x.shape()[*axis]).product();
-    if extent == 0 {
-        return Err(Error::unsupported("a reduction over no elements"));
-    }
-    let results = if elements.len() < FEW {
+    let results = if extent == 0 {
+        (0..shape.iter().product()).map(|_| f(&[])).collect()
+    } else if elements.len() < FEW {
         elements.chunks_exact(extent).map(f).collect()
     } else {
         elements.par_chunks_exact(extent).map(f).collect()
@@ -49,8 +49,11 @@ fn reduce_by<T: Element, U: Send>(
 
 /// The sum of `f` of each element, taken in f64: as several sums, which don't wait for one another, added up at the end.
 pub(crate) fn sum_of<T: Element>(lane: &[T], f: impl Fn(f64) -> f64) -> f64 {
-    /// What the sum of nothing is: 0 would turn a sum of -0 to 0.
+    /// Where a sum starts: 0 would turn a sum of -0 to 0.
     const NOTHING: f64 = -0.0;
+    if lane.is_empty() {
+        return 0.0;
+    }
     let (parts, rest) = lane.as_chunks::<8>();
     let mut sums = [NOTHING; 8];
     for part in parts {
@@ -60,6 +63,20 @@ pub(crate) fn sum_of<T: Element>(lane: &[T], f: impl Fn(f64) -> f64) -> f64 {
     }
     let rest = rest.iter().map(|x| f(x.to_f64()));
     sums.into_iter().chain(rest).sum()
+}
+
+/// Refuses a tensor of this shape without elements along `axes`, for a reduction such as `max` that has no result then.
+///
+/// # Errors
+/// When an axis of `axes` has no elements.
+pub(crate) fn refuse_none(shape: &[usize], axes: &[usize], reduction: &str) -> Result<()> {
+    match axes.iter().find(|axis| shape[**axis] == 0) {
+        Some(axis) => Err(Error::invalid(format!(
+            "the {reduction} of no elements, which has no result: axis {axis} of {} has extent 0",
+            display_shape(shape)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The sum, taken in f64: the reference should add no noise of its own.
@@ -110,6 +127,16 @@ pub(crate) fn log_sum_exp<T: Element>(lane: &[T]) -> T {
     }
     let sum: f64 = lane.iter().map(|x| (x.to_f64() - largest).exp()).sum();
     T::from_f64(largest + sum.ln())
+}
+
+/// Whether all elements are true, as each but 0 is. None are.
+pub(crate) fn all<T: Element>(lane: &[T]) -> T {
+    T::from_i64(lane.iter().all(|x| x.to_f64() != 0.0).into())
+}
+
+/// Whether any element is true, as each but 0 is. Of none, none is.
+pub(crate) fn any<T: Element>(lane: &[T]) -> T {
+    T::from_i64(lane.iter().any(|x| x.to_f64() != 0.0).into())
 }
 
 /// A reduction to the element that goes before all others, or the first of several that are tied.

@@ -242,7 +242,12 @@ impl Function for Loss {
         let losses = self.formula.lower(g, x, label, dtype);
         Ok(match self.reduction {
             Reduction::None => losses,
-            Reduction::Mean => g.reduce("ReduceMean", losses, &[], false),
+            Reduction::Mean => {
+                let shape = broadcast_dims(g.shape(self.x), g.shape(self.label))?;
+                let mean = g.reduce("ReduceMean", losses, &[], false);
+                let nan = Tensor::scalar_of(dtype, f64::NAN);
+                g.unless_empty(mean, (losses, &shape), &[], nan)
+            }
             Reduction::Sum => g.reduce("ReduceSum", losses, &[], false),
             Reduction::BatchMean => {
                 let sum = g.reduce("ReduceSum", losses, &[], false);

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{norm, with_real};
 use crate::operator::{
-    Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
+    Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parse, Parsed, Values,
 };
 use crate::ops::shared::image::Layout;
 use crate::ops::shared::values::same_type;
@@ -155,7 +155,10 @@ impl Function for GroupNorm {
             let y = self.standardize(g, x, groups, parameters);
             return Ok(self.layout.lower_to(g, y, rank));
         }
-        let grouped = g.vector(&[0, groups as i64, -1]);
+        // A known extent, if it is known: none can be found by division where the batch is empty.
+        let elements = Macs::product(&shape[1..]).and_then(|count| i64::try_from(count).ok());
+        let each = elements.map_or(-1, |elements| elements / groups as i64);
+        let grouped = g.vector(&[0, groups as i64, each]);
         let rows = g.node("Reshape", &[x, grouped], []);
         let y = self.standardize(g, rows, groups, [None; 2]);
         let mut y = match g.reshape(y, &shape) {

@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::order;
+use crate::kernels::{order, reduce};
 use crate::operator::{
     Arg, Binding, Form, Function, NUMBERS, OpDef, OpReader, Parse, Parsed, Values,
 };
@@ -128,6 +128,8 @@ impl Function for ArgExtreme {
             Some(normalize_axis(axis, shape.len())?)
         };
         let axes = concerned(axis, shape.len());
+        let name = if self.is_largest { "argmax" } else { "argmin" };
+        reduce::refuse_none(shape, &axes, name)?;
         let due = if self.is_largest {
             Ordering::Greater
         } else {

@@ -158,7 +158,8 @@ impl Median {
     /// are the position of the first NaN or, where NaNs are left out, -1.
     fn of<T: Element + PartialOrd>(&self, row: &[T]) -> (T, [i64; 2]) {
         let is_nan = |x: &T| x.to_f64().is_nan();
-        let nan = row.iter().position(is_nan);
+        // The median of no elements is that of one NaN.
+        let nan = row.iter().position(is_nan).or(row.is_empty().then_some(0));
         let mut order: Vec<usize> = (0..row.len()).filter(|at| !is_nan(&row[*at])).collect();
         if let Some(first) = nan.filter(|_| !self.skips_nan || order.is_empty()) {
             let place = if self.skips_nan { -1 } else { first as i64 };
@@ -223,6 +224,18 @@ pub(super) fn lower_rows(
     Ok((g.node("Reshape", &[x, shape], []), extent))
 }
 
+/// Emits Pad by one NaN along the last axis of `x`, the axis `last`, if it has no elements; the median of none is NaN.
+fn or_nan(g: &mut Lowering<'_>, x: TensorId, dtype: DType, last: usize) -> TensorId {
+    let extent = g.shape_slice(x, -1, i64::MAX);
+    let zero = g.vector(&[0]);
+    let is_none = g.node("Equal", &[extent, zero], []);
+    let behind = g.cast(is_none, Bool, I64);
+    let others = g.vector(&vec![0; 2 * last + 1]);
+    let pads = g.concat(&[others, behind], 0);
+    let nan = g.scalar(dtype, f64::NAN);
+    g.node("Pad", &[x, pads, nan], [])
+}
+
 /// Emits `x` without its last axis, of extent 1, into which [`lower_rows`] merged `axes` of an operand of this rank.
 /// With `keepdim`, each of `axes` comes back with extent 1.
 pub(super) fn lower_kept(
@@ -252,7 +265,10 @@ impl Operator for Median {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
         let (dtype, rank) = (g.dtype(self.x), g.rank(self.x));
         let axes = self.axes(g)?;
-        let (x, extent) = lower_rows(g, self.x, &axes)?;
+        let (mut x, extent) = lower_rows(g, self.x, &axes)?;
+        if extent.is_none_or(|extent| extent == 0) && dtype.is_float() {
+            x = or_nan(g, x, dtype, rank - axes.len());
+        }
         let nan = dtype.is_float().then(|| {
             let is_nan = g.node("IsNaN", &[x], []);
             let ones = g.cast(is_nan, Bool, I64);
@@ -305,6 +321,9 @@ impl Operator for Median {
             .axis
             .map_or(Ok(Vec::new()), |axis| values.integers(axis))?;
         let axes = listed_axes(&listed, x.shape().len())?;
+        if !x.dtype().is_float() {
+            reduce::refuse_none(x.shape(), &axes, "median")?;
+        }
         with_array!(x, x => self.evaluated(x, &axes))
     }
 

@@ -59,6 +59,7 @@ impl Mode {
     fn evaluated<T: Element + PartialOrd>(&self, x: &Array<T>) -> Result<Vec<Tensor>> {
         let axes = [normalize_axis(self.axis, x.ndim())?];
         let shape = reduced_shape(x.shape(), &axes, self.keepdim, &1);
+        reduce::refuse_none(x.shape(), &axes, "mode")?;
         let values = reduce::reduce(x, &axes, |row: &[T]| row[Self::of(row)])?;
         let positions = reduce::reduce(x, &axes, |row: &[T]| Self::of(row) as i64)?;
         Ok(vec![

@@ -84,7 +84,7 @@ fn normalised(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
 }
 
 /// `(Σ |x|^p)^(1/p)`. If `p` is ∞ or -∞, it is the largest or smallest `|x|`; if `p` is 0, the number of elements that
-/// are not 0.
+/// are not 0. The norm of no elements is 0.
 struct Norm {
     x: ValueId,
     /// The axis of the vectors; none if all of `x` is one vector.
@@ -122,6 +122,7 @@ impl Norm {
     fn of_lane<T: Real>(&self, lane: &[T]) -> T {
         let sizes = lane.iter().map(|x| Element::to_f64(x.abs()));
         let norm = match self.power {
+            _ if lane.is_empty() => 0.0,
             0.0 => sizes.filter(|size| *size != 0.0).count() as f64,
             f64::INFINITY => sizes.fold(0.0, f64::max),
             f64::NEG_INFINITY => sizes.fold(f64::INFINITY, f64::min),
@@ -166,12 +167,17 @@ impl Function for Norm {
                 (g.node("Pow", &[size, power], []), "ReduceSum")
             }
         };
-        let result = g.reduce(reduction, terms, &axes, self.keepdim);
-        if self.power.is_infinite() || self.power == 0.0 || self.power == 1.0 {
+        let mut result = g.reduce(reduction, terms, &axes, self.keepdim);
+        if self.power.is_finite() && self.power != 0.0 && self.power != 1.0 {
+            let root = g.scalar(dtype, self.power.recip());
+            result = g.node("Pow", &[result, root], []);
+        }
+        if self.power.is_finite() && self.power >= 0.0 {
             return Ok(result);
         }
-        let root = g.scalar(dtype, self.power.recip());
-        Ok(g.node("Pow", &[result, root], []))
+        let shape = g.shape(self.x).to_vec();
+        let zero = Tensor::scalar_of(dtype, 0.0);
+        Ok(g.unless_empty(result, (x, &shape), &axes, zero))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

@@ -272,11 +272,21 @@ impl Function for Reduce {
             Reduction::Norm | Reduction::SumOfSquares => "ReduceSumSquare",
         };
         let mut result = g.reduce(op_type, x, &axes, self.keepdim);
+        if self.reduction == Reduction::Mean {
+            let shape = g.shape(self.x).to_vec();
+            let nan = Tensor::scalar_of(dtype, f64::NAN);
+            result = g.unless_empty(result, (x, &shape), &axes, nan);
+        }
         if self.reduction == Reduction::Norm {
             result = g.node("Sqrt", &[result], []);
         }
         if self.is_vector {
             result = g.unsqueeze(result, &[0]);
+        }
+        if self.reduction == Reduction::Any {
+            // Not Cast: the largest of no elements is the smallest number, which is not 0.
+            let zero = g.scalar(wide, 0.0);
+            return Ok(g.node("Greater", &[result, zero], []));
         }
         Ok(g.cast(result, wide, dtype))
     }
@@ -298,8 +308,16 @@ impl Reduce {
         let reduced = match self.reduction {
             Reduction::Mean => reduce::reduce(x, axes, reduce::mean),
             Reduction::Sum => reduce::reduce(x, axes, reduce::sum),
-            Reduction::Max | Reduction::Any => reduce::reduce(x, axes, reduce::extreme(T::gt)),
-            Reduction::Min | Reduction::All => reduce::reduce(x, axes, reduce::extreme(T::lt)),
+            Reduction::Max => {
+                reduce::refuse_none(x.shape(), axes, "max")?;
+                reduce::reduce(x, axes, reduce::extreme(T::gt))
+            }
+            Reduction::Min => {
+                reduce::refuse_none(x.shape(), axes, "min")?;
+                reduce::reduce(x, axes, reduce::extreme(T::lt))
+            }
+            Reduction::All => reduce::reduce(x, axes, reduce::all),
+            Reduction::Any => reduce::reduce(x, axes, reduce::any),
             Reduction::Prod => reduce::reduce(x, axes, reduce::product),
             Reduction::LogSumExp => reduce::reduce(x, axes, reduce::log_sum_exp),
             Reduction::Norm => reduce::reduce(x, axes, |lane| {
