@@ -44,7 +44,7 @@ pub mod zoo;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use graph::{DEFAULT_OPSET, OPSETS};
-pub use model::{Conversion, ConvertOptions, MacCount, Model, Obstacle, Port, Summary};
+pub use model::{Conversion, ConvertOptions, MacCount, Model, Note, Obstacle, Port, Summary};
 pub use operator::{Accuracy, Registry, SupportedOp};
 pub use read::{ByteRange, Format, ModelFiles, WeightFiles};
 pub use write::{Progress, Weights, Written};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::analyse::Analysis;
 use crate::error::{Error, Result};
-use crate::graph::{DEFAULT_OPSET, OPSETS, OnnxModel};
+use crate::graph::{self, DEFAULT_OPSET, OPSETS, OnnxModel};
 use crate::lower;
 use crate::normalise;
 use crate::operator::{Macs, Precision, Registry};
@@ -59,6 +59,17 @@ pub struct Obstacle {
     pub places: Vec<String>,
 }
 
+/// Where the ONNX model is not in every respect what the program is, and what follows from that, for ops of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The name of the op in the file.
+    pub op: String,
+    /// What the model takes for granted, or does in another way.
+    pub text: String,
+    /// The places of the ops that it concerns, each as in ``op 12 `squeeze2` in /Net/Block``.
+    pub places: Vec<String>,
+}
+
 /// What [`Model::convert`] has written.
 #[derive(Debug, Clone)]
 pub struct Conversion {
@@ -66,6 +77,8 @@ pub struct Conversion {
     pub written: Written,
     /// The number of nodes of the graph, with those in bodies of control flow, but without those in model functions.
     pub nodes: usize,
+    /// Where the model is not in every respect what the program is, in the order of the program.
+    pub notes: Vec<Note>,
 }
 
 /// What a model consists of.
@@ -204,6 +217,7 @@ impl Model {
         Ok(Conversion {
             written,
             nodes: onnx.node_count(),
+            notes: grouped(onnx.notes),
         })
     }
 
@@ -239,6 +253,17 @@ impl Model {
             }
         }
         Ok(obstacles)
+    }
+
+    /// The notes on a conversion to `opset`, which [`Model::convert`] returns as well.
+    ///
+    /// # Errors
+    /// Those of [`Model::convert`], but for files.
+    pub fn notes(&self, opset: u32) -> Result<Vec<Note>> {
+        let onnx = self.lower(opset);
+        Ok(grouped(
+            onnx.map_err(|e| e.in_file(&self.files.program))?.notes,
+        ))
     }
 
     /// The lowest opset that the model can be converted to.
@@ -386,6 +411,24 @@ impl Model {
         let costs = ops.iter().map(|op| op.operator().macs(&facts));
         Ok(costs.collect())
     }
+}
+
+/// One note for ops of one kind that are noted alike, in the order of their first places.
+fn grouped(notes: Vec<graph::Note>) -> Vec<Note> {
+    let mut grouped: Vec<Note> = Vec::new();
+    for note in notes {
+        let place = note.source.to_string();
+        let is_alike = |known: &&mut Note| known.op == note.source.name && known.text == note.text;
+        match grouped.iter_mut().find(is_alike) {
+            Some(known) => known.places.push(place),
+            None => grouped.push(Note {
+                op: note.source.name,
+                text: note.text,
+                places: vec![place],
+            }),
+        }
+    }
+    grouped
 }
 
 /// The multiply-accumulates of all ops together. None if those of an op are not known, or a sum exceeds 64 bits.

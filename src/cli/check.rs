@@ -5,6 +5,7 @@ use std::fmt::Write;
 use paddle2onnx::{Model, Obstacle};
 use serde::Serialize;
 
+use super::notes::{self, Noted};
 use super::outcome::{Outcome, Result};
 use super::stdout::{print, print_json};
 use super::style::{BAD, GOOD};
@@ -20,6 +21,7 @@ struct Checked<'a> {
     obstacles: Vec<Listed<'a>>,
     /// What is missing of the weights, without which nothing can be written, and what to do.
     missing_weights: Option<&'a str>,
+    notes: Vec<Noted<'a>>,
 }
 
 #[derive(Serialize)]
@@ -33,14 +35,21 @@ struct Listed<'a> {
 /// Lists the obstacles of a conversion to `opset`, and writes no model.
 pub(super) fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
     let obstacles = model.obstacles(opset)?;
+    let notes = if obstacles.is_empty() {
+        model.notes(opset)?
+    } else {
+        Vec::new()
+    };
     if json {
         print_json(&Checked {
             convertible: obstacles.is_empty(),
             opset,
             obstacles: obstacles.iter().map(listed).collect(),
             missing_weights: model.missing_weights(),
+            notes: notes.iter().map(Noted::from).collect(),
         })?;
     } else {
+        notes::print(&notes);
         let mut text = text(&obstacles, opset);
         if let Some(what) = model.missing_weights() {
             let _ = writeln!(text, "The weights are missing: {what}");

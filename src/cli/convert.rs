@@ -9,6 +9,7 @@ use paddle2onnx::{Conversion, Model, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
+use super::notes::{self, Noted};
 use super::open::{CustomOps, open};
 use super::opset::Opset;
 use super::outcome::{Outcome, Result};
@@ -124,6 +125,7 @@ struct Converted<'a> {
     weights: &'static str,
     /// How long it took to open and convert the model.
     seconds: f64,
+    notes: Vec<Noted<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'a Report>,
 }
@@ -165,11 +167,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         opset: args.opset.number(),
         weights: placement(&conversion, weights),
         seconds,
+        notes: conversion.notes.iter().map(Noted::from).collect(),
         verification: report.as_ref(),
     };
     if args.json {
         print_json(&converted)?;
     } else {
+        notes::print(&conversion.notes);
         print(&text(&converted))?;
     }
     match report {

@@ -15,6 +15,7 @@ mod fields;
 mod inspect;
 mod interrupt;
 mod model_and_onnx;
+mod notes;
 mod open;
 mod ops;
 mod opset;

@@ -1,10 +1,10 @@
-//! What is said to the user beside the output: errors and warnings, on stderr.
+//! What is said to the user beside the output: errors, warnings and notes, on stderr.
 
 use std::io::Write;
 
 use anstyle::Style;
 
-use super::style::{BAD, WARNING};
+use super::style::{BAD, NOTE, WARNING};
 
 /// Says what went wrong.
 pub(super) fn complain(message: &str) {
@@ -14,6 +14,11 @@ pub(super) fn complain(message: &str) {
 /// Says what is uncertain.
 pub(super) fn warn(message: &str) {
     say(WARNING, "warning", message);
+}
+
+/// Says what is good to know.
+pub(super) fn note(message: &str) {
+    say(NOTE, "note", message);
 }
 
 fn say(style: Style, label: &str, message: &str) {

@@ -10,6 +10,7 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default();
 pub(super) const WARNING: Style = AnsiColor::Yellow.on_default();
 
 /// Answers that are yes.
+pub(super) const NOTE: Style = AnsiColor::Cyan.on_default();
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 
 /// Names of what follows.

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ops::Deref;
 
 use super::nodes::{Graph, Kind, Node, NodeAttr, TensorId};
+use super::notes::Pending;
 use crate::error::{Error, Result};
-use crate::program::{Facts, Op, Origin, ValueId};
+use crate::program::{Facts, Op, Origin, Source, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
 /// The ONNX graph under construction, to which one op after the other adds its nodes. It dereferences to [`Facts`]:
@@ -25,6 +26,10 @@ pub struct Lowering<'p> {
     pub(super) scopes: Vec<Scope>,
     /// What the names of nodes begin with: the layer of the op, or else the name of its first result.
     label: String,
+    /// The op that is being lowered, and how many tensors there were before it.
+    pub(super) source: Source,
+    pub(super) op_start: usize,
+    pub(super) notes: Vec<Pending>,
 }
 
 /// The tensors of the graph, or of one body inside of it, by what they hold.
@@ -52,6 +57,9 @@ impl<'p> Lowering<'p> {
             graph: Graph::default(),
             scopes: vec![Scope::default()],
             label: String::new(),
+            source: Source::default(),
+            op_start: 0,
+            notes: Vec::new(),
         };
         for id in facts.program().inputs() {
             let tensor = lowering.graph.tensor(Kind::Input(*id));
@@ -73,9 +81,13 @@ impl<'p> Lowering<'p> {
         let start = self.graph.nodes.len();
         let results = emit(self).and_then(|results| {
             self.refuse_newer(&self.graph.nodes[start..])?;
+            let emitted = self.graph.nodes.split_off(start);
+            let fitted = self.fitted(emitted)?;
+            self.graph.nodes.extend(fitted);
             Ok(results)
         });
         let results = results.map_err(|e| e.at_op(&op.source))?;
+        self.end_notes();
         for (value, tensor) in op.results.iter().zip(results) {
             self.bind(*value, tensor);
         }
@@ -97,6 +109,11 @@ impl<'p> Lowering<'p> {
 
     /// Records in the innermost scope that a tensor holds a value.
     pub(super) fn bind(&mut self, id: ValueId, tensor: TensorId) {
+        if matches!(self.graph.tensors[tensor.index()], Kind::Node) {
+            let dtype = self.dtype(id);
+            let known = *self.graph.node_types.entry(tensor).or_insert(dtype);
+            debug_assert_eq!(known, dtype, "the type of {}", self.program()[id].name);
+        }
         self.scope().tensors.insert(id, tensor);
     }
 
@@ -108,6 +125,8 @@ impl<'p> Lowering<'p> {
 
     /// Labels the nodes to come with an op.
     fn enter(&mut self, op: &Op) {
+        self.source = op.source.clone();
+        self.op_start = self.graph.tensors.len();
         self.label = match (&op.source.layer, op.results.first()) {
             (Some(layer), _) => layer.trim_end_matches('/').to_owned(),
             (None, Some(id)) => self.program()[*id].name.clone(),

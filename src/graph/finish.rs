@@ -1,11 +1,12 @@
 //! The end of a lowering: drops what nothing needs, and names what is left.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::context::Lowering;
 use super::encode::{Names, value_info};
 use super::model::{Initializer, InitializerData, OnnxModel};
 use super::nodes::{Graph, Kind, Node, TensorId};
+use super::notes;
 use super::opset::required_outputs;
 use crate::error::{Error, Result};
 use crate::program::{Facts, Origin, UniqueNames, ValueId};
@@ -23,10 +24,12 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         opset,
         mut graph,
         scopes,
+        notes,
         ..
     } = lowering;
     let kept = outputs.iter().map(|(_, tensor, _)| *tensor);
     drop_unneeded(&mut graph, kept.collect());
+    let notes = notes::kept(notes, &graph);
     let called = outputs
         .iter()
         .map(|(name, tensor, _)| (name.as_str(), *tensor));
@@ -65,16 +68,26 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         }),
     };
     let initializers = initializers(facts, &graph, &mut names)?;
-    let is_given =
-        |tensor: &TensorId| matches!(graph.tensors[tensor.index()], Kind::Node | Kind::Input(_));
-    let given = values.iter().filter(|(_, tensor)| is_given(tensor));
-    let tensors = given.map(|(value, tensor)| (*value, names.tensor(*tensor, "")));
-    let tensors = tensors.collect();
+    let tensors = given(&values, &graph, &mut names);
     Ok(OnnxModel {
         proto,
         initializers,
         tensors,
+        notes,
     })
+}
+
+/// For each value that an input of the graph or a node gives, the name of the tensor that holds it.
+fn given(
+    values: &[(ValueId, TensorId)],
+    graph: &Graph,
+    names: &mut Names,
+) -> HashMap<ValueId, String> {
+    let is_given =
+        |tensor: &TensorId| matches!(graph.tensors[tensor.index()], Kind::Node | Kind::Input(_));
+    let given = values.iter().filter(|(_, tensor)| is_given(tensor));
+    let given = given.map(|(value, tensor)| (*value, names.tensor(*tensor, "")));
+    given.collect()
 }
 
 /// The oldest IR version that knows `opset`, and model functions if there are any.

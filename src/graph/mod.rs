@@ -1,21 +1,27 @@
 //! The ONNX graph under construction.
 //!
 //! Ops emit their nodes through a [`Lowering`], which hands out tensors, spells operators as the opset has them
-//! (`opset`), builds shapes as tensors (`shapes`) and graphs inside of nodes (`bodies`), and remembers which op a node
-//! comes from. At the end the nodes that nothing needs are dropped, and everything gets its name (`finish`, `encode`).
-//! The result is an `OnnxModel`, whose weights are still in Paddle's files.
+//! (`opset`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds shapes as
+//! tensors (`shapes`) and graphs inside of nodes (`bodies`), remembers which op a node comes from, and takes notes where
+//! ONNX can't follow (`notes`). At the end the nodes that nothing needs are dropped, and everything gets its name
+//! (`finish`, `encode`). The result is an `OnnxModel`, whose weights are still in Paddle's files.
 
 mod bodies;
 mod context;
 mod encode;
 mod finish;
+mod float64;
 mod model;
 mod nodes;
+mod notes;
+mod operators;
 mod opset;
 mod shapes;
+mod types;
 
 pub use context::Lowering;
 pub(crate) use finish::finish;
 pub(crate) use model::{Initializer, InitializerData, OnnxModel};
 pub use nodes::{Body, NodeAttr, TensorId};
+pub(crate) use notes::Note;
 pub use opset::{DEFAULT_OPSET, OPSETS};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::notes::Note;
 use crate::program::ValueId;
 use crate::proto::onnx::{GraphProto, ModelProto, NodeProto};
 use crate::read::ByteRange;
@@ -15,6 +16,8 @@ pub(crate) struct OnnxModel {
     pub(crate) initializers: Vec<Initializer>,
     /// For each value of the program that an input of the graph or a node gives, the name of the tensor that holds it.
     pub(crate) tensors: HashMap<ValueId, String>,
+    /// Where the model is not in every respect what the program is, in the order of the program.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// A constant or a weight of the graph.

@@ -116,6 +116,8 @@ pub(super) struct Graph {
     /// The nodes of the body that is under construction, or of the graph itself outside of any.
     pub nodes: Vec<Node>,
     pub functions: Vec<Function>,
+    /// The element types of the tensors that nodes make, where they are known.
+    pub node_types: HashMap<TensorId, DType>,
     constants: HashMap<(DType, Vec<usize>, Vec<u8>), TensorId>,
 }
 

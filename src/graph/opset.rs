@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::context::Lowering;
 use super::nodes::{Node, NodeAttr, TensorId};
+use super::types::first_opset;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -15,46 +16,6 @@ pub const OPSETS: RangeInclusive<u32> = 11..=21;
 
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;
-
-/// The operators that are newer than the oldest opset that is written, each with the first opset that has it.
-const NEWER: &[(&str, u32)] = &[
-    ("Celu", 12),
-    ("Einsum", 12),
-    ("GreaterOrEqual", 12),
-    ("LessOrEqual", 12),
-    ("NegativeLogLikelihoodLoss", 12),
-    ("SoftmaxCrossEntropyLoss", 12),
-    ("HardSwish", 14),
-    ("Trilu", 14),
-    ("Bernoulli", 15),
-    ("Optional", 15),
-    ("OptionalGetElement", 15),
-    ("OptionalHasElement", 15),
-    ("GridSample", 16),
-    ("BlackmanWindow", 17),
-    ("DFT", 17),
-    ("HammingWindow", 17),
-    ("HannWindow", 17),
-    ("LayerNormalization", 17),
-    ("MelWeightMatrix", 17),
-    ("STFT", 17),
-    ("SequenceMap", 17),
-    ("BitwiseAnd", 18),
-    ("BitwiseNot", 18),
-    ("BitwiseOr", 18),
-    ("BitwiseXor", 18),
-    ("CenterCropPad", 18),
-    ("Col2Im", 18),
-    ("GroupNormalization", 18),
-    ("Mish", 18),
-    ("DeformConv", 19),
-    ("AffineGrid", 20),
-    ("Gelu", 20),
-    ("ImageDecoder", 20),
-    ("RegexFullMatch", 20),
-    ("StringConcat", 20),
-    ("StringSplit", 20),
-];
 
 /// Attributes that are newer than the oldest opset that is written: the operator, the attribute, and the first opset
 /// that has it.
@@ -98,9 +59,8 @@ impl Lowering<'_> {
             .iter()
             .for_each(|node| node.visit(&mut |node| all.push(node)));
         for node in all.into_iter().filter(|node| node.domain.is_empty()) {
-            let newer = NEWER.iter().find(|(name, _)| *name == node.op_type);
-            if let Some((name, since)) = newer {
-                self.require_opset(*since, &format!("ONNX's {name}"))?;
+            if let Some(since) = first_opset(&node.op_type) {
+                self.require_opset(since, &format!("ONNX's {}", node.op_type))?;
             }
             let has = |name: &str| node.attrs.iter().any(|(given, _)| *given == name);
             let mut attrs = NEWER_ATTRS.iter();
@@ -113,10 +73,10 @@ impl Lowering<'_> {
     }
 
     /// Emits Gelu: `x · Φ(x)`, or its approximation by `tanh`, of the floating-point type `dtype`. Before opset 20, the
-    /// first with the operator, emits its definition by Erf or Tanh, in the order of operations that runtimes recognise
-    /// and fuse.
+    /// first with the operator, and for float64, for which runtimes have no kernel, emits its definition by Erf or
+    /// Tanh, in the order of operations that runtimes recognise and fuse.
     pub fn gelu(&mut self, x: TensorId, dtype: DType, tanh: bool) -> TensorId {
-        if self.opset >= 20 {
+        if self.opset >= 20 && dtype != DType::F64 {
             let approximate = NodeAttr::String(if tanh { "tanh" } else { "none" });
             return self.node("Gelu", &[x], [("approximate", approximate)]);
         }

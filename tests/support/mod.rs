@@ -9,6 +9,7 @@ pub mod mutate_onnx;
 pub mod mutate_pir;
 pub mod onnx;
 mod packs;
+pub mod retype;
 pub mod shell;
 pub mod wild;
 

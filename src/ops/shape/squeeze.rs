@@ -110,11 +110,24 @@ impl Function for Squeeze {
             (Some(listed), _) => listed,
             (None, Some(axis)) => {
                 let axes = g.int_array(axis)?;
+                g.note(
+                    "the axes that it removes are computed, and taken to have extent 1: the model fails where one has \
+                     not, while Paddle keeps that axis",
+                );
                 return g.with_computed_axes("Squeeze", x, axes);
             }
             (None, None) => Vec::new(),
         };
         let removed = Self::removed(g.shape(self.x), &listed)?;
+        let mut open = removed
+            .iter()
+            .filter(|axis| g.shape(self.x)[**axis].known().is_none());
+        if let Some(axis) = open.next() {
+            g.note(format!(
+                "the extent of axis {axis} is open, and taken for 1: the model fails where it is another, while \
+                 Paddle keeps the axis then"
+            ));
+        }
         let removed: Vec<i64> = removed.into_iter().map(|axis| axis as i64).collect();
         Ok(g.squeeze(x, &removed))
     }

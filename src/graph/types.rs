@@ -1,0 +1,334 @@
+//! Element types: each node is given those that its operator takes in the opset, and that runtimes have kernels for.
+//!
+//! When an op is lowered, its nodes pass through here. What is to be computed in half precision, but can't be, is
+//! computed in float32 between Casts; that is what Paddle's kernels do. What ONNX Runtime's build for CPUs can't
+//! compute in float64 is made of other operators (`float64`). Where neither is possible, the op is refused if ONNX does
+//! not allow the type, and noted if only a kernel is missing.
+
+use std::collections::HashMap;
+
+use super::context::Lowering;
+use super::nodes::{Kind, Node, NodeAttr, TensorId};
+use super::operators::{OPERATORS, Row};
+use crate::error::{Error, Result};
+use crate::tensor::{DType, Tensor};
+
+/// An operator as an opset has it.
+#[derive(Clone, Copy)]
+struct Operator {
+    inputs: &'static str,
+    outputs: &'static str,
+    types: &'static str,
+}
+
+impl Operator {
+    /// The operator of this name in `opset`, if that has it.
+    fn find(name: &str, opset: u32) -> Option<Self> {
+        let mut rows = rows(name).filter(|(_, since, ..)| *since <= opset);
+        let (_, _, inputs, outputs, types) = *rows.next_back()?;
+        Some(Self {
+            inputs,
+            outputs,
+            types,
+        })
+    }
+
+    /// The types that a variable stands for: those that ONNX allows, and those that ONNX Runtime has kernels for.
+    fn types(self, variable: char) -> (&'static str, &'static str) {
+        let position = (variable as usize).saturating_sub('A' as usize);
+        let types = self.types.split(' ').nth(position);
+        types
+            .and_then(|types| types.split_once(':'))
+            .unwrap_or(("", ""))
+    }
+
+    /// The type that a variable stands for, if there is just one.
+    fn only_type(self, variable: char) -> Option<DType> {
+        let all = DType::ALL.into_iter();
+        let mut allowed = all.filter(|dtype| self.allows(variable, *dtype));
+        let first = allowed.next();
+        first.filter(|_| allowed.next().is_none())
+    }
+
+    /// Whether ONNX allows a type for a variable.
+    fn allows(self, variable: char, dtype: DType) -> bool {
+        self.types(variable).0.contains(character(dtype))
+    }
+
+    /// Whether ONNX Runtime computes an allowed type. It casts float16 to float32 by itself.
+    fn computes(self, variable: char, dtype: DType) -> bool {
+        let kernels = self.types(variable).1;
+        kernels.contains(character(dtype)) || dtype == DType::F16 && kernels.contains('f')
+    }
+}
+
+/// The rows of an operator, by their opsets.
+fn rows(name: &str) -> impl DoubleEndedIterator<Item = &'static Row> {
+    OPERATORS.iter().filter(move |(known, ..)| *known == name)
+}
+
+/// The first opset with this operator, if any of those that are written has it.
+pub(super) fn first_opset(name: &str) -> Option<u32> {
+    rows(name).map(|(_, since, ..)| *since).next()
+}
+
+/// The character of an element type in the table.
+fn character(dtype: DType) -> char {
+    match dtype {
+        DType::Bool => '?',
+        DType::U8 => 'B',
+        DType::I8 => 'b',
+        DType::I16 => 'h',
+        DType::I32 => 'i',
+        DType::I64 => 'l',
+        DType::F16 => 'e',
+        DType::BF16 => 'y',
+        DType::F32 => 'f',
+        DType::F64 => 'd',
+    }
+}
+
+/// The characters of `count` inputs or outputs, of which the last may be repeated.
+fn expanded(signature: &str, count: usize) -> Vec<char> {
+    let mut characters: Vec<char> = signature.chars().collect();
+    if characters.last() == Some(&'+') {
+        characters.pop();
+        let last = characters.last().copied().unwrap_or('-');
+        characters.resize(count.max(characters.len()), last);
+    }
+    characters.truncate(count);
+    characters
+}
+
+/// The element type that a node's attributes state for its output.
+fn stated(node: &Node) -> Option<DType> {
+    let mut attrs = node.attrs.iter();
+    attrs.find_map(|(name, attr)| match (name.as_ref(), attr) {
+        ("to" | "dtype" | "output_datatype", NodeAttr::Int(code)) => {
+            let mut all = DType::ALL.into_iter();
+            all.find(|dtype| i64::from(dtype.onnx_code()) == *code)
+        }
+        ("value", NodeAttr::Tensor(tensor)) => Some(tensor.dtype()),
+        _ => None,
+    })
+}
+
+/// A node whose types are being looked at.
+struct Typed {
+    node: Node,
+    inputs: Vec<char>,
+    outputs: Vec<char>,
+    /// The variables whose type is known.
+    variables: Vec<(char, DType)>,
+}
+
+impl Typed {
+    fn of(variable: char, variables: &[(char, DType)]) -> Option<DType> {
+        let mut known = variables.iter().filter(|(known, _)| *known == variable);
+        known.next().map(|(_, dtype)| *dtype)
+    }
+
+    /// The type of an output, from its character.
+    fn output(&self, output: char) -> Option<DType> {
+        let mut all = DType::ALL.into_iter();
+        all.find(|dtype| character(*dtype) == output)
+            .filter(|_| !output.is_ascii_uppercase())
+            .or_else(|| Self::of(output, &self.variables))
+    }
+}
+
+/// The tensors of an op in float32, by those in half precision that they would be rounded to.
+type Wide = HashMap<TensorId, TensorId>;
+
+impl Lowering<'_> {
+    /// The element type of a tensor, if it is known.
+    pub(super) fn tensor_dtype(&self, tensor: TensorId) -> Option<DType> {
+        match &self.graph.tensors[tensor.index()] {
+            Kind::Input(value) | Kind::Parameter(value) => Some(self.program()[*value].dtype),
+            Kind::Constant(tensor) => Some(tensor.dtype()),
+            Kind::Node => self.graph.node_types.get(&tensor).copied(),
+        }
+    }
+
+    /// The nodes of an op, as its operators take them.
+    ///
+    /// # Errors
+    /// When ONNX does not allow a type, or not in the opset that is written.
+    pub(super) fn fitted(&mut self, nodes: Vec<Node>) -> Result<Vec<Node>> {
+        let outer = std::mem::take(&mut self.graph.nodes);
+        let mut wide = Wide::new();
+        let fitted = nodes
+            .into_iter()
+            .try_for_each(|node| self.fit(node, &mut wide));
+        let nodes = std::mem::replace(&mut self.graph.nodes, outer);
+        fitted.map(|()| nodes)
+    }
+
+    fn fit(&mut self, mut node: Node, wide: &mut Wide) -> Result<()> {
+        for body in node.bodies_mut() {
+            body.nodes = self.fitted(std::mem::take(&mut body.nodes))?;
+        }
+        let operator = Operator::find(&node.op_type, self.opset);
+        let Some(operator) = operator.filter(|_| node.domain.is_empty()) else {
+            self.graph.nodes.push(node);
+            return Ok(());
+        };
+        let typed = self.typed(node, operator);
+        for (output, character) in typed.node.outputs.iter().zip(&typed.outputs) {
+            let dtype = typed.output(*character);
+            self.graph
+                .node_types
+                .extend(dtype.map(|dtype| (*output, dtype)));
+        }
+        let mut widened = Vec::new();
+        for (variable, dtype) in &typed.variables {
+            let is_allowed = operator.allows(*variable, *dtype);
+            if is_allowed && operator.computes(*variable, *dtype) {
+                continue;
+            }
+            let is_half = matches!(dtype, DType::F16 | DType::BF16);
+            if is_half && operator.allows(*variable, DType::F32) {
+                widened.push(*variable);
+                self.note_widened(&typed.node, *dtype, is_allowed);
+            } else if !is_allowed {
+                return Err(refusal(&typed.node, *variable, *dtype));
+            } else if self.composed(&typed.node, *dtype) {
+                return Ok(());
+            } else {
+                let op_type = &typed.node.op_type;
+                self.note(format!(
+                    "ONNX Runtime's build for CPUs has no kernel of {op_type} for {dtype}, and so can't run the model"
+                ));
+            }
+        }
+        self.push_widened(typed, &widened, wide);
+        Ok(())
+    }
+
+    /// A node with what is known of its types.
+    fn typed(&self, node: Node, operator: Operator) -> Typed {
+        let inputs = expanded(operator.inputs, node.inputs.len());
+        let outputs = expanded(operator.outputs, node.outputs.len());
+        let mut variables: Vec<(char, DType)> = Vec::new();
+        let mut bind = |character: char, dtype: Option<DType>| {
+            let is_new =
+                character.is_ascii_uppercase() && Typed::of(character, &variables).is_none();
+            variables.extend(dtype.filter(|_| is_new).map(|dtype| (character, dtype)));
+        };
+        for (character, input) in inputs.iter().zip(&node.inputs) {
+            bind(*character, input.and_then(|input| self.tensor_dtype(input)));
+        }
+        let like = inputs.first().copied().and_then(|first| {
+            let input = node.inputs.first().copied().flatten();
+            input
+                .and_then(|input| self.tensor_dtype(input))
+                .filter(|_| first != '-')
+        });
+        for character in &outputs {
+            let only = operator.only_type(*character);
+            bind(*character, only.or(stated(&node)).or(like));
+        }
+        Typed {
+            node,
+            inputs,
+            outputs,
+            variables,
+        }
+    }
+
+    fn note_widened(&mut self, node: &Node, dtype: DType, is_allowed: bool) {
+        let reason = if is_allowed {
+            "for which ONNX Runtime's build for CPUs has no kernels".to_owned()
+        } else {
+            format!(
+                "which ONNX's {} does not take at opset {}",
+                node.op_type, self.opset
+            )
+        };
+        self.note(format!(
+            "computed in float32 and cast back to {dtype}, {reason}"
+        ));
+    }
+
+    /// Emits a node with Casts to float32 of the inputs, and from it of the outputs, of some `widened` variables.
+    fn push_widened(&mut self, typed: Typed, widened: &[char], wide: &mut Wide) {
+        let Typed {
+            mut node,
+            inputs,
+            outputs,
+            ..
+        } = typed;
+        for (character, input) in inputs.iter().zip(&mut node.inputs) {
+            if let Some(input) = input.as_mut().filter(|_| widened.contains(character)) {
+                *input = self.widened(*input, wide);
+            }
+        }
+        let mut narrow = Vec::new();
+        for (character, output) in outputs.iter().zip(&mut node.outputs) {
+            if widened.contains(character) {
+                let computed = self.graph.tensor(Kind::Node);
+                self.graph.node_types.insert(computed, DType::F32);
+                wide.insert(*output, computed);
+                narrow.push((computed, std::mem::replace(output, computed)));
+            }
+        }
+        let is_stated = !widened.is_empty() && stated(&node).is_some_and(|dtype| dtype.is_float());
+        for (name, attr) in node.attrs.iter_mut().filter(|_| is_stated) {
+            match (name.as_ref(), attr) {
+                ("dtype", NodeAttr::Int(code)) => *code = DType::F32.onnx_code().into(),
+                ("value", NodeAttr::Tensor(tensor)) => *tensor = tensor.cast(DType::F32),
+                _ => {}
+            }
+        }
+        self.graph.nodes.push(node);
+        for (computed, output) in narrow {
+            let dtype = self.tensor_dtype(output).unwrap_or(DType::F32);
+            self.cast(computed, DType::F32, dtype);
+            self.give(output);
+        }
+    }
+
+    /// Makes the last node have this output, which was the output of the node that it replaces.
+    pub(super) fn give(&mut self, output: TensorId) {
+        if let Some(last) = self.graph.nodes.last_mut() {
+            last.outputs = vec![output];
+        }
+    }
+
+    /// A tensor of half precision in float32: as it was before it was rounded, if the same op has computed it.
+    fn widened(&mut self, tensor: TensorId, wide: &mut Wide) -> TensorId {
+        if let Some(known) = wide.get(&tensor) {
+            return *known;
+        }
+        let widened = match &self.graph.tensors[tensor.index()] {
+            Kind::Constant(constant) => {
+                let constant: Tensor = constant.cast(DType::F32);
+                self.constant(constant)
+            }
+            _ => {
+                let dtype = self.tensor_dtype(tensor).unwrap_or(DType::F32);
+                self.cast(tensor, dtype, DType::F32)
+            }
+        };
+        self.graph.node_types.insert(widened, DType::F32);
+        wide.insert(tensor, widened);
+        widened
+    }
+}
+
+/// The error for a node whose operator does not take a type in the opset that is written.
+fn refusal(node: &Node, variable: char, dtype: DType) -> Error {
+    let name = &node.op_type;
+    let takes = |(_, since, inputs, outputs, types): &Row| {
+        let operator = Operator {
+            inputs,
+            outputs,
+            types,
+        };
+        operator.allows(variable, dtype).then_some(*since)
+    };
+    match rows(name).find_map(takes) {
+        Some(since) => Error::needs_opset(since, format!("{name} of {dtype}")),
+        None => Error::unsupported(format!("ONNX's {name} does not take {dtype}")),
+    }
+}
