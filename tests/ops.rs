@@ -24,12 +24,10 @@ const REFUSED: &[(&str, &str)] = &[
         "pool2d/avg_adaptive_f64",
         "Could not find an implementation for AveragePool",
     ),
-    ("gelu/exact_f64", "Could not find an implementation for Erf"),
     (
         "determinant/f64",
         "Could not find an implementation for Det",
     ),
-    ("erf/in_f64", "Could not find an implementation for Erf"),
 ];
 
 /// The op that a case is about, after which its folder is named.

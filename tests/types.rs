@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::tensor::DType;
-use paddle2onnx::verify::{Inputs, RandomInputs, VerifyOptions, read_npz, verify};
+use paddle2onnx::verify::{Inputs, RandomInputs, Tolerance, VerifyOptions, read_npz, verify};
 use paddle2onnx::{ConvertOptions, Model};
 use support::retype::retyped;
 use support::{fixture, goldens, onnx_runtime, programs};
@@ -131,4 +131,37 @@ fn half_precision_is_computed_as_the_reference_does() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// What is made of other operators is as exact as float64.
+#[test]
+fn float64_is_computed_in_float64() {
+    let scratch = tempfile::tempdir().unwrap();
+    let tolerance = Tolerance {
+        atol: 1e-13,
+        rtol: 1e-13,
+    };
+    let (mut failed, mut compared) = (Vec::new(), 0);
+    for case in programs("paddle-3.3.1/ops") {
+        if case.file_stem() != Some("in_f64".as_ref()) {
+            continue;
+        }
+        let onnx = scratch.path().join("model.onnx");
+        let model = Model::open(&case, None).unwrap();
+        model.convert(&onnx, &ConvertOptions::default()).unwrap();
+        let options = VerifyOptions {
+            inputs: Inputs::Files(goldens(&case)),
+            expected: goldens(&case),
+            tolerance: Some(tolerance),
+            ort_lib: Some(onnx_runtime().to_path_buf()),
+            ..VerifyOptions::default()
+        };
+        let report = verify(&model, &onnx, &options, &|_| {}).unwrap();
+        if !report.parity {
+            failed.push(format!("{}: {:?}", case.display(), report.runs));
+        }
+        compared += 1;
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(compared > 20, "{compared} cases");
 }
