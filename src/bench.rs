@@ -42,6 +42,7 @@ impl Default for BenchOptions {
         Self {
             inputs: RandomInputs {
                 batches: DEFAULT_BENCH_BATCHES.to_vec(),
+                sizes: 1,
                 ..RandomInputs::default()
             },
             runs: 20,
@@ -256,6 +257,7 @@ mod tests {
         let set = Set {
             label: "none".into(),
             tensors: Vec::new(),
+            notes: Vec::new(),
         };
         let options = BenchOptions {
             runs: 3,

@@ -151,6 +151,12 @@ impl Error {
         self
     }
 
+    /// Adds what helps, as a clause of the message.
+    pub(crate) fn with_advice(mut self, advice: &str) -> Self {
+        self.message = format!("{}; {advice}", self.message);
+        self
+    }
+
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -56,7 +56,11 @@ fn agrees(program: &Path, recorded: Option<Vec<PathBuf>>) {
         options.expected = recorded;
     }
     let report = verify(&model, &onnx, &options, &|_| {}).unwrap();
-    assert!(report.verdict.is_pass(), "{}: {report:?}", program.display());
+    assert!(
+        report.verdict.is_pass(),
+        "{}: {report:?}",
+        program.display()
+    );
 }
 
 /// The state of an RNN's dropout is a parameter that is not persistable: the parameters behind it keep their places.

@@ -81,15 +81,28 @@ fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
     )))
 }
 
+/// An op whose operands do not fit it.
+pub(crate) struct Refusal {
+    /// The position of the op in the program.
+    pub position: usize,
+    pub error: Error,
+}
+
 /// What is known of every value before a run, inferred op by op in the order of the program.
 ///
 /// # Errors
 /// When the shapes or element types of an op's operands don't fit the op, or an input is complex.
 pub(crate) fn infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Facts<'p>> {
     refuse_complex(program)?;
+    try_infer(program, ops).map_err(|refusal| refusal.error)
+}
+
+/// What [`infer`] gives, or the first op that refuses its operands.
+pub(crate) fn try_infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Facts<'p>, Refusal> {
     let mut facts = Facts::declared(program);
-    for (op, parsed) in program.ops().iter().zip(ops) {
-        parsed.infer(op, &mut facts)?;
+    for (position, (op, parsed)) in program.ops().iter().zip(ops).enumerate() {
+        let inferred = parsed.infer(op, &mut facts);
+        inferred.map_err(|error| Refusal { position, error })?;
     }
     Ok(facts)
 }

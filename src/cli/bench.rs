@@ -53,6 +53,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
+    /// Show what ONNX Runtime logs
+    #[arg(short, long)]
+    verbose: bool,
+
     /// Print a JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -78,7 +82,10 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let model = args.sides.open(&Registry::standard())?;
     // Loaded here so that a missing library is reported before the work.
-    OnnxRuntime::load(args.ort_lib.as_deref())?;
+    let runtime = OnnxRuntime::load(args.ort_lib.as_deref())?;
+    if args.verbose {
+        runtime.show_log();
+    }
     let report = args
         .sides
         .with_onnx(&model, |onnx| measure(&model, onnx, args))?;
@@ -94,7 +101,7 @@ fn measure(model: &Model, onnx: &Path, args: &Args) -> Result<BenchReport> {
     interrupt::check()?;
     let default = BenchOptions::default();
     let options = BenchOptions {
-        inputs: args.random.inputs(&default.inputs.batches),
+        inputs: args.random.inputs(&default.inputs),
         runs: args.runs.map_or(default.runs, NonZeroUsize::get),
         warmup: args.warmup.unwrap_or(default.warmup),
         budget: args.budget.unwrap_or(default.budget),

@@ -7,8 +7,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::verify::{
-    DEFAULT_BATCHES, DEFAULT_SEED, Distribution, ImageInputs, Inputs, RandomInputs, Range,
-    Tolerance, VerifyOptions,
+    DEFAULT_SEED, Distribution, ImageInputs, Inputs, RandomInputs, Range, Tolerance, VerifyOptions,
 };
 
 use super::outcome::Result;
@@ -39,7 +38,8 @@ pub(super) struct Random {
     #[arg(long, value_name = "N", value_delimiter = ',')]
     batch: Vec<NonZeroUsize>,
 
-    /// The shape of an input, as in x=1x3x224x224; repeat it for more runs, or for other inputs
+    /// The shape of an input, as in x=1x3x224x224; repeat it for more runs, or for other inputs [default:
+    /// small ones that the model takes]
     #[arg(long, value_name = "INPUT=SHAPE")]
     shape: Vec<Named<Shape>>,
 
@@ -128,6 +128,10 @@ struct Judging {
     /// in the system's folders and in Python's packages]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
+
+    /// Show what ONNX Runtime logs
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// A side beyond the two that always take part.
@@ -218,14 +222,18 @@ fn deviation(text: &str) -> Result<[f32; 3], String> {
 impl Comparing {
     /// Finds ONNX Runtime, without which there is nothing to compare.
     pub fn require_runtime(&self) -> Result<OnnxRuntime> {
-        Ok(OnnxRuntime::load(self.judging.ort_lib.as_deref())?)
+        let runtime = OnnxRuntime::load(self.judging.ort_lib.as_deref())?;
+        if self.judging.verbose {
+            runtime.show_log();
+        }
+        Ok(runtime)
     }
 
     /// The arguments as the library's options.
     pub fn options(&self) -> VerifyOptions {
         let judging = &self.judging;
         let python = judging.python.clone().unwrap_or_else(|| "python3".into());
-        let random = || Inputs::Random(self.random.inputs(&DEFAULT_BATCHES));
+        let random = || Inputs::Random(self.random.inputs(&RandomInputs::default()));
         VerifyOptions {
             inputs: self.given.inputs().unwrap_or_else(random),
             expected: judging.expected.clone(),
@@ -249,15 +257,16 @@ impl Judging {
 }
 
 impl Random {
-    /// The random inputs to draw, at `default_batches` if no batch sizes are given.
-    pub fn inputs(&self, default_batches: &[usize]) -> RandomInputs {
+    /// The random inputs to draw, at the batch sizes of `default` if none are given.
+    pub fn inputs(&self, default: &RandomInputs) -> RandomInputs {
         let shapes = self.shape.iter();
         let ranges = self.range.iter();
         RandomInputs {
             batches: match self.batch.as_slice() {
-                [] => default_batches.to_vec(),
+                [] => default.batches.clone(),
                 given => given.iter().map(|batch| batch.get()).collect(),
             },
+            sizes: default.sizes,
             shapes: shapes
                 .map(|shape| (shape.name.clone(), shape.value.0.clone()))
                 .collect(),

@@ -12,6 +12,7 @@ use super::open::CustomOps;
 use super::outcome::{Outcome, Result};
 use super::output::Pending;
 use super::progress::Line;
+use super::stderr::note;
 use super::stdout::{print, print_json};
 use super::{interrupt, verification};
 
@@ -48,7 +49,8 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  Convert into a temporary folder, and compare at batch sizes 1 and 3:
+  Convert into a temporary folder, and compare at batch sizes 1 and 3, and at two sizes if the model
+  takes several:
       paddle2onnx-rs verify model/inference.json
 
   Judge a given ONNX model, at batch size 16:
@@ -119,5 +121,8 @@ pub(super) fn compare(
     let say = |stage: &str| line.say(stage.to_owned());
     let mut options = comparing.options();
     options.per_op |= per_op;
-    Ok(paddle2onnx::verify::verify(model, onnx, &options, &say)?)
+    let report = paddle2onnx::verify::verify(model, onnx, &options, &say)?;
+    drop(line);
+    report.notes.iter().for_each(|text| note(text));
+    Ok(report)
 }

@@ -85,6 +85,8 @@ fn character(dtype: DType) -> char {
         DType::BF16 => 'y',
         DType::F32 => 'f',
         DType::F64 => 'd',
+        // No tensor holds complex numbers, and the table has no column for them.
+        DType::C64 | DType::C128 => '-',
     }
 }
 

@@ -45,10 +45,10 @@ pub trait Operator: Send + Sync {
     /// The multiply-accumulates of one run, for ops whose cost they are.
     fn macs(&self, facts: &Facts<'_>) -> Macs;
 
-    /// The operand that holds indices, and the number of positions that they index, so that random inputs can be drawn
-    /// within bounds.
-    fn indexes(&self, _facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        None
+    /// The operands that hold indices, each with the number of positions that it indexes, so that random inputs can be
+    /// drawn within bounds.
+    fn indexes(&self, _facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        Vec::new()
     }
 }
 
@@ -77,9 +77,9 @@ pub trait Function: Send + Sync {
         Macs::None
     }
 
-    /// The operand that holds indices, and the number of positions that they index.
-    fn indexes(&self, _facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        None
+    /// The operands that hold indices, each with the number of positions that it indexes.
+    fn indexes(&self, _facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        Vec::new()
     }
 }
 
@@ -100,7 +100,7 @@ impl<F: Function> Operator for F {
         Function::macs(self, facts)
     }
 
-    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
         Function::indexes(self, facts)
     }
 }

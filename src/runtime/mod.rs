@@ -54,7 +54,8 @@ impl OnnxRuntime {
             .with_telemetry(false)
             .build()
             .map_err(|e| fail(&e))?;
-        environment.set_log_level(ort::logging::LogLevel::Error);
+        // What ONNX Runtime refuses comes back as an error, which says all that its log does.
+        environment.set_log_level(ort::logging::LogLevel::Fatal);
         let runtime = Self {
             environment,
             version: version(&library, ort::info()),
@@ -62,6 +63,12 @@ impl OnnxRuntime {
         };
         *loaded = Some(runtime.clone());
         Ok(runtime)
+    }
+
+    /// Has ONNX Runtime write its warnings and errors to stderr, in words of its own.
+    pub fn show_log(&self) {
+        let level = ort::logging::LogLevel::Warning;
+        self.environment.set_log_level(level);
     }
 
     /// The library's file.

@@ -104,6 +104,10 @@ pub struct Report {
     pub paddle: Option<String>,
     /// The runs, one per set of inputs.
     pub runs: Vec<Run>,
+    /// What people should know of the inputs and the recorded outputs: options without effect, arrays that are taken in
+    /// their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The comparison op by op: if it was asked for, if an output of ONNX Runtime disagrees, or if rounding decides
     /// outputs.
     pub per_op: Option<PerOp>,
@@ -279,6 +283,8 @@ pub fn verify(
             top: top.transpose()?.unwrap_or_default(),
         });
     }
+    let notes = sets.iter().flat_map(|set| &set.notes).cloned();
+    let notes = notes.chain(sides.notes).collect();
     let mut report = Report {
         verdict: Verdict::Undecided,
         remarks: Vec::new(),
@@ -287,6 +293,7 @@ pub fn verify(
         onnx_runtime: runtime.version().to_owned(),
         paddle: sides.paddle_version,
         runs,
+        notes,
         per_op: None,
         per_op_failure: None,
     };

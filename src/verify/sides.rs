@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::noise::NOISE_MULTIPLE;
 use super::subject::Subject;
-use super::{Side, VerifyOptions, inputs, npz, paddle};
+use super::{Side, VerifyOptions, inputs, paddle};
 use crate::analyse::random_outputs;
 use crate::error::Result;
 use crate::operator::Precision;
@@ -35,11 +35,13 @@ pub(super) struct Sides {
     /// Sides that share no code with this crate, recorded outputs and Paddle, with their outputs by run.
     pub witnesses: Vec<(Side, Vec<Vec<Tensor>>)>,
     pub paddle_version: Option<String>,
+    /// What people should know of the recorded outputs.
+    pub notes: Vec<String>,
 }
 
 impl Sides {
     /// Has every side compute its outputs, one side after the other, so that only one at a time holds
-    /// weights in memory.
+    /// weights in memory. The reference is the first, since it says best what it is that an op can't take.
     ///
     /// # Errors
     /// When recorded outputs can't be read, or a side can't run.
@@ -54,11 +56,19 @@ impl Sides {
         let (model, names) = (subject.model, subject.outputs());
         let names_given: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut witnesses = Vec::new();
-        if !options.expected.is_empty() {
-            let expected = options.expected.iter();
-            let expected = expected.map(|path| npz::read(path, &names_given));
-            witnesses.push((Side::Expected, expected.collect::<Result<_>>()?));
+        let (expected, notes) = inputs::expected(subject, &options.expected)?;
+        if !expected.is_empty() {
+            witnesses.push((Side::Expected, expected));
         }
+        let run_reference = |precision| {
+            let results = run_reference(subject, precision, options, sets, progress);
+            results.map_err(|e| e.in_file(&model.files().program))
+        };
+        let reference = run_reference(Precision::Single)?;
+        let exact = match options.tolerance {
+            None => Some(run_reference(Precision::Double)?),
+            Some(_) => None,
+        };
         let mut paddle_version = None;
         if let Some(python) = &options.paddle {
             progress("running Paddle");
@@ -68,23 +78,17 @@ impl Sides {
         }
         progress("opening the ONNX model");
         let session = subject.session(runtime, onnx)?;
-        let in_onnx = run_onnx(session, sets, progress).map_err(|e| e.in_file(onnx))?;
-        let run_reference = |precision| {
-            let results = run_reference(subject, precision, sets, progress);
-            results.map_err(|e| e.in_file(&model.files().program))
-        };
+        let onnx = run_onnx(session, sets, progress).map_err(|e| e.in_file(onnx))?;
         Ok(Self {
             names,
             random: random_outputs(&subject.program, model.registry()),
-            reference: run_reference(Precision::Single)?,
-            exact: match options.tolerance {
-                None => Some(run_reference(Precision::Double)?),
-                Some(_) => None,
-            },
+            reference,
+            exact,
             moved: Vec::new(),
-            onnx: in_onnx,
+            onnx,
             witnesses,
             paddle_version,
+            notes,
         })
     }
 
@@ -143,6 +147,7 @@ fn run_onnx(
 fn run_reference(
     subject: &Subject<'_>,
     precision: Precision,
+    options: &VerifyOptions,
     sets: &[inputs::Set],
     progress: &dyn Fn(&str),
 ) -> Result<Vec<Results>> {
@@ -155,7 +160,9 @@ fn run_reference(
     let runs = sets.iter().map(|set| {
         progress(&format!("{}: running the {kind}", set.label));
         let start = Instant::now();
-        let outputs = reference.run(&set.tensors)?;
+        let outputs = reference.run(&set.tensors);
+        let outputs =
+            outputs.map_err(|e| inputs::advise(e, subject.model, set, &options.inputs))?;
         Ok(Results {
             seconds: start.elapsed().as_secs_f64(),
             outputs,

@@ -134,7 +134,10 @@ impl Function for Embedding {
         })
     }
 
-    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        Some((self.ids, facts.shape(self.weight).first()?.clone()))
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        let rows = facts.shape(self.weight).first();
+        rows.map(|rows| (self.ids, rows.clone()))
+            .into_iter()
+            .collect()
     }
 }

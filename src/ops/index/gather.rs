@@ -165,9 +165,13 @@ impl Function for Gather {
         })
     }
 
-    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        let axis = self.axis(facts).ok()?;
-        Some((self.index, facts.shape(self.x).get(axis)?.clone()))
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        let axis = self.axis(facts).ok();
+        let extent = axis.and_then(|axis| facts.shape(self.x).get(axis));
+        extent
+            .map(|extent| (self.index, extent.clone()))
+            .into_iter()
+            .collect()
     }
 }
 
@@ -184,6 +188,35 @@ impl GatherNd {
             index: op.operand("index")?,
         }))
     }
+}
+
+/// What an op indexes that picks from one axis of `x`: its extent.
+pub(super) fn indexes_along(
+    facts: &Facts<'_>,
+    x: ValueId,
+    index: ValueId,
+    axis: i64,
+) -> Vec<(ValueId, Dim)> {
+    let axis = normalize_axis(axis, facts.rank(x)).ok();
+    let extent = axis.and_then(|axis| facts.shape(x).get(axis));
+    extent
+        .map(|extent| (index, extent.clone()))
+        .into_iter()
+        .collect()
+}
+
+/// What an op indexes whose `index` has vectors along the last axis. All components of a vector share one range: the
+/// narrowest, which fits each axis.
+pub(super) fn narrowest(facts: &Facts<'_>, x: ValueId, index: ValueId) -> Vec<(ValueId, Dim)> {
+    let Ok((depth, _)) = depth(facts.shape(index), facts.rank(x)) else {
+        return Vec::new();
+    };
+    let extents: Option<Vec<i64>> = facts.shape(x)[..depth].iter().map(Dim::known).collect();
+    let narrowest = extents.and_then(|extents| extents.into_iter().min());
+    narrowest
+        .map(|extent| (index, Dim::Known(extent)))
+        .into_iter()
+        .collect()
 }
 
 /// The number of axes that the vectors along the last axis of an index address, of a tensor of `rank`, and
@@ -226,14 +259,8 @@ impl Function for GatherNd {
         })
     }
 
-    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        let (depth, _) = depth(facts.shape(self.index), facts.rank(self.x)).ok()?;
-        // All components of a vector share one range: the narrowest, which fits each axis.
-        let extents: Option<Vec<i64>> = facts.shape(self.x)[..depth]
-            .iter()
-            .map(Dim::known)
-            .collect();
-        Some((self.index, Dim::Known(extents?.into_iter().min()?)))
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        narrowest(facts, self.x, self.index)
     }
 }
 
@@ -287,8 +314,7 @@ impl Function for TakeAlong {
         with_array!(x, x => Ok(Element::tensor(index::take_along(x, &index, axis)?.into())))
     }
 
-    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        let axis = normalize_axis(self.axis, facts.rank(self.x)).ok()?;
-        Some((self.index, facts.shape(self.x).get(axis)?.clone()))
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        indexes_along(facts, self.x, self.index, self.axis)
     }
 }

@@ -5,6 +5,7 @@
 
 use ndarray::Array1;
 
+use super::gather::indexes_along;
 use super::nonzero::positions;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -212,6 +213,15 @@ impl Function for IndexPut {
         };
         with_array!(x, x => put(x, &index, &value, combine))
     }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        let is_index = |(id, _): &(&ValueId, &Dim)| facts.dtype(**id) != DType::Bool;
+        let pairs = self.indices.iter().zip(facts.shape(self.x));
+        pairs
+            .filter(is_index)
+            .map(|(id, extent)| (*id, extent.clone()))
+            .collect()
+    }
 }
 
 fn put<T: Element>(
@@ -287,6 +297,10 @@ impl Function for IndexAdd {
             return Err(Error::internal("indices of another type"));
         };
         with_array!(x, x => add_along(x, &index, added, axis))
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        indexes_along(facts, self.x, self.index, self.axis)
     }
 }
 

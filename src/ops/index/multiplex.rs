@@ -85,8 +85,8 @@ impl Function for Multiplex {
         Ok(result)
     }
 
-    fn indexes(&self, _: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        Some((self.index, Dim::from(self.inputs.len())))
+    fn indexes(&self, _: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        vec![(self.index, Dim::from(self.inputs.len()))]
     }
 }
 

@@ -3,7 +3,7 @@
 //! Paddle: `phi/kernels/{scatter,scatter_nd_add,put_along_axis}_kernel.h`.
 //! ONNX: ScatterND for `scatter` and `scatter_nd_add`, ScatterElements for `put_along_axis`.
 
-use super::gather::depth;
+use super::gather::{depth, indexes_along, narrowest};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::index::Combine;
@@ -160,8 +160,8 @@ impl Function for Scatter {
         })
     }
 
-    fn indexes(&self, facts: &Facts<'_>) -> Option<(ValueId, Dim)> {
-        Some((self.index, facts.shape(self.x).first()?.clone()))
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        indexes_along(facts, self.x, self.index, 0)
     }
 }
 
@@ -208,6 +208,10 @@ impl Function for ScatterNdAdd {
             let sum = index::put_slices(x, &index, updates, Combine::Add)?;
             Ok(Element::tensor(sum.into()))
         })
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        narrowest(facts, self.x, self.index)
     }
 }
 
@@ -295,5 +299,8 @@ impl Function for PutAlong {
             let put = index::put_along(x, &index, same_type(written, x)?, how)?;
             Ok(Element::tensor(put.into()))
         })
+    }
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        indexes_along(facts, self.x, self.index, self.axis)
     }
 }

@@ -217,6 +217,16 @@ impl Operator for CrossEntropy {
         Ok(vec![softmax?, loss?])
     }
 
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        let axis = normalize_axis(self.axis, facts.rank(self.x)).ok();
+        let classes = axis.and_then(|axis| facts.shape(self.x).get(axis));
+        let classes = classes.filter(|_| !self.soft_label);
+        classes
+            .map(|classes| (self.label, classes.clone()))
+            .into_iter()
+            .collect()
+    }
+
     fn macs(&self, _: &Facts<'_>) -> Macs {
         Macs::None
     }
@@ -375,6 +385,14 @@ impl Operator for LogLikelihood {
             }
         };
         Ok(results)
+    }
+
+    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
+        let classes = facts.shape(self.x).get(CLASSES);
+        classes
+            .map(|classes| (self.label, classes.clone()))
+            .into_iter()
+            .collect()
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -86,6 +86,7 @@ pub(super) fn sets(program: &Program, images: &ImageInputs) -> Result<Vec<Set>> 
         Ok(Set {
             label: path.display().to_string(),
             tensors: vec![(value.name.clone(), tensor.cast(value.dtype))],
+            notes: Vec::new(),
         })
     });
     sets.collect()

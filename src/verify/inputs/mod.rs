@@ -3,21 +3,29 @@
 //! In go a program and [`Inputs`], which say where its inputs come from; out come named tensors, one
 //! set per run. What the program can't take is refused.
 
+mod advice;
+mod file;
 mod image;
-mod indices;
+mod meaning;
+mod names;
 mod random;
 mod resize;
+mod shapes;
+mod sizes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+pub(super) use advice::advise;
+pub(super) use file::expected;
 
 pub use image::ImageInputs;
 pub use random::{Distribution, RandomInputs, Range};
 
-use super::npz;
-use crate::error::{Error, Result};
+use crate::analyse;
+use crate::error::Result;
 use crate::model::Model;
 use crate::program::{Program, Value};
-use crate::tensor::Tensor;
+use crate::tensor::{Dim, Tensor};
 
 /// Where inputs come from.
 #[derive(Debug, Clone)]
@@ -38,21 +46,40 @@ pub struct Set {
     pub label: String,
     /// The tensors, with the names of the inputs.
     pub tensors: Vec<(String, Tensor)>,
+    /// What people should know of how they were made: an option without effect, arrays of other names.
+    pub notes: Vec<String>,
 }
 
 /// The sets of inputs, one per run.
 ///
 /// # Errors
 /// When files can't be read, or the program does not take what was asked for: an unknown input, a
-/// shape that does not fit, a range that the element type does not hold, a picture that is too
+/// shape that does not fit or that an op refuses, a range that the element type does not hold, a picture that is too
 /// narrow.
 pub fn sets(model: &Model, inputs: &Inputs) -> Result<Vec<Set>> {
     let program = model.program();
-    match inputs {
+    let sets = match inputs {
         Inputs::Random(wish) => random::sets(program, model.registry(), wish),
-        Inputs::Files(paths) => paths.iter().map(|path| from_file(program, path)).collect(),
+        Inputs::Files(paths) => paths.iter().map(|path| file::set(program, path)).collect(),
         Inputs::Images(images) => image::sets(program, images),
+    };
+    let sets = sets.map_err(|e| match inputs {
+        Inputs::Random(_) => e.in_file(&model.files().program),
+        _ => e,
+    })?;
+    // Ops that can't be read are what a run reports.
+    if let Ok(ops) = analyse::resolve(program, model.registry()) {
+        for set in &sets {
+            let shapes: Vec<Vec<usize>> = set
+                .tensors
+                .iter()
+                .map(|(_, t)| t.shape().to_vec())
+                .collect();
+            let inferred = analyse::infer(&with_shapes(program, &shapes), &ops).map(drop);
+            inferred.map_err(|e| advise(e, model, set, inputs).in_file(&model.files().program))?;
+        }
     }
+    Ok(sets)
 }
 
 /// The inputs that the program declares, in its order.
@@ -60,26 +87,14 @@ fn declared(program: &Program) -> Vec<&Value> {
     program.inputs().iter().map(|id| &program[*id]).collect()
 }
 
-/// Reads the inputs from a `.npz` or `.npy` file.
-fn from_file(program: &Program, path: &Path) -> Result<Set> {
-    let inputs = declared(program);
-    let names: Vec<&str> = inputs.iter().map(|value| value.name.as_str()).collect();
-    let tensors = if path.extension().is_some_and(|e| e == "npy") {
-        if names.len() != 1 {
-            return Err(Error::invalid(format!(
-                "a .npy file holds one array, but the model has {} inputs; give a .npz archive \
-                 with the arrays {}",
-                names.len(),
-                names.join(", ")
-            ))
-            .in_file(path));
-        }
-        vec![npz::read_npy(path)?]
-    } else {
-        npz::read(path, &names)?
-    };
-    Ok(Set {
-        label: path.display().to_string(),
-        tensors: names.iter().map(|n| (*n).to_owned()).zip(tensors).collect(),
+/// The program with its inputs declared to have these shapes, which are in their order.
+fn with_shapes(program: &Program, shapes: &[Vec<usize>]) -> Program {
+    program.with_input_shapes(|id, declared| {
+        let position = program.inputs().iter().position(|input| *input == id);
+        let shape = position.and_then(|position| shapes.get(position));
+        shape.map_or_else(
+            || declared.to_vec(),
+            |shape| shape.iter().copied().map(Dim::from).collect(),
+        )
     })
 }

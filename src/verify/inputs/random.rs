@@ -6,12 +6,14 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
 
-use super::{Set, declared, indices};
+use super::meaning::{self, Meaning};
+use super::shapes::{self, Shapes};
+use super::{Set, declared, with_shapes};
 use crate::error::{Error, Result};
 use crate::operator::Registry;
 use crate::program::{Program, Value};
-use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
-use crate::verify::{DEFAULT_BATCHES, DEFAULT_SEED};
+use crate::tensor::{DType, Tensor, display_shape, refuse_too_large};
+use crate::verify::DEFAULT_SEED;
 
 /// Integers that have no range and are not known to be indices are drawn below this.
 const LARGEST_INTEGER: u64 = 8;
@@ -23,11 +25,14 @@ const LARGEST_EXACT: f64 = (1_u64 << 53) as f64;
 ///
 /// An input that `shapes` does not name takes an open extent from an input that it names, where both
 /// extents are the same symbol of the program. If its first extent is still open, that is one of
-/// `batches`.
+/// `batches`. For other extents, sizes are found that the program accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RandomInputs {
-    /// The batch sizes, with one run each. A model all of whose inputs have known shapes runs once.
+    /// The batch sizes, with one run each. A model all of whose inputs have known shapes runs once. If empty, these
+    /// are [`DEFAULT_BATCHES`](crate::verify::DEFAULT_BATCHES), or others where the program refuses them.
     pub batches: Vec<usize>,
+    /// How many sizes to find for extents that are open beside the batch; there are as many runs at least.
+    pub sizes: usize,
     /// Shapes by input name. Several shapes of one input make several runs; the first shapes of all
     /// inputs make the first run. An input with one shape has it in all runs.
     pub shapes: Vec<(String, Vec<usize>)>,
@@ -40,10 +45,11 @@ pub struct RandomInputs {
 }
 
 impl Default for RandomInputs {
-    /// Normally distributed numbers at the default batch sizes.
+    /// Normally distributed numbers at the default batch sizes, and at two sizes of what else is open.
     fn default() -> Self {
         Self {
-            batches: DEFAULT_BATCHES.to_vec(),
+            batches: Vec::new(),
+            sizes: 2,
             shapes: Vec::new(),
             seed: DEFAULT_SEED,
             distribution: Distribution::Normal,
@@ -90,7 +96,7 @@ impl FromStr for Range {
 ///
 /// # Errors
 /// When a shape or range names an input that the program does not have or does not fit its input, or
-/// the shape of an input remains open.
+/// the program takes no size that was tried for what is open.
 pub(super) fn sets(
     program: &Program,
     registry: &Registry,
@@ -113,178 +119,17 @@ pub(super) fn sets(
     for (name, _) in &wish.ranges {
         known(name, "--range")?;
     }
-    let bounds = indices::bounds(program, registry);
     let mut sets = Vec::new();
-    for run in runs(&inputs, wish)? {
-        sets.push(draw_set(&inputs, &bounds, &run, wish)?);
+    for run in shapes::runs(program, registry, wish)? {
+        sets.push(draw_set(program, registry, run, wish)?);
     }
     Ok(sets)
 }
 
-/// The shapes of all inputs in one run, and a label of the run for people.
-struct Shapes {
-    label: String,
-    shapes: Vec<Vec<usize>>,
-}
-
-/// The shapes of all runs.
-fn runs(inputs: &[&Value], wish: &RandomInputs) -> Result<Vec<Shapes>> {
-    let mut runs = Vec::new();
-    for given in given_shapes(inputs, wish)? {
-        let (shapes, uses_batch) = resolve(inputs, &given, 1)?;
-        if !uses_batch {
-            let all: Vec<_> = shapes.iter().map(|shape| Some(shape.as_slice())).collect();
-            let shown = if given.iter().any(Option::is_some) {
-                &given
-            } else {
-                &all
-            };
-            let label = shapes_label(inputs, shown);
-            runs.push(Shapes { label, shapes });
-            continue;
-        }
-        let label = shapes_label(inputs, &given);
-        for batch in &wish.batches {
-            let (shapes, _) = resolve(inputs, &given, *batch)?;
-            let batch = format!("batch {batch}");
-            let parts = [label.as_str(), batch.as_str()];
-            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            runs.push(Shapes {
-                label: parts.join(", "),
-                shapes,
-            });
-        }
-    }
-    Ok(runs)
-}
-
-/// For each run, the shape that is asked for each input, if any.
-fn given_shapes<'w>(
-    inputs: &[&Value],
-    wish: &'w RandomInputs,
-) -> Result<Vec<Vec<Option<&'w [usize]>>>> {
-    let of = |value: &Value| -> Vec<&'w [usize]> {
-        let shapes = wish.shapes.iter().filter(|(name, _)| *name == value.name);
-        shapes.map(|(_, shape)| shape.as_slice()).collect()
-    };
-    let given: Vec<Vec<&[usize]>> = inputs.iter().map(|value| of(value)).collect();
-    let count = given.iter().map(Vec::len).max().unwrap_or(0).max(1);
-    for (value, shapes) in inputs.iter().zip(&given) {
-        if shapes.len() > 1 && shapes.len() != count {
-            return Err(Error::invalid(format!(
-                "the input `{}` has {} shapes where another has {count}; give one --shape per run, \
-                 or a single one for all runs",
-                value.name,
-                shapes.len()
-            )));
-        }
-        for shape in shapes {
-            check_shape(value, shape)?;
-        }
-    }
-    let at = |shapes: &Vec<&'w [usize]>, run: usize| match shapes.as_slice() {
-        [only] => Some(*only),
-        several => several.get(run).copied(),
-    };
-    Ok((0..count)
-        .map(|run| given.iter().map(|shapes| at(shapes, run)).collect())
-        .collect())
-}
-
-/// Refuses a shape that does not fit the declaration of its input.
-fn check_shape(value: &Value, shape: &[usize]) -> Result<()> {
-    let fits = |(declared, extent): (&Dim, &usize)| {
-        declared.known().is_none() || *declared == Dim::from(*extent)
-    };
-    if value.shape.len() == shape.len() && value.shape.iter().zip(shape).all(fits) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
-        "the input `{}` takes {}, which the --shape {} does not fit",
-        value.name,
-        display_shape(&value.shape),
-        display_shape(shape)
-    )))
-}
-
-/// The shapes as they are written on the command line: `x=2x3x224x224`.
-fn shapes_label(inputs: &[&Value], given: &[Option<&[usize]>]) -> String {
-    let parts = inputs.iter().zip(given).filter_map(|(value, shape)| {
-        let extents: Vec<String> = shape.as_ref()?.iter().map(usize::to_string).collect();
-        let extents = if extents.is_empty() {
-            "scalar".to_owned()
-        } else {
-            extents.join("x")
-        };
-        Some(format!("{}={extents}", value.name))
-    });
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-/// The shapes of all inputs, and whether any of them depends on `batch`.
-///
-/// # Errors
-/// When an extent other than the first is open.
-fn resolve(
-    inputs: &[&Value],
-    given: &[Option<&[usize]>],
-    batch: usize,
-) -> Result<(Vec<Vec<usize>>, bool)> {
-    let mut bound: Vec<(&Dim, usize)> = Vec::new();
-    for (value, shape) in inputs.iter().zip(given) {
-        for (dim, extent) in value.shape.iter().zip(shape.unwrap_or_default()) {
-            if matches!(dim, Dim::Symbol(_)) {
-                bound.push((dim, *extent));
-            }
-        }
-    }
-    let mut uses_batch = false;
-    let mut shapes = Vec::with_capacity(inputs.len());
-    for (value, shape) in inputs.iter().zip(given) {
-        if let Some(shape) = shape {
-            shapes.push(shape.to_vec());
-            continue;
-        }
-        let extents = value.shape.iter().enumerate().map(|(axis, dim)| {
-            if let Some(extent) = dim.known() {
-                return usize::try_from(extent).ok();
-            }
-            if let Some((_, extent)) = bound.iter().find(|(other, _)| dim.same(other)) {
-                return Some(*extent);
-            }
-            uses_batch |= axis == 0;
-            (axis == 0).then_some(batch)
-        });
-        let shape: Option<Vec<usize>> = extents.collect();
-        shapes.push(shape.ok_or_else(|| open(value))?);
-    }
-    Ok((shapes, uses_batch))
-}
-
-/// The error for an input of which other extents than the first are open.
-fn open(value: &Value) -> Error {
-    let example: Vec<String> = value
-        .shape
-        .iter()
-        .enumerate()
-        .map(|(axis, dim)| {
-            let open = if axis == 0 { 1 } else { 32 };
-            dim.known().unwrap_or(open).to_string()
-        })
-        .collect();
-    Error::invalid(format!(
-        "the input `{name}` of shape {} is open in more than its batch; say what to draw, as in \
-         --shape {name}={}, or give it with --inputs",
-        display_shape(&value.shape),
-        example.join("x"),
-        name = value.name,
-    ))
-}
-
 fn draw_set(
-    inputs: &[&Value],
-    bounds: &[Option<u64>],
-    run: &Shapes,
+    program: &Program,
+    registry: &Registry,
+    run: Shapes,
     wish: &RandomInputs,
 ) -> Result<Set> {
     let mut rng = ChaCha8Rng::seed_from_u64(wish.seed);
@@ -292,75 +137,135 @@ fn draw_set(
     // are asked for.
     let batch = run.shapes.iter().find_map(|shape| shape.first());
     rng.set_stream(batch.map_or(0, |batch| *batch as u64));
+    let meanings = meaning::meanings(&with_shapes(program, &run.shapes), registry);
+    let inputs = declared(program);
     let mut tensors = Vec::with_capacity(inputs.len());
-    for ((value, shape), bound) in inputs.iter().zip(&run.shapes).zip(bounds) {
+    for ((value, shape), meaning) in inputs.iter().zip(&run.shapes).zip(&meanings) {
         // Of several ranges of one input the last counts, as for other options of the command line.
         let ranges = wish.ranges.iter().rev();
         let range = ranges
             .filter(|(name, _)| *name == value.name)
             .map(|(_, range)| range)
             .next();
-        let values = Values {
-            range,
-            bound: *bound,
-            distribution: wish.distribution,
+        let tensor = match range {
+            Some(range) => draw_within(value, shape, range, &mut rng)?,
+            None => draw(value, shape, meaning, wish.distribution, &mut rng)?,
         };
-        let tensor = draw(value, shape, &values, &mut rng)?;
-        tensors.push((value.name.clone(), tensor));
+        tensors.push((value.name.clone(), tensor.cast(value.dtype)));
     }
     Ok(Set {
-        label: run.label.clone(),
+        label: run.label,
         tensors,
+        notes: run.notes,
     })
 }
 
-/// Which numbers the elements of an input may be.
-struct Values<'w> {
-    range: Option<&'w Range>,
-    /// The number of positions that the input may index; None if it is not known to be an index.
-    bound: Option<u64>,
-    distribution: Distribution,
-}
-
-/// Draws the tensor of an input. Elements come from the input's range. Without one, floating-point
-/// numbers follow the distribution, integers are indices within their bound or else small, and both
-/// booleans are equally likely.
+/// Draws the tensor of an input within the range that was asked for.
 ///
 /// # Errors
 /// When there is not enough memory, or the range does not fit the element type.
+fn draw_within(
+    value: &Value,
+    shape: &[usize],
+    range: &Range,
+    rng: &mut ChaCha8Rng,
+) -> Result<Tensor> {
+    if value.dtype.is_float() {
+        return draw_reals(value, shape, range.low, range.high, rng);
+    }
+    let (low, count) = range.integers(value)?;
+    draw_integers(value, shape, low, count, rng)
+}
+
+/// Draws the tensor of an input by what its numbers stand for. If that is not known, floating-point numbers follow the
+/// distribution, integers are small, and both booleans are equally likely.
+///
+/// # Errors
+/// When there is not enough memory.
 fn draw(
     value: &Value,
     shape: &[usize],
-    values: &Values<'_>,
+    meaning: &Meaning,
+    distribution: Distribution,
     rng: &mut ChaCha8Rng,
 ) -> Result<Tensor> {
-    let dtype = value.dtype;
-    let count = element_count(value, shape)?;
-    let tensor = match (dtype.is_float(), values.range) {
-        (true, None) if values.distribution == Distribution::Normal => {
+    let is_float = value.dtype.is_float();
+    match meaning {
+        Meaning::Whole { low, high } => {
+            let first = i64::try_from(*low).unwrap_or_default();
+            draw_integers(value, shape, first, high.saturating_sub(*low).max(1), rng)
+        }
+        Meaning::Factor if is_float => draw_reals(value, shape, 0.5, 2.0, rng),
+        Meaning::Factor => draw_integers(value, shape, 1, LARGEST_INTEGER, rng),
+        Meaning::Share => draw_reals(value, shape, 0.5, 1.0, rng),
+        Meaning::Parts(sum) => {
+            let count = element_count(value, shape)?;
+            let sum = i64::try_from(*sum).unwrap_or_default();
+            let divisor = i64::try_from(count.max(1)).unwrap_or(1);
+            let part = |place: i64| sum / divisor + i64::from(place < sum % divisor);
+            Tensor::from_elements::<i64>(shape, (0..).map(part).take(count).collect())
+        }
+        Meaning::Mask => {
+            let drawn = draw_integers(value, shape, 0, 2, rng)?.to_i64_vec();
+            let row = shape.last().copied().unwrap_or(1).max(1);
+            let numbers = drawn
+                .into_iter()
+                .enumerate()
+                .map(|(place, number)| match place % row {
+                    0 => 1,
+                    column if column + 1 == row => 0,
+                    _ => number,
+                });
+            Tensor::from_elements::<i64>(shape, numbers.collect())
+        }
+        Meaning::Rows(row) => {
+            let count = element_count(value, shape)?;
+            let width = shape.last().copied().unwrap_or(1);
+            let numbers = (0..count).map(|place| {
+                let column = place % width.max(1);
+                row.get(column).or(row.last()).copied().unwrap_or_default()
+            });
+            Tensor::from_elements::<f64>(shape, numbers.collect())
+        }
+        Meaning::Any if is_float && distribution == Distribution::Normal => {
+            let count = element_count(value, shape)?;
             let numbers = (0..count).map(|_| StandardNormal.sample(rng));
-            Tensor::from_elements::<f32>(shape, numbers.collect())?
+            Tensor::from_elements::<f32>(shape, numbers.collect())
         }
-        (true, range) => {
-            let (low, high) = range.map_or((0.0, 1.0), |range| (range.low, range.high));
-            let numbers = (0..count).map(|_| low + (high - low) * unit(rng));
-            Tensor::from_elements::<f64>(shape, numbers.collect())?
-        }
-        (false, range) => {
-            let (low, count_of_values) = match range {
-                Some(range) => range.integers(value)?,
-                None if dtype == DType::Bool => (0, 2),
-                None => (0, values.bound.unwrap_or(LARGEST_INTEGER)),
-            };
-            let below = |rng: &mut ChaCha8Rng| match u32::try_from(count_of_values) {
-                Ok(bound) => u64::from(rng.next_u32() % bound),
-                Err(_) => rng.next_u64() % count_of_values,
-            };
-            let numbers = (0..count).map(|_| low.wrapping_add_unsigned(below(rng)));
-            Tensor::from_elements::<i64>(shape, numbers.collect())?
-        }
+        Meaning::Any if is_float => draw_reals(value, shape, 0.0, 1.0, rng),
+        Meaning::Any if value.dtype == DType::Bool => draw_integers(value, shape, 0, 2, rng),
+        Meaning::Any => draw_integers(value, shape, 0, LARGEST_INTEGER, rng),
+    }
+}
+
+/// Uniform numbers from `low` up to `high`.
+fn draw_reals(
+    value: &Value,
+    shape: &[usize],
+    low: f64,
+    high: f64,
+    rng: &mut ChaCha8Rng,
+) -> Result<Tensor> {
+    let count = element_count(value, shape)?;
+    let numbers = (0..count).map(|_| low + (high - low) * unit(rng));
+    Tensor::from_elements::<f64>(shape, numbers.collect())
+}
+
+/// Integers from `low` on, of `values` values.
+fn draw_integers(
+    value: &Value,
+    shape: &[usize],
+    low: i64,
+    values: u64,
+    rng: &mut ChaCha8Rng,
+) -> Result<Tensor> {
+    let count = element_count(value, shape)?;
+    let below = |rng: &mut ChaCha8Rng| match u32::try_from(values) {
+        Ok(bound) => u64::from(rng.next_u32() % bound),
+        Err(_) => rng.next_u64() % values,
     };
-    Ok(tensor.cast(dtype))
+    let numbers = (0..count).map(|_| low.wrapping_add_unsigned(below(rng)));
+    Tensor::from_elements::<i64>(shape, numbers.collect())
 }
 
 /// A uniform number from 0 up to, not including, 1, with 24 bits, so that float32 holds it exactly.
