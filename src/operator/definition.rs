@@ -148,6 +148,9 @@ pub enum Accuracy {
     Rounded,
     /// Up to the rounding of a long sum, or of a transcendental function.
     Accumulated,
+    /// Up to the rounding of numbers near 1, from which runtimes compute results however small: a sigmoid is
+    /// `(1 + tanh(x / 2)) / 2`.
+    NearOne,
     /// Not at all: the elements are random numbers.
     Random,
 }

@@ -151,6 +151,13 @@ impl Registry {
         }
     }
 
+    /// The magnitude of numbers that an op's results may be computed from, however small these are: 1 or, as a rule, 0.
+    pub(crate) fn hidden_magnitude(&self, op: &Op) -> f64 {
+        let def = self.find(op.kind.name());
+        let is_near_one = def.is_some_and(|def| def.accuracy == Accuracy::NearOne);
+        if is_near_one { 1.0 } else { 0.0 }
+    }
+
     /// Whether an op gives other results in each run, whatever its operands are.
     pub(crate) fn is_random(&self, op: &Op) -> bool {
         let def = self.find(op.kind.name());

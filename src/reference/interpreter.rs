@@ -62,7 +62,8 @@ impl<'p> Reference<'p> {
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
-    /// Runs as [`Reference::run`] does, with all inputs and results moved by as much as rounding may move them.
+    /// Runs as [`Reference::run`] does, with all results moved by as much as rounding may move them, also that of numbers
+    /// of the magnitude `hidden` from which an op computes them.
     ///
     /// # Errors
     /// Those of [`Reference::run`].
@@ -70,8 +71,9 @@ impl<'p> Reference<'p> {
         &self,
         inputs: &[(String, Tensor)],
         rounding: &mut Rounding,
+        hidden: &dyn Fn(&Op) -> f64,
     ) -> Result<Vec<Tensor>> {
-        let mut alter = |tensor, dtype| rounding.result(tensor, dtype);
+        let mut alter = |tensor, dtype, op: &Op| rounding.result(tensor, dtype, hidden(op));
         let outputs = self.walk(inputs, &mut alter, &mut |_| Ok(ControlFlow::Continue(())))?;
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
@@ -82,22 +84,22 @@ impl<'p> Reference<'p> {
         inputs: &[(String, Tensor)],
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
-        self.walk(inputs, &mut |tensor, _| tensor, visit)
+        self.walk(inputs, &mut |tensor, _, _| tensor, visit)
     }
 
-    /// Runs op by op. `alter` gets every input and result with its element type in the program, and returns what is
-    /// kept of it.
+    /// Runs op by op. `alter` gets every result with its element type in the program and its op, and returns what is kept
+    /// of it.
     fn walk(
         &self,
         inputs: &[(String, Tensor)],
-        alter: &mut dyn FnMut(Tensor, DType) -> Tensor,
+        alter: &mut dyn FnMut(Tensor, DType, &Op) -> Tensor,
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
         let mut tensors = self.fixed.clone();
         for id in self.program.inputs() {
             let value = &self.program[*id];
-            let tensor = input(value, inputs)?.cast(self.precision.keeping(value.dtype));
-            tensors[id.index()] = Some(alter(tensor, value.dtype));
+            let tensor = input(value, inputs)?;
+            tensors[id.index()] = Some(tensor.cast(self.precision.keeping(value.dtype)));
         }
         let dtypes = self.result_types(&tensors)?;
         for (position, op) in self.program.ops().iter().enumerate() {
@@ -112,7 +114,7 @@ impl<'p> Reference<'p> {
                 } else {
                     tensor
                 };
-                tensors[id.index()] = Some(alter(tensor, dtypes[id.index()]));
+                tensors[id.index()] = Some(alter(tensor, dtypes[id.index()], op));
             }
             let step = Step {
                 op,

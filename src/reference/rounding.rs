@@ -22,9 +22,19 @@ impl Rounding {
     }
 
     /// An exact result whose type in the program is `dtype`, moved. Numbers that this type holds exactly stay, since
-    /// rounding does not move them: sizes, counts and whatever else is made without error.
-    pub fn result(&mut self, exact: Tensor, dtype: DType) -> Tensor {
-        self.moved(exact, dtype, |x| holds(dtype, x))
+    /// rounding does not move them: sizes, counts and whatever else is made without error. Results that are computed
+    /// from others of the magnitude `hidden` move as far as these do.
+    pub fn result(&mut self, exact: Tensor, dtype: DType, hidden: f64) -> Tensor {
+        let Some(unit) = dtype.unit_roundoff() else {
+            return exact;
+        };
+        let mut elements = exact.to_f64_vec();
+        for x in &mut elements {
+            if x.is_finite() && !holds(dtype, *x) {
+                *x += x.abs().max(hidden) * unit * self.multiple * self.share();
+            }
+        }
+        Tensor::from_elements(exact.shape(), elements).unwrap_or(exact)
     }
 
     /// An operand with other numbers: of the same signs, and at least half as large. Whole numbers stay, which may be
@@ -39,19 +49,6 @@ impl Rounding {
         }
         let other = Tensor::from_elements(operand.shape(), elements);
         other.map_or_else(|_| operand.clone(), |other| other.cast(operand.dtype()))
-    }
-
-    fn moved(&mut self, tensor: Tensor, dtype: DType, stays: impl Fn(f64) -> bool) -> Tensor {
-        let Some(unit) = dtype.unit_roundoff() else {
-            return tensor;
-        };
-        let mut elements = tensor.to_f64_vec();
-        for x in &mut elements {
-            if x.is_finite() && !stays(*x) {
-                *x += *x * unit * self.multiple * self.share();
-            }
-        }
-        Tensor::from_elements(tensor.shape(), elements).unwrap_or(tensor)
     }
 
     /// A uniform number between -1 and 1.
@@ -77,7 +74,7 @@ mod tests {
     #[test]
     fn only_numbers_that_are_rounded_move_and_no_further_than_asked() {
         let exact = Tensor::vector(vec![0.1_f64, 64.0, 0.5, f64::INFINITY, -3.3]);
-        let moved = Rounding::new(0, 10.0).result(exact.clone(), DType::F32);
+        let moved = Rounding::new(0, 10.0).result(exact.clone(), DType::F32, 0.0);
         let pairs = moved.to_f64_vec().into_iter().zip(exact.to_f64_vec());
         let shifts: Vec<f64> = pairs
             .map(|(a, b)| if a == b { 0.0 } else { (a / b - 1.0).abs() })

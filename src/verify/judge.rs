@@ -40,14 +40,20 @@ impl Sides {
         if tolerance.is_none() && self.has_discrete_outputs(&subject.program) {
             self.sample(subject, sets, 1, progress)?;
         }
-        let reports = self.compare(tolerance)?;
-        let outputs = reports.iter().flatten().filter(|output| !output.random);
-        let mut comparisons = outputs.flat_map(|output| &output.comparisons);
-        if tolerance.is_some() || !comparisons.any(may_be_rounding) {
-            return Ok(reports);
+        let mut reports = self.compare(tolerance)?;
+        let disagreements: [(usize, fn(&Comparison) -> bool); 2] = [
+            (1, |comparison| !comparison.agrees),
+            (SAMPLES, may_be_rounding),
+        ];
+        for (samples, is_reason) in disagreements {
+            let outputs = reports.iter().flatten().filter(|output| !output.random);
+            let mut comparisons = outputs.flat_map(|output| &output.comparisons);
+            if tolerance.is_none() && comparisons.any(is_reason) {
+                self.sample(subject, sets, samples, progress)?;
+                reports = self.compare(tolerance)?;
+            }
         }
-        self.sample(subject, sets, SAMPLES, progress)?;
-        self.compare(tolerance)
+        Ok(reports)
     }
 
     /// Whether there are integer or Boolean outputs that may have been made of floating-point numbers.
@@ -143,15 +149,19 @@ impl Sides {
         all.map(|outputs| &outputs[position]).collect()
     }
 
-    /// The noise of the output at `position` over all runs; None if there is no exact result.
+    /// The noise of the output at `position` over all runs, in which it is measured, and in those that were moved by
+    /// rounding, if there are such; None if there is no exact result.
     fn noise(&self, position: usize) -> Option<Noise> {
+        let exact = self.exact.as_ref()?;
+        let exact = exact.iter().map(|run| &run.outputs[position]);
         let rounded = self.reference.iter().map(|run| &run.outputs[position]);
-        let exact = self
-            .exact
-            .as_ref()?
+        let noise = Noise::of(rounded.zip(exact.clone()))?;
+        let moved = self
+            .moved
             .iter()
-            .map(|run| &run.outputs[position]);
-        Noise::of(rounded.zip(exact))
+            .flat_map(|runs| runs.iter().zip(exact.clone()));
+        let moved = moved.filter_map(|(run, exact)| Some((&run.as_ref()?[position], exact)));
+        Some(noise.at_least(moved))
     }
 
     /// The distance of every side from the exact result.

@@ -147,6 +147,7 @@ impl Metrics {
             decades: BTreeMap::new(),
         };
         let (mut dot, mut a_squares, mut b_squares) = (0.0, 0.0, 0.0);
+        let mut decades = Decades::new();
         for (&a, &b) in a.iter().zip(b) {
             let same = a == b || (a.is_nan() && b.is_nan());
             let error = if same { 0.0 } else { (a - b).abs() };
@@ -155,7 +156,7 @@ impl Metrics {
             metrics.max_abs = metrics.max_abs.max(error);
             metrics.mean_abs += error;
             if error > 0.0 {
-                *metrics.decades.entry(decade(error)).or_default() += 1;
+                decades.count(error);
             }
             if b.abs() > SMALLEST_RELATIVE && error > 0.0 {
                 metrics.max_rel = metrics.max_rel.max(error / b.abs());
@@ -167,6 +168,7 @@ impl Metrics {
                 b_squares += b * b;
             }
         }
+        metrics.decades = decades.counted();
         if !a.is_empty() {
             metrics.mean_abs /= a.len() as f64;
         }
@@ -207,10 +209,50 @@ impl Argmax {
     }
 }
 
-/// The exponent of the largest power of ten that is not above a positive number.
-fn decade(number: f64) -> i32 {
-    // Infinity saturates to the largest i32.
-    number.log10().floor() as i32
+/// How many numbers there are by decade. An array is counted in, since a map or a logarithm for each number would take
+/// longer than all else.
+struct Decades {
+    /// By decade, from the first on.
+    counts: [usize; Decades::POWERS],
+    infinite: usize,
+    /// The powers of ten at which decades start.
+    starts: [f64; Decades::POWERS],
+}
+
+impl Decades {
+    /// The first decade, in which smaller numbers are counted as well, and the number of decades to the last.
+    const FIRST: i32 = -308;
+    const POWERS: usize = 617;
+
+    fn new() -> Self {
+        let power = |decade: usize| 10_f64.powi(Self::FIRST + decade as i32);
+        Self {
+            counts: [0; Self::POWERS],
+            infinite: 0,
+            starts: std::array::from_fn(power),
+        }
+    }
+
+    /// Counts a positive number.
+    fn count(&mut self, number: f64) {
+        if number.is_infinite() {
+            self.infinite += 1;
+            return;
+        }
+        // The exponent of base 2 tells the decade, or the one before it.
+        let exponent = (number.to_bits() >> 52) as i32 - 1023;
+        let decade = (f64::from(exponent) * std::f64::consts::LOG10_2).floor() as i32;
+        let mut position = usize::try_from(decade - Self::FIRST).unwrap_or(0);
+        let next = self.starts.get(position + 1);
+        position += usize::from(next.is_some_and(|start| number >= *start));
+        self.counts[position.min(Self::POWERS - 1)] += 1;
+    }
+
+    fn counted(&self) -> BTreeMap<i32, usize> {
+        let decades = (Self::FIRST..).zip(self.counts);
+        let all = decades.chain([(i32::MAX, self.infinite)]);
+        all.filter(|(_, count)| *count > 0).collect()
+    }
 }
 
 /// The first position of the largest element; NaN counts as the largest, as in NumPy's `argmax`.
@@ -310,6 +352,30 @@ mod tests {
     fn errors_are_counted_by_decade() {
         let m = metrics(&[1.0, 1.5, 2.03, 2.02, 4.0], &[1.0, 1.0, 2.0, 2.0, 2.0]);
         assert_eq!(m.decades, BTreeMap::from([(-2, 2), (-1, 1), (0, 1)]));
+        let numbers = [
+            1e-7,
+            9.99e-8,
+            0.1,
+            1.0,
+            10.0,
+            99.9,
+            1e300,
+            2.5e-310,
+            f64::INFINITY,
+        ];
+        let mut decades = Decades::new();
+        numbers.iter().for_each(|number| decades.count(*number));
+        let expected = [
+            (-308, 1),
+            (-8, 1),
+            (-7, 1),
+            (-1, 1),
+            (0, 1),
+            (1, 2),
+            (300, 1),
+            (i32::MAX, 1),
+        ];
+        assert_eq!(decades.counted(), BTreeMap::from(expected));
     }
 
     #[test]

@@ -63,6 +63,26 @@ impl Noise {
         })
     }
 
+    /// The noise, or what runs show that were moved by [`NOISE_MULTIPLE`] times the rounding of each number, if that is
+    /// more. The pairs are of results of such runs and exact ones.
+    pub(super) fn at_least<'t>(
+        self,
+        moved: impl Iterator<Item = (&'t Tensor, &'t Tensor)>,
+    ) -> Self {
+        let distance = |(moved, exact): (&Tensor, &Tensor)| {
+            let elements = moved.to_f64_vec().into_iter().zip(exact.to_f64_vec());
+            let distances = elements.map(|(moved, exact)| (moved - exact).abs());
+            distances.filter(|d| d.is_finite()).fold(0.0, f64::max)
+        };
+        let same_shape = moved.filter(|(moved, exact)| moved.shape() == exact.shape());
+        Self {
+            floor: same_shape
+                .map(|pair| distance(pair) / NOISE_MULTIPLE)
+                .fold(self.floor, f64::max),
+            ..self
+        }
+    }
+
     /// Whether the noise leaves something to be judged: whether it is small against what the results vary, or against
     /// the results themselves as far as float32 can tell.
     pub fn is_small(self) -> bool {

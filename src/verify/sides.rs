@@ -9,6 +9,7 @@ use super::{Side, VerifyOptions, inputs, paddle};
 use crate::analyse::random_outputs;
 use crate::error::Result;
 use crate::operator::Precision;
+use crate::program::Op;
 use crate::reference::Rounding;
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
@@ -104,11 +105,14 @@ impl Sides {
         progress: &dyn Fn(&str),
     ) -> Result<()> {
         let reference = subject.reference(Precision::Double)?;
+        let registry = subject.model.registry();
+        let hidden = |op: &Op| registry.hidden_magnitude(op);
         for sample in self.moved.len()..count {
             let mut rounding = Rounding::new(sample as u64, NOISE_MULTIPLE);
             let runs = sets.iter().map(|set| {
                 progress(&format!("{}: which answers rounding allows", set.label));
-                reference.run_moved(&set.tensors, &mut rounding).ok()
+                let run = reference.run_moved(&set.tensors, &mut rounding, &hidden);
+                run.ok()
             });
             self.moved.push(runs.collect());
         }

@@ -10,7 +10,7 @@
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
-use crate::operator::{OpDef, OpReader, Parsed};
+use crate::operator::{Accuracy, OpDef, OpReader, Parsed};
 use crate::ops::shared::pointwise::{Curve, of_x, plain, pointwise};
 use crate::tensor::DType;
 
@@ -18,7 +18,8 @@ pub(super) const OPS: &[OpDef] = &[
     of_x("relu", &[plain(&["relu"])], |op| pointwise(op, Relu)),
     of_x("sigmoid", &[plain(&["sigmoid"])], |op| {
         pointwise(op, Activation::Sigmoid)
-    }),
+    })
+    .with_accuracy(Accuracy::NearOne),
     of_x("gelu", &[plain(&["gelu"])], |op| {
         let tanh = op.attr_or("approximate", false)?;
         pointwise(op, Activation::Gelu { tanh })

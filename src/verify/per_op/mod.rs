@@ -26,7 +26,7 @@ use crate::model::Model;
 use crate::operator::Precision;
 use crate::program::{Op, Operand, ValueId};
 use crate::reference::Step;
-use crate::runtime::OnnxRuntime;
+use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::{DType, Tensor};
 use own::own_error;
 use tensors::Tensors;
@@ -148,8 +148,13 @@ impl Comparison<'_> {
     /// are those of the results that the nodes give.
     fn compare(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Result<()> {
         let given = |id| step.tensor(id).or_else(|| self.tensors.kept(id));
-        let found = match self.run(part, &given) {
-            Ok(found) => found,
+        let session = self.runtime.open_bytes(&part.model);
+        let ran = session.and_then(|mut session| {
+            let found = self.run(&mut session, part, &given)?;
+            Ok((session, found))
+        });
+        let (mut session, found) = match ran {
+            Ok(ran) => ran,
             // The whole model ran on these inputs, so that this says something of the part alone.
             Err(e) => {
                 self.report.not_compared.push(NotCompared {
@@ -163,10 +168,11 @@ impl Comparison<'_> {
         };
         self.report.compared += 1;
         let exact = step.exact_results()?;
-        let (worst, own) = own_error(step, positions, &found, &exact);
+        let hidden = self.model.registry().hidden_magnitude(step.op);
+        let (worst, own) = own_error(step, hidden, positions, &found, &exact);
         let mut report = self.describe(step, own);
         if self.search == Search::Everything {
-            report.accumulated = self.accumulate(step, part, positions);
+            report.accumulated = self.accumulate(step, (part, &mut session), positions);
         }
         if !report.own.agrees && self.report.culprit.is_none() {
             let id = step.op.results[positions[worst]];
@@ -181,8 +187,14 @@ impl Comparison<'_> {
 
     /// Runs the nodes of an op on the results of the nodes before, and returns how far the first result is from the
     /// reference.
-    fn accumulate(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Option<Metrics> {
-        let outputs = self.run(part, &|id| self.computed.get(&id)).ok()?;
+    fn accumulate(
+        &mut self,
+        step: &Step<'_>,
+        (part, session): (&Part, &mut Session),
+        positions: &[usize],
+    ) -> Option<Metrics> {
+        let outputs = self.run(session, part, &|id| self.computed.get(&id));
+        let outputs = outputs.ok()?;
         let ids = positions.iter().map(|position| step.op.results[*position]);
         let first = outputs.first().zip(ids.clone().next());
         let metrics = first
@@ -212,6 +224,7 @@ impl Comparison<'_> {
     /// When `tensor` lacks a value that the nodes read, or ONNX Runtime fails.
     fn run<'t>(
         &self,
+        session: &mut Session,
         part: &Part,
         tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>,
     ) -> Result<Vec<Tensor>> {
@@ -223,7 +236,7 @@ impl Comparison<'_> {
             let found = found.ok_or_else(|| Error::internal(format!("no value of `{name}`")))?;
             inputs.push((name.clone(), found.clone()));
         }
-        let outputs = self.runtime.open_bytes(&part.model)?.run(&inputs)?;
+        let outputs = session.run(&inputs)?;
         Ok(outputs.into_iter().map(|(_, tensor)| tensor).collect())
     }
 

@@ -13,16 +13,19 @@ const FEW: usize = 256;
 const SAMPLES: usize = 16;
 
 /// The error of the result that disagrees, or else of the first, and its position in `found`. `positions` says which
-/// results of the op those in `found` are; in `exact` are all.
+/// results of the op those in `found` are; in `exact` are all. Results may be computed from numbers of the magnitude
+/// `hidden`.
 pub(super) fn own_error(
     step: &Step<'_>,
+    hidden: f64,
     positions: &[usize],
     found: &[Tensor],
     exact: &[Tensor],
 ) -> (usize, OwnError) {
     let mut errors = Vec::new();
     for (number, position) in positions.iter().enumerate() {
-        let error = judge(step, *position, found.get(number), exact.get(*position));
+        let sides = (found.get(number), exact.get(*position));
+        let error = judge(step, hidden, *position, sides);
         if !error.agrees {
             return (number, error);
         }
@@ -36,9 +39,9 @@ pub(super) fn own_error(
 /// without rounding noise, from the reference.
 fn judge(
     step: &Step<'_>,
+    hidden: f64,
     position: usize,
-    found: Option<&Tensor>,
-    exact: Option<&Tensor>,
+    (found, exact): (Option<&Tensor>, Option<&Tensor>),
 ) -> OwnError {
     let reference = step.op.results.get(position);
     let reference = reference.and_then(|id| step.tensor(*id));
@@ -46,6 +49,11 @@ fn judge(
         return failure("the nodes give fewer results than the op");
     };
     let noise = Noise::of(std::iter::once((reference, exact)));
+    let unit = reference.dtype().unit_roundoff().unwrap_or(0.0);
+    let noise = noise.map(|noise| Noise {
+        floor: noise.floor.max(unit * hidden),
+        ..noise
+    });
     let error = |noise: Option<Noise>| {
         let metrics = match noise {
             Some(noise) if found.dtype() == reference.dtype() => {
