@@ -150,8 +150,8 @@ impl Geometry {
                 let start = windows.start.max(first + inside.start);
                 let end = windows.end.min(first + inside.end);
                 let x = width.pixel(start - first, taps[2], w)?;
-                Some(Run {
-                    windows: start - windows.start..end.max(start) - windows.start,
+                (start < end).then(|| Run {
+                    windows: start - windows.start..end - windows.start,
                     pixel: (z * h + y) * w + x,
                 })
             };

@@ -21,6 +21,12 @@ const LARGEST_UNSTEADY: f64 = 0.05;
 /// a coin's throw between two answers is missed by all of them in one of 256 cases.
 const SAMPLES: usize = 8;
 
+/// The largest number of elements of an output, in all runs together, whose noise is luck.
+const FEW: usize = 256;
+
+/// On how many other sets of inputs the noise of few elements is measured.
+const OTHERS: usize = 8;
+
 /// The share of elements up to which disagreeing ones may be explained by rounding; more are a fault.
 const LARGEST_EXPLAINED: f64 = 0.1;
 
@@ -41,6 +47,10 @@ impl Sides {
             self.sample(subject, sets, 1, progress)?;
         }
         let mut reports = self.compare(tolerance)?;
+        if tolerance.is_none() && self.have_few_disagree(&reports) {
+            self.add_others(subject, sets, OTHERS, progress)?;
+            reports = self.compare(tolerance)?;
+        }
         let disagreements: [(usize, fn(&Comparison) -> bool); 2] = [
             (1, |comparison| !comparison.agrees),
             (SAMPLES, may_be_rounding),
@@ -54,6 +64,21 @@ impl Sides {
             }
         }
         Ok(reports)
+    }
+
+    /// Whether an output disagrees that has so few elements that its noise is luck.
+    fn have_few_disagree(&self, reports: &[Vec<OutputReport>]) -> bool {
+        let elements = |position: usize| -> usize {
+            let runs = self.reference.iter();
+            runs.map(|run| run.outputs[position].len()).sum()
+        };
+        let outputs = reports
+            .iter()
+            .flat_map(|outputs| outputs.iter().enumerate());
+        let mut differing = outputs.filter(|(_, output)| {
+            output.noise.is_some() && output.comparisons.iter().any(|c| !c.agrees)
+        });
+        differing.any(|(position, _)| elements(position) <= FEW)
     }
 
     /// Whether there are integer or Boolean outputs that may have been made of floating-point numbers.
@@ -149,13 +174,15 @@ impl Sides {
         all.map(|outputs| &outputs[position]).collect()
     }
 
-    /// The noise of the output at `position` over all runs, in which it is measured, and in those that were moved by
-    /// rounding, if there are such; None if there is no exact result.
+    /// The noise of the output at `position` over all runs, in which it is measured, and in those on other inputs and
+    /// those that were moved by rounding, if there are such; None if there is no exact result.
     fn noise(&self, position: usize) -> Option<Noise> {
         let exact = self.exact.as_ref()?;
         let exact = exact.iter().map(|run| &run.outputs[position]);
         let rounded = self.reference.iter().map(|run| &run.outputs[position]);
-        let noise = Noise::of(rounded.zip(exact.clone()))?;
+        let others = self.others.iter();
+        let others = others.map(|[rounded, exact]| (&rounded[position], &exact[position]));
+        let noise = Noise::of(rounded.zip(exact.clone()).chain(others))?;
         let moved = self
             .moved
             .iter()

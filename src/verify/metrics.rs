@@ -1,6 +1,7 @@
 //! How far apart two tensors are, and whether they agree within a tolerance.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use serde::Serialize;
 
@@ -215,9 +216,15 @@ struct Decades {
     /// By decade, from the first on.
     counts: [usize; Decades::POWERS],
     infinite: usize,
-    /// The powers of ten at which decades start.
-    starts: [f64; Decades::POWERS],
 }
+
+/// The powers of ten at which decades start, to the bit.
+static STARTS: LazyLock<Vec<f64>> = LazyLock::new(|| {
+    let powers = (Decades::FIRST..).take(Decades::POWERS);
+    powers
+        .filter_map(|power| format!("1e{power}").parse().ok())
+        .collect()
+});
 
 impl Decades {
     /// The first decade, in which smaller numbers are counted as well, and the number of decades to the last.
@@ -225,11 +232,9 @@ impl Decades {
     const POWERS: usize = 617;
 
     fn new() -> Self {
-        let power = |decade: usize| 10_f64.powi(Self::FIRST + decade as i32);
         Self {
             counts: [0; Self::POWERS],
             infinite: 0,
-            starts: std::array::from_fn(power),
         }
     }
 
@@ -243,7 +248,7 @@ impl Decades {
         let exponent = (number.to_bits() >> 52) as i32 - 1023;
         let decade = (f64::from(exponent) * std::f64::consts::LOG10_2).floor() as i32;
         let mut position = usize::try_from(decade - Self::FIRST).unwrap_or(0);
-        let next = self.starts.get(position + 1);
+        let next = STARTS.get(position + 1);
         position += usize::from(next.is_some_and(|start| number >= *start));
         self.counts[position.min(Self::POWERS - 1)] += 1;
     }

@@ -32,6 +32,8 @@ pub(super) struct Sides {
     /// By sample and run, what the reference in float64 gives if it is moved by as much as rounding may move it; None
     /// for a run that failed.
     pub moved: Vec<Vec<Option<Vec<Tensor>>>>,
+    /// What the reference and the exact one give on other inputs: with other numbers of the same signs and magnitudes.
+    pub others: Vec<[Vec<Tensor>; 2]>,
     pub onnx: Vec<Results>,
     /// Sides that share no code with this crate, recorded outputs and Paddle, with their outputs by run.
     pub witnesses: Vec<(Side, Vec<Vec<Tensor>>)>,
@@ -86,6 +88,7 @@ impl Sides {
             reference,
             exact,
             moved: Vec::new(),
+            others: Vec::new(),
             onnx,
             witnesses,
             paddle_version,
@@ -115,6 +118,34 @@ impl Sides {
                 run.ok()
             });
             self.moved.push(runs.collect());
+        }
+        Ok(())
+    }
+
+    /// Adds what the reference gives on `count` sets of other inputs.
+    ///
+    /// # Errors
+    /// When the weights can't be read.
+    pub fn add_others(
+        &mut self,
+        subject: &Subject<'_>,
+        sets: &[inputs::Set],
+        count: usize,
+        progress: &dyn Fn(&str),
+    ) -> Result<()> {
+        let single = subject.reference(Precision::Single)?;
+        let double = subject.reference(Precision::Double)?;
+        let mut rounding = Rounding::new(0, 1.0);
+        for set in sets.iter().cycle().take(count) {
+            progress(&format!("{}: the noise of other inputs", set.label));
+            let inputs = set.tensors.iter();
+            let inputs: Vec<(String, Tensor)> = inputs
+                .map(|(name, tensor)| (name.clone(), rounding.other_operand(tensor)))
+                .collect();
+            // The program may not take every number.
+            if let (Ok(rounded), Ok(exact)) = (single.run(&inputs), double.run(&inputs)) {
+                self.others.push([rounded, exact]);
+            }
         }
         Ok(())
     }
