@@ -288,7 +288,10 @@ fn other_models_are_not_compared_op_by_op() {
     );
     let ran = paddle2onnx(&verify, folder.path());
     assert_eq!(ran.code, Some(1), "{ran}");
-    assert!(ran.stdout.contains("could not be compared one by one"), "{ran}");
+    assert!(
+        ran.stdout.contains("could not be compared one by one"),
+        "{ran}"
+    );
     let ran = paddle2onnx(&format!("{verify} --per-op"), folder.path());
     assert_eq!(ran.code, Some(2), "{ran}");
     assert!(ran.stderr.contains("none of the program's values"), "{ran}");
