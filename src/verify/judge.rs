@@ -27,6 +27,9 @@ const FEW: usize = 256;
 /// On how many other sets of inputs the noise of few elements is measured.
 const OTHERS: usize = 8;
 
+/// Whether a comparison is a reason to make runs that are moved by rounding.
+type Reason = fn(&Comparison) -> bool;
+
 /// The share of elements up to which disagreeing ones may be explained by rounding; more are a fault.
 const LARGEST_EXPLAINED: f64 = 0.1;
 
@@ -51,11 +54,11 @@ impl Sides {
             self.add_others(subject, sets, OTHERS, progress)?;
             reports = self.compare(tolerance)?;
         }
-        let disagreements: [(usize, fn(&Comparison) -> bool); 2] = [
+        let reasons: [(usize, Reason); 2] = [
             (1, |comparison| !comparison.agrees),
             (SAMPLES, may_be_rounding),
         ];
-        for (samples, is_reason) in disagreements {
+        for (samples, is_reason) in reasons {
             let outputs = reports.iter().flatten().filter(|output| !output.random);
             let mut comparisons = outputs.flat_map(|output| &output.comparisons);
             if tolerance.is_none() && comparisons.any(is_reason) {
