@@ -13,7 +13,7 @@ use support::{OP_FOLDERS, goldens, onnx_runtime, programs};
 
 /// Cases in which ONNX Runtime's own rounding is taken for an error, or that are not judged. One that passes after all
 /// fails the test, so that this list stays true.
-const ALARMS: [&str; 0] = [];
+const ALARMS: [&str; 1] = ["linear_interp/last"];
 
 /// The op cases to run.
 fn cases() -> Vec<PathBuf> {

@@ -17,15 +17,15 @@ use crate::tensor::Tensor;
 /// judged.
 const LARGEST_UNSTEADY: f64 = 0.05;
 
-/// How many runs that are moved by rounding are made where an output disagrees and rounding may explain it. One that is
-/// a coin's throw between two answers is missed by all of them in one of 256 cases.
+/// How many runs that are moved by rounding are made where an output disagrees and rounding may explain it; four times as
+/// many, if it explains most. One answer of two that are a coin's throw is missed by all of them in one of 256 cases.
 const SAMPLES: usize = 8;
 
 /// The largest number of elements of an output, in all runs together, whose noise is luck.
 const FEW: usize = 256;
 
 /// On how many other sets of inputs the noise of few elements is measured.
-const OTHERS: usize = 8;
+const OTHERS: usize = 16;
 
 /// Whether a comparison is a reason to make runs that are moved by rounding.
 type Reason = fn(&Comparison) -> bool;
@@ -54,9 +54,10 @@ impl Sides {
             self.add_others(subject, sets, OTHERS, progress)?;
             reports = self.compare(tolerance)?;
         }
-        let reasons: [(usize, Reason); 2] = [
+        let reasons: [(usize, Reason); 3] = [
             (1, |comparison| !comparison.agrees),
             (SAMPLES, may_be_rounding),
+            (4 * SAMPLES, is_mostly_rounding),
         ];
         for (samples, is_reason) in reasons {
             let outputs = reports.iter().flatten().filter(|output| !output.random);
@@ -269,6 +270,12 @@ fn may_be_rounding(comparison: &Comparison) -> bool {
         metrics.disagreeing as f64 <= share.max(SAMPLES as f64)
     };
     !comparison.agrees && comparison.metrics.as_ref().is_none_or(few)
+}
+
+/// Whether two sides disagree on some elements, but rounding explains more of them.
+fn is_mostly_rounding(comparison: &Comparison) -> bool {
+    let metrics = comparison.metrics.as_ref();
+    metrics.is_some_and(|m| m.disagreeing > 0 && m.disagreeing <= m.borderline)
 }
 
 fn compare(

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use anstyle::Style;
 use paddle2onnx::zoo::{ModelResult, Report, Status};
 
+use super::super::paragraph::wrapped;
 use super::super::shortened;
 use super::super::style::{BAD, GOOD, HEADING, WARNING};
 
@@ -75,6 +76,8 @@ fn word(status: Status) -> (Style, &'static str) {
         Status::ExpectedFailure => (WARNING, "expected"),
         Status::UnexpectedPass => (BAD, "converts"),
         Status::Passed => (GOOD, status.label()),
+        Status::PassedByOp => (GOOD, "by op"),
+        Status::PassedInPart => (WARNING, "in part"),
         other => (BAD, other.label()),
     }
 }
@@ -118,7 +121,8 @@ fn baseline(text: &mut String, report: &Report) {
 fn verdict(text: &mut String, report: &Report) {
     let style = if report.passed { GOOD } else { BAD }.bold();
     let (word, summary) = (report.verdict(), report.summary());
-    let _ = writeln!(text, "\n{summary}\n{style}{word}{style:#}");
+    let summary = wrapped(&summary);
+    let _ = writeln!(text, "\n{summary}{style}{word}{style:#}");
 }
 
 #[cfg(test)]

@@ -61,16 +61,16 @@ fn order(shape: &[Dim]) -> Result<Option<usize>> {
 
 /// The LU decomposition `P · A = L · U` of a matrix `A`, with partial pivoting. Both factors share `matrix`; the
 /// diagonal is that of `U`, since `L` has ones there.
-struct Factors {
-    matrix: Array2<f64>,
+struct Factors<T> {
+    matrix: Array2<T>,
     /// The rows of `A` in their order in `P · A`.
     rows: Vec<usize>,
     /// Whether the permutation `P` is odd, so that the determinant changes its sign.
     is_odd: bool,
 }
 
-impl Factors {
-    fn of(mut matrix: Array2<f64>) -> Self {
+impl<T: Real> Factors<T> {
+    fn of(mut matrix: Array2<T>) -> Self {
         let order = matrix.nrows().min(matrix.ncols());
         let mut rows: Vec<usize> = (0..order).collect();
         let mut is_odd = false;
@@ -89,13 +89,14 @@ impl Factors {
                 }
             }
             for row in step + 1..order {
-                if matrix[[row, step]] == 0.0 {
+                if matrix[[row, step]] == T::zero() {
                     continue;
                 }
                 let factor = matrix[[row, step]] / matrix[[step, step]];
                 matrix[[row, step]] = factor;
                 for column in step + 1..order {
-                    matrix[[row, column]] -= factor * matrix[[step, column]];
+                    let product = factor * matrix[[step, column]];
+                    matrix[[row, column]] = matrix[[row, column]] - product;
                 }
             }
         }
@@ -106,8 +107,9 @@ impl Factors {
         }
     }
 
-    fn determinant(&self) -> f64 {
-        let product: f64 = self.matrix.diag().iter().product();
+    fn determinant(&self) -> T {
+        let diagonal = self.matrix.diag();
+        let product = diagonal.iter().fold(T::one(), |product, x| product * *x);
         if self.is_odd { -product } else { product }
     }
 
@@ -115,44 +117,44 @@ impl Factors {
     ///
     /// # Errors
     /// When a pivot is 0.
-    fn inverse(&self) -> Result<Array2<f64>> {
+    fn inverse(&self) -> Result<Array2<T>> {
         let order = self.rows.len();
-        if self.matrix.diag().iter().any(|pivot| *pivot == 0.0) {
+        if self.matrix.diag().iter().any(|pivot| *pivot == T::zero()) {
             return Err(Error::malformed("a matrix that has no inverse"));
         }
         let mut inverse = Array2::zeros((order, order));
         for (position, row) in self.rows.iter().enumerate() {
-            inverse[[position, *row]] = 1.0;
+            inverse[[position, *row]] = T::one();
         }
         for mut column in inverse.columns_mut() {
             for row in 0..order {
                 for before in 0..row {
-                    column[row] -= self.matrix[[row, before]] * column[before];
+                    column[row] = column[row] - self.matrix[[row, before]] * column[before];
                 }
             }
             for row in (0..order).rev() {
                 for behind in row + 1..order {
-                    column[row] -= self.matrix[[row, behind]] * column[behind];
+                    column[row] = column[row] - self.matrix[[row, behind]] * column[behind];
                 }
-                column[row] /= self.matrix[[row, row]];
+                column[row] = column[row] / self.matrix[[row, row]];
             }
         }
         Ok(inverse)
     }
 }
 
-/// The matrices on the last two axes, one after the other, in float64.
+/// The matrices on the last two axes, one after the other.
 ///
 /// # Errors
 /// When they are not square, or have no elements.
-fn matrices<T: Element>(x: &Array<T>) -> Result<Vec<Array2<f64>>> {
+fn matrices<T: Element>(x: &Array<T>) -> Result<Vec<Array2<T>>> {
     let [.., rows, columns] = *x.shape() else {
         return Err(Error::malformed("an operand that is no matrix"));
     };
     if rows != columns || rows == 0 {
         return Err(Error::malformed(format!("a matrix of {rows} by {columns}")));
     }
-    let elements: Vec<f64> = x.iter().map(|x| x.to_f64()).collect();
+    let elements: Vec<T> = x.iter().copied().collect();
     let matrices = elements.chunks_exact(rows * columns).map(|matrix| {
         Array2::from_shape_vec((rows, columns), matrix.to_vec())
             .map_err(|_| Error::internal("a matrix lost elements"))
@@ -160,8 +162,7 @@ fn matrices<T: Element>(x: &Array<T>) -> Result<Vec<Array2<f64>>> {
     matrices.collect()
 }
 
-fn array<T: Real>(shape: &[usize], elements: Vec<f64>) -> Result<ArrayD<T>> {
-    let elements = elements.into_iter().map(<T as Element>::from_f64).collect();
+fn array<T: Real>(shape: &[usize], elements: Vec<T>) -> Result<ArrayD<T>> {
     ArrayD::from_shape_vec(shape, elements).map_err(|_| Error::internal("matrices lost elements"))
 }
 
@@ -220,7 +221,10 @@ impl Inverse {
     fn of<T: Real>(x: &Array<T>) -> Result<ArrayD<T>> {
         let mut elements = Vec::with_capacity(x.len());
         for matrix in matrices(x)? {
-            elements.extend(Factors::of(matrix).inverse()?);
+            // In float64, as the nodes are: those of an ill-conditioned matrix are nowhere near each other in float32.
+            let matrix = matrix.mapv(|x| x.to_f64());
+            let inverse = Factors::of(matrix).inverse()?;
+            elements.extend(inverse.into_iter().map(<T as Element>::from_f64));
         }
         array(x.shape(), elements)
     }
