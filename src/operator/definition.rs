@@ -151,6 +151,15 @@ pub enum Accuracy {
     /// Up to the rounding of numbers near 1, from which runtimes compute results however small: a sigmoid is
     /// `(1 + tanh(x / 2)) / 2`.
     NearOne,
+    /// Up to the rounding of positions between elements, which grows with the extents of the operand.
+    Positions,
     /// Not at all: the elements are random numbers.
     Random,
+}
+
+impl Accuracy {
+    /// The magnitude of numbers from which results may be computed, however small these are: 1 or, as a rule, 0.
+    pub(crate) fn hidden_magnitude(self) -> f64 {
+        if self == Accuracy::NearOne { 1.0 } else { 0.0 }
+    }
 }

@@ -151,17 +151,14 @@ impl Registry {
         }
     }
 
-    /// The magnitude of numbers that an op's results may be computed from, however small these are: 1 or, as a rule, 0.
-    pub(crate) fn hidden_magnitude(&self, op: &Op) -> f64 {
-        let def = self.find(op.kind.name());
-        let is_near_one = def.is_some_and(|def| def.accuracy == Accuracy::NearOne);
-        if is_near_one { 1.0 } else { 0.0 }
+    /// How closely two right implementations of an op agree; None if it has no definition.
+    pub(crate) fn accuracy(&self, op: &Op) -> Option<Accuracy> {
+        Some(self.find(op.kind.name())?.accuracy)
     }
 
     /// Whether an op gives other results in each run, whatever its operands are.
     pub(crate) fn is_random(&self, op: &Op) -> bool {
-        let def = self.find(op.kind.name());
-        def.is_some_and(|def| def.accuracy == Accuracy::Random)
+        self.accuracy(op) == Some(Accuracy::Random)
     }
 
     /// Reads the operands and attributes of an op.

@@ -11,7 +11,7 @@ use memmap2::Mmap;
 use super::rounding::Rounding;
 use crate::analyse;
 use crate::error::{Error, Result};
-use crate::operator::{Operator, ParsedOp, Precision, Registry, Values, evaluate};
+use crate::operator::{Accuracy, Operator, ParsedOp, Precision, Registry, Values, evaluate};
 use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
@@ -62,8 +62,8 @@ impl<'p> Reference<'p> {
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
-    /// Runs as [`Reference::run`] does, with all results moved by as much as rounding may move them, also that of numbers
-    /// of the magnitude `hidden` from which an op computes them.
+    /// Runs as [`Reference::run`] does, with all results moved by as much as rounding may move them, by the accuracy of
+    /// their ops.
     ///
     /// # Errors
     /// Those of [`Reference::run`].
@@ -71,9 +71,9 @@ impl<'p> Reference<'p> {
         &self,
         inputs: &[(String, Tensor)],
         rounding: &mut Rounding,
-        hidden: &dyn Fn(&Op) -> f64,
+        accuracy: &dyn Fn(&Op) -> Option<Accuracy>,
     ) -> Result<Vec<Tensor>> {
-        let mut alter = |tensor, dtype, op: &Op| rounding.result(tensor, dtype, hidden(op));
+        let mut alter = |tensor, dtype, op: &Op| rounding.result(tensor, dtype, accuracy(op));
         let outputs = self.walk(inputs, &mut alter, &mut |_| Ok(ControlFlow::Continue(())))?;
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }

@@ -3,6 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::operator::Accuracy;
 use crate::tensor::{DType, Tensor};
 
 /// A source of random movements, the same for the same seed on every machine.
@@ -23,12 +24,20 @@ impl Rounding {
 
     /// An exact result whose type in the program is `dtype`, moved. Numbers that this type holds exactly stay, since
     /// rounding does not move them: sizes, counts and whatever else is made without error. Results that are computed
-    /// from others of the magnitude `hidden` move as far as these do.
-    pub fn result(&mut self, exact: Tensor, dtype: DType, hidden: f64) -> Tensor {
+    /// from larger numbers, by the `accuracy` of their op, move as far as these do.
+    pub fn result(&mut self, exact: Tensor, dtype: DType, accuracy: Option<Accuracy>) -> Tensor {
         let Some(unit) = dtype.unit_roundoff() else {
             return exact;
         };
         let mut elements = exact.to_f64_vec();
+        let hidden = match accuracy {
+            Some(Accuracy::Positions) => {
+                let extent = exact.shape().iter().max().copied().unwrap_or(0);
+                let finite = elements.iter().map(|x| x.abs()).filter(|x| x.is_finite());
+                finite.fold(0.0, f64::max) * extent as f64
+            }
+            accuracy => accuracy.map_or(0.0, Accuracy::hidden_magnitude),
+        };
         for x in &mut elements {
             if x.is_finite() && !holds(dtype, *x) {
                 *x += x.abs().max(hidden) * unit * self.multiple * self.share();
@@ -74,7 +83,7 @@ mod tests {
     #[test]
     fn only_numbers_that_are_rounded_move_and_no_further_than_asked() {
         let exact = Tensor::vector(vec![0.1_f64, 64.0, 0.5, f64::INFINITY, -3.3]);
-        let moved = Rounding::new(0, 10.0).result(exact.clone(), DType::F32, 0.0);
+        let moved = Rounding::new(0, 10.0).result(exact.clone(), DType::F32, None);
         let pairs = moved.to_f64_vec().into_iter().zip(exact.to_f64_vec());
         let shifts: Vec<f64> = pairs
             .map(|(a, b)| if a == b { 0.0 } else { (a / b - 1.0).abs() })

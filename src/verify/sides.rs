@@ -109,12 +109,12 @@ impl Sides {
     ) -> Result<()> {
         let reference = subject.reference(Precision::Double)?;
         let registry = subject.model.registry();
-        let hidden = |op: &Op| registry.hidden_magnitude(op);
+        let accuracy = |op: &Op| registry.accuracy(op);
         for sample in self.moved.len()..count {
             let mut rounding = Rounding::new(sample as u64, NOISE_MULTIPLE);
             let runs = sets.iter().map(|set| {
                 progress(&format!("{}: which answers rounding allows", set.label));
-                let run = reference.run_moved(&set.tensors, &mut rounding, &hidden);
+                let run = reference.run_moved(&set.tensors, &mut rounding, &accuracy);
                 run.ok()
             });
             self.moved.push(runs.collect());

@@ -58,7 +58,7 @@ const fn interpolation(name: &'static str, legacy: &'static [Form], parse: Parse
     )
     .with_results(&["output"])
     .with_dtypes(FLOATS)
-    .with_accuracy(Accuracy::Accumulated)
+    .with_accuracy(Accuracy::Positions)
 }
 
 /// The form of Paddle 2, and of Paddle 3 in the older format.

@@ -168,8 +168,8 @@ impl Comparison<'_> {
         };
         self.report.compared += 1;
         let exact = step.exact_results()?;
-        let hidden = self.model.registry().hidden_magnitude(step.op);
-        let (worst, own) = own_error(step, hidden, positions, &found, &exact);
+        let accuracy = self.model.registry().accuracy(step.op);
+        let (worst, own) = own_error(step, accuracy, positions, &found, &exact);
         let mut report = self.describe(step, own);
         if self.search == Search::Everything {
             report.accumulated = self.accumulate(step, (part, &mut session), positions);

@@ -1,6 +1,8 @@
 //! The error that the nodes of an op make themselves.
 
 use super::report::OwnError;
+use crate::operator::Accuracy;
+use crate::program::Operand;
 use crate::reference::{Rounding, Step};
 use crate::tensor::Tensor;
 use crate::verify::metrics::{Metrics, Tolerance};
@@ -13,11 +15,10 @@ const FEW: usize = 256;
 const SAMPLES: usize = 16;
 
 /// The error of the result that disagrees, or else of the first, and its position in `found`. `positions` says which
-/// results of the op those in `found` are; in `exact` are all. Results may be computed from numbers of the magnitude
-/// `hidden`.
+/// results of the op those in `found` are; in `exact` are all.
 pub(super) fn own_error(
     step: &Step<'_>,
-    hidden: f64,
+    accuracy: Option<Accuracy>,
     positions: &[usize],
     found: &[Tensor],
     exact: &[Tensor],
@@ -25,7 +26,7 @@ pub(super) fn own_error(
     let mut errors = Vec::new();
     for (number, position) in positions.iter().enumerate() {
         let sides = (found.get(number), exact.get(*position));
-        let error = judge(step, hidden, *position, sides);
+        let error = judge(step, accuracy, *position, sides);
         if !error.agrees {
             return (number, error);
         }
@@ -39,7 +40,7 @@ pub(super) fn own_error(
 /// without rounding noise, from the reference.
 fn judge(
     step: &Step<'_>,
-    hidden: f64,
+    accuracy: Option<Accuracy>,
     position: usize,
     (found, exact): (Option<&Tensor>, Option<&Tensor>),
 ) -> OwnError {
@@ -51,7 +52,9 @@ fn judge(
     let noise = Noise::of(std::iter::once((reference, exact)));
     let unit = reference.dtype().unit_roundoff().unwrap_or(0.0);
     let noise = noise.map(|noise| Noise {
-        floor: noise.floor.max(unit * hidden),
+        floor: noise
+            .floor
+            .max(unit * accuracy.map_or(0.0, Accuracy::hidden_magnitude)),
         ..noise
     });
     let error = |noise: Option<Noise>| {
@@ -76,14 +79,26 @@ fn judge(
     let first = error(noise);
     match noise {
         Some(noise) if !first.agrees && exact.len() <= FEW => {
-            error(Some(with_samples(step, position, noise)))
+            error(Some(with_samples(step, accuracy, position, noise)))
         }
         _ => first,
     }
 }
 
 /// The noise of a result, or what the op makes on other operands, whichever is more.
-fn with_samples(step: &Step<'_>, position: usize, noise: Noise) -> Noise {
+fn with_samples(
+    step: &Step<'_>,
+    accuracy: Option<Accuracy>,
+    position: usize,
+    noise: Noise,
+) -> Noise {
+    // The positions are the same for all numbers, so that none show how far these may be rounded.
+    if accuracy == Some(Accuracy::Positions) {
+        return Noise {
+            floor: noise.floor.max(rounded_positions(step) * noise.largest),
+            ..noise
+        };
+    }
     let mut rounding = Rounding::new(0, 1.0);
     let samples = (0..SAMPLES).filter_map(|_| step.other_result(position, &mut rounding).ok()?);
     let samples: Vec<_> = samples.collect();
@@ -92,6 +107,13 @@ fn with_samples(step: &Step<'_>, position: usize, noise: Noise) -> Noise {
         floor: others.map_or(noise.floor, |others| others.floor.max(noise.floor)),
         ..noise
     }
+}
+
+/// The largest error of rounding a position between elements to float32, in elements.
+fn rounded_positions(step: &Step<'_>) -> f64 {
+    let operands = step.op.operands.iter().flat_map(Operand::values);
+    let extents = operands.filter_map(|id| step.tensor(*id)?.shape().iter().max().copied());
+    extents.max().unwrap_or(0) as f64 * f64::from(f32::EPSILON) / 2.0
 }
 
 fn failure(reason: &str) -> OwnError {
