@@ -5,12 +5,6 @@
 
 mod support;
 
-/// The schema of programs, as the build script compiles it for the library.
-#[allow(missing_docs, reason = "generated")]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/paddle.framework.proto.rs"));
-}
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,12 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use paddle2onnx::{ConvertOptions, Model};
 use prost::Message;
-use proto::op_desc::{Attr, Slot};
-use proto::{AttrType, BlockDesc, OpDesc, ProgramDesc, VarDesc};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use support::command::{command, names_in, run};
 use support::fixture;
+use support::framework::op_desc::{Attr, Slot};
+use support::framework::{AttrType, BlockDesc, OpDesc, ProgramDesc, VarDesc};
 
 /// An allocator that records the largest allocation, which a few damaged bytes must not dictate.
 struct Watched;

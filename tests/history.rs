@@ -3,12 +3,6 @@
 
 mod support;
 
-/// The schema of programs, as the build script compiles it for the library.
-#[allow(missing_docs, dead_code, reason = "generated")]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/paddle.framework.proto.rs"));
-}
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,8 +11,8 @@ use paddle2onnx::tensor::{Dim, Tensor};
 use paddle2onnx::verify::{Inputs, Tolerance, VerifyOptions, read_npz, verify};
 use paddle2onnx::{ConvertOptions, Model, Result};
 use prost::Message;
-use proto::op_desc::{Attr, Slot};
-use proto::{AttrType, OpDesc, ProgramDesc};
+use support::framework::op_desc::{Attr, Slot};
+use support::framework::{AttrType, OpDesc, ProgramDesc};
 use support::{fixture, goldens, onnx_runtime};
 use tempfile::TempDir;
 

@@ -51,7 +51,7 @@ const BY_NAME: &[(&[&str], &str)] = &[
 /// What a file is by its first bytes, where that is neither a program nor weights.
 const BY_START: &[(&[u8], &str)] = &[
     (
-        b"version https://git-lfs",
+        POINTER,
         "this is a Git LFS pointer, not the file itself; run `git lfs pull`",
     ),
     (
@@ -95,6 +95,9 @@ const BY_START: &[(&[u8], &str)] = &[
     (b"\x80\x05", PICKLE),
 ];
 
+/// How a Git LFS pointer starts.
+const POINTER: &[u8] = b"version https://git-lfs";
+
 const HTML: &str =
     "this is a page in HTML, as a failed download leaves it; download the file itself";
 
@@ -131,5 +134,5 @@ pub(super) fn by_start(bytes: &[u8]) -> Option<&'static str> {
 
 /// Whether a file that starts with these bytes is a Git LFS pointer, whatever its name promises.
 pub(super) fn is_pointer(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"version https://git-lfs")
+    bytes.starts_with(POINTER)
 }

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::operator::{Accuracy, Operator, ParsedOp, Precision, Registry, Values, evaluate};
 use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
 use crate::read::ByteRange;
-use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
+use crate::tensor::{DType, Dim, Tensor, allows_shape, display_shape, refuse_too_large};
 
 /// A program ready to run, with its weights in memory.
 pub struct Reference<'p> {
@@ -28,6 +28,9 @@ pub struct Reference<'p> {
     /// The element types of all values for the shapes of the last inputs.
     inferred: Mutex<Option<Inferred>>,
 }
+
+/// What is kept of a result, which has this element type in the program and is of this op.
+type Alter<'a> = dyn FnMut(Tensor, DType, &Op) -> Tensor + Send + 'a;
 
 /// What has been inferred from the shapes of a run's inputs.
 struct Inferred {
@@ -56,10 +59,7 @@ impl<'p> Reference<'p> {
     /// # Errors
     /// When an input is missing or of another type or shape, or an op can't be computed.
     pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
-        // From inside of the thread pool: otherwise this thread would go to sleep, and be woken, for each parallel kernel.
-        let run = || self.run_by_op(inputs, &mut |_| Ok(ControlFlow::Continue(())));
-        let outputs = rayon::scope(|_| run())?;
-        outputs.ok_or_else(|| Error::internal("a run ended early"))
+        self.run_whole(inputs, &mut |tensor, _, _| tensor)
     }
 
     /// Runs as [`Reference::run`] does, with all results moved by as much as rounding may move them, by the accuracy of
@@ -71,10 +71,17 @@ impl<'p> Reference<'p> {
         &self,
         inputs: &[(String, Tensor)],
         rounding: &mut Rounding,
-        accuracy: &dyn Fn(&Op) -> Option<Accuracy>,
+        accuracy: &(dyn Fn(&Op) -> Option<Accuracy> + Sync),
     ) -> Result<Vec<Tensor>> {
         let mut alter = |tensor, dtype, op: &Op| rounding.result(tensor, dtype, accuracy(op));
-        let outputs = self.walk(inputs, &mut alter, &mut |_| Ok(ControlFlow::Continue(())))?;
+        self.run_whole(inputs, &mut alter)
+    }
+
+    /// Runs to the end, with results that are altered as in [`Reference::walk`].
+    fn run_whole(&self, inputs: &[(String, Tensor)], alter: &mut Alter<'_>) -> Result<Vec<Tensor>> {
+        let mut walk = || self.walk(inputs, alter, &mut |_| Ok(ControlFlow::Continue(())));
+        // From inside of the thread pool: otherwise this thread would go to sleep, and be woken, for each parallel kernel.
+        let outputs = rayon::scope(|_| walk())?;
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
@@ -92,7 +99,7 @@ impl<'p> Reference<'p> {
     fn walk(
         &self,
         inputs: &[(String, Tensor)],
-        alter: &mut dyn FnMut(Tensor, DType, &Op) -> Tensor,
+        alter: &mut Alter<'_>,
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
         let mut tensors = self.fixed.clone();
@@ -235,14 +242,7 @@ fn input<'t>(value: &Value, inputs: &'t [(String, Tensor)]) -> Result<&'t Tensor
         .iter()
         .find(|(given, _)| given == name)
         .ok_or_else(|| Error::invalid(format!("the input `{name}` is not given")))?;
-    let fits = |(declared, extent): (&Dim, &usize)| match declared {
-        Dim::Known(_) => *declared == Dim::from(*extent),
-        Dim::Symbol(_) | Dim::Computed { .. } | Dim::Unknown => true,
-    };
-    let fits = tensor.dtype() == value.dtype
-        && tensor.shape().len() == value.shape.len()
-        && value.shape.iter().zip(tensor.shape()).all(fits);
-    if fits {
+    if tensor.dtype() == value.dtype && allows_shape(&value.shape, tensor.shape()) {
         return Ok(tensor);
     }
     Err(Error::invalid(format!(

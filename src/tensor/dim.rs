@@ -80,6 +80,14 @@ pub fn display_shape<D: fmt::Display>(dims: &[D]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
+/// Whether a tensor of `shape` is one of the declared extents: as many, and equal where they are known.
+pub(crate) fn allows_shape(declared: &[Dim], shape: &[usize]) -> bool {
+    let fits = |(declared, extent): (&Dim, &usize)| {
+        declared.known().is_none() || *declared == Dim::from(*extent)
+    };
+    declared.len() == shape.len() && declared.iter().zip(shape).all(fits)
+}
+
 /// The shape that two operands of an elementwise op broadcast to, by NumPy's rules.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod dim;
 mod dtype;
 mod value;
 
+pub(crate) use dim::allows_shape;
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
 pub use dtype::DType;
 pub use value::{Array, Element, Tensor};

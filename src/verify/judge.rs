@@ -3,11 +3,9 @@
 //! In go the outputs of all sides, out comes one report per output and run. Refused are ONNX models
 //! with another number of outputs than the program.
 
-use super::inputs::Set;
 use super::metrics::{Metrics, Tolerance};
-use super::noise::Noise;
-use super::sides::Sides;
-use super::subject::Subject;
+use super::noise::{FEW, Noise, OTHERS};
+use super::sides::{Sides, Trials};
 use super::{Comparison, OutputReport, Side};
 use crate::error::{Error, Result};
 use crate::program::Program;
@@ -20,12 +18,6 @@ const LARGEST_UNSTEADY: f64 = 0.05;
 /// How many runs that are moved by rounding are made where an output disagrees and rounding may explain it; four times as
 /// many, if it explains most. One answer of two that are a coin's throw is missed by all of them in one of 256 cases.
 const SAMPLES: usize = 8;
-
-/// The largest number of elements of an output, in all runs together, whose noise is luck.
-const FEW: usize = 256;
-
-/// On how many other sets of inputs the noise of few elements is measured.
-const OTHERS: usize = 16;
 
 /// Whether a comparison is a reason to make runs that are moved by rounding.
 type Reason = fn(&Comparison) -> bool;
@@ -41,17 +33,15 @@ impl Sides {
     /// Those of [`Sides::compare`], and when the weights can't be read.
     pub fn judge(
         &mut self,
-        subject: &Subject<'_>,
-        sets: &[Set],
+        mut trials: Trials<'_>,
         tolerance: Option<Tolerance>,
-        progress: &dyn Fn(&str),
     ) -> Result<Vec<Vec<OutputReport>>> {
-        if tolerance.is_none() && self.has_discrete_outputs(&subject.program) {
-            self.sample(subject, sets, 1, progress)?;
+        if tolerance.is_none() && self.has_discrete_outputs(&trials.subject.program) {
+            self.sample(&mut trials, 1)?;
         }
         let mut reports = self.compare(tolerance)?;
         if tolerance.is_none() && self.have_few_disagree(&reports) {
-            self.add_others(subject, sets, OTHERS, progress)?;
+            self.add_others(&mut trials, OTHERS)?;
             reports = self.compare(tolerance)?;
         }
         let reasons: [(usize, Reason); 3] = [
@@ -63,14 +53,14 @@ impl Sides {
             let outputs = reports.iter().flatten().filter(|output| !output.random);
             let mut comparisons = outputs.flat_map(|output| &output.comparisons);
             if tolerance.is_none() && comparisons.any(is_reason) {
-                self.sample(subject, sets, samples, progress)?;
+                self.sample(&mut trials, samples)?;
                 reports = self.compare(tolerance)?;
             }
         }
         Ok(reports)
     }
 
-    /// Whether an output disagrees that has so few elements that its noise is luck.
+    /// Whether an output disagrees that has so few elements, in all runs together, that its noise is luck.
     fn have_few_disagree(&self, reports: &[Vec<OutputReport>]) -> bool {
         let elements = |position: usize| -> usize {
             let runs = self.reference.iter();
@@ -99,7 +89,7 @@ impl Sides {
     ///
     /// # Errors
     /// When the ONNX model has another number of outputs than the program.
-    pub fn compare(&self, tolerance: Option<Tolerance>) -> Result<Vec<Vec<OutputReport>>> {
+    fn compare(&self, tolerance: Option<Tolerance>) -> Result<Vec<Vec<OutputReport>>> {
         let names = &self.names;
         if let Some(run) = self
             .onnx

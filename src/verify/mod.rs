@@ -47,7 +47,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::runtime::OnnxRuntime;
 use per_op::Search;
-use sides::Sides;
+use sides::{Sides, Trials};
 
 /// The batch sizes of random inputs, where none are asked for: 1, and a larger one.
 pub const DEFAULT_BATCHES: [usize; 2] = [1, 3];
@@ -268,7 +268,7 @@ pub fn verify(
     let labels = Labels::of(&options.inputs)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
     let mut sides = Sides::run(&subject, onnx, options, &sets, &runtime, progress)?;
-    let outputs = sides.judge(&subject, &sets, options.tolerance, progress)?;
+    let outputs = sides.judge(Trials::new(&subject, &sets, progress), options.tolerance)?;
     let mut runs = Vec::with_capacity(sets.len());
     for (position, (set, outputs)) in sets.iter().zip(outputs).enumerate() {
         let top = labels.as_ref().map(|labels| {

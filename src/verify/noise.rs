@@ -12,6 +12,12 @@ use crate::tensor::Tensor;
 /// and 7 times that of the reference.
 pub const NOISE_MULTIPLE: f64 = 10.0;
 
+/// The largest number of elements whose noise is luck: a few roundings may all happen to be small.
+pub(super) const FEW: usize = 256;
+
+/// On how many other inputs or operands the noise of few elements is measured.
+pub(super) const OTHERS: usize = 16;
+
 /// The largest share of an output's spread that its noise may be, for the output to be judged.
 ///
 /// A side may be [`NOISE_MULTIPLE`] times the noise away, here a thousandth of the spread, and faults that matter are

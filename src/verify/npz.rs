@@ -17,7 +17,7 @@ use ndarray_npy::{
 };
 
 use crate::error::{Error, Result};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, allows_shape, display_shape};
 
 /// The arrays of a `.npz` archive with these names, in this order.
 ///
@@ -38,12 +38,8 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Why an array can't be this tensor: its element type or shape is another one.
     pub fn misfit(&self, tensor: &Tensor) -> Option<String> {
-        let fits =
-            |(dim, extent): (&Dim, &usize)| dim.known().is_none() || *dim == Dim::from(*extent);
         let extents = tensor.shape();
-        let is_fitting = tensor.dtype() == self.dtype
-            && extents.len() == self.shape.len()
-            && self.shape.iter().zip(extents).all(fits);
+        let is_fitting = tensor.dtype() == self.dtype && allows_shape(&self.shape, extents);
         (!is_fitting).then(|| {
             format!(
                 "{} {} where `{}` is {} {}",

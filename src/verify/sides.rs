@@ -10,7 +10,7 @@ use crate::analyse::random_outputs;
 use crate::error::Result;
 use crate::operator::Precision;
 use crate::program::Op;
-use crate::reference::Rounding;
+use crate::reference::{Reference, Rounding};
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
 
@@ -40,6 +40,38 @@ pub(super) struct Sides {
     pub paddle_version: Option<String>,
     /// What people should know of the recorded outputs.
     pub notes: Vec<String>,
+}
+
+/// What more runs are made with, where those on the sets of inputs don't tell how far rounding goes.
+pub(super) struct Trials<'t> {
+    pub subject: &'t Subject<'t>,
+    pub sets: &'t [inputs::Set],
+    pub progress: &'t dyn Fn(&str),
+    /// The exact reference, from its first run on.
+    exact: Option<Reference<'t>>,
+}
+
+impl<'t> Trials<'t> {
+    pub fn new(
+        subject: &'t Subject<'t>,
+        sets: &'t [inputs::Set],
+        progress: &'t dyn Fn(&str),
+    ) -> Self {
+        Self {
+            subject,
+            sets,
+            progress,
+            exact: None,
+        }
+    }
+
+    /// The exact reference, whose weights are loaded once.
+    fn exact(&mut self) -> Result<&Reference<'t>> {
+        match &mut self.exact {
+            Some(exact) => Ok(exact),
+            none => Ok(none.insert(self.subject.reference(Precision::Double)?)),
+        }
+    }
 }
 
 impl Sides {
@@ -100,15 +132,10 @@ impl Sides {
     ///
     /// # Errors
     /// When the weights can't be read.
-    pub fn sample(
-        &mut self,
-        subject: &Subject<'_>,
-        sets: &[inputs::Set],
-        count: usize,
-        progress: &dyn Fn(&str),
-    ) -> Result<()> {
-        let reference = subject.reference(Precision::Double)?;
-        let registry = subject.model.registry();
+    pub fn sample(&mut self, trials: &mut Trials<'_>, count: usize) -> Result<()> {
+        let registry = trials.subject.model.registry();
+        let (sets, progress) = (trials.sets, trials.progress);
+        let reference = trials.exact()?;
         let accuracy = |op: &Op| registry.accuracy(op);
         for sample in self.moved.len()..count {
             let mut rounding = Rounding::new(sample as u64, NOISE_MULTIPLE);
@@ -126,15 +153,10 @@ impl Sides {
     ///
     /// # Errors
     /// When the weights can't be read.
-    pub fn add_others(
-        &mut self,
-        subject: &Subject<'_>,
-        sets: &[inputs::Set],
-        count: usize,
-        progress: &dyn Fn(&str),
-    ) -> Result<()> {
-        let single = subject.reference(Precision::Single)?;
-        let double = subject.reference(Precision::Double)?;
+    pub fn add_others(&mut self, trials: &mut Trials<'_>, count: usize) -> Result<()> {
+        let single = trials.subject.reference(Precision::Single)?;
+        let (sets, progress) = (trials.sets, trials.progress);
+        let double = trials.exact()?;
         let mut rounding = Rounding::new(0, 1.0);
         for set in sets.iter().cycle().take(count) {
             progress(&format!("{}: the noise of other inputs", set.label));

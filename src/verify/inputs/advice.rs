@@ -1,6 +1,6 @@
 //! What helps where the program does not take its inputs.
 
-use super::{Inputs, Set, meaning, with_shapes};
+use super::{Inputs, Set, meaning};
 use crate::analyse::Analysis;
 use crate::error::{Error, ErrorKind};
 use crate::model::Model;
@@ -17,12 +17,7 @@ pub(in crate::verify) fn advise(error: Error, model: &Model, set: &Set, inputs: 
         return error;
     };
     let program = model.program();
-    let shapes: Vec<Vec<usize>> = set
-        .tensors
-        .iter()
-        .map(|(_, t)| t.shape().to_vec())
-        .collect();
-    let at_shapes = with_shapes(program, &shapes);
+    let at_shapes = set.declared_in(program);
     let analysis = Analysis::of(&at_shapes, model.registry());
     let indices = analysis.map_or_else(|_| Vec::new(), |analysis| meaning::indexed(&analysis, &op));
     let mut indices = indices.into_iter();

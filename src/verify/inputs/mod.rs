@@ -50,6 +50,15 @@ pub struct Set {
     pub notes: Vec<String>,
 }
 
+impl Set {
+    /// The program with its inputs declared to have the shapes of the run.
+    fn declared_in(&self, program: &Program) -> Program {
+        let shapes = self.tensors.iter();
+        let shapes: Vec<Vec<usize>> = shapes.map(|(_, t)| t.shape().to_vec()).collect();
+        with_shapes(program, &shapes)
+    }
+}
+
 /// The sets of inputs, one per run.
 ///
 /// # Errors
@@ -70,12 +79,7 @@ pub fn sets(model: &Model, inputs: &Inputs) -> Result<Vec<Set>> {
     // Ops that can't be read are what a run reports.
     if let Ok(ops) = analyse::resolve(program, model.registry()) {
         for set in &sets {
-            let shapes: Vec<Vec<usize>> = set
-                .tensors
-                .iter()
-                .map(|(_, t)| t.shape().to_vec())
-                .collect();
-            let inferred = analyse::infer(&with_shapes(program, &shapes), &ops).map(drop);
+            let inferred = analyse::infer(&set.declared_in(program), &ops).map(drop);
             inferred.map_err(|e| advise(e, model, set, inputs).in_file(&model.files().program))?;
         }
     }

@@ -8,7 +8,7 @@ use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{ParsedOp, Registry};
 use crate::program::{Program, Value};
-use crate::tensor::{DType, Dim, display_shape};
+use crate::tensor::{DType, Dim, allows_shape, display_shape};
 
 /// The shapes of all inputs in one run.
 pub(super) struct Shapes {
@@ -393,10 +393,7 @@ fn given_shapes<'w>(
 
 /// Refuses a shape that does not fit the declaration of its input.
 fn check_shape(value: &Value, shape: &[usize]) -> Result<()> {
-    let fits = |(declared, extent): (&Dim, &usize)| {
-        declared.known().is_none() || *declared == Dim::from(*extent)
-    };
-    if value.shape.len() == shape.len() && value.shape.iter().zip(shape).all(fits) {
+    if allows_shape(&value.shape, shape) {
         return Ok(());
     }
     Err(Error::invalid(format!(

@@ -115,9 +115,6 @@ struct Comparison<'c> {
     report: PerOp,
 }
 
-/// Results of an op that have tensors in the ONNX file: their positions among the results, their values and names.
-type Named<'s> = Vec<(usize, ValueId, &'s str)>;
-
 impl Comparison<'_> {
     /// Compares the op that the reference has just run. Breaks when the culprit is found, if nothing
     /// else is looked for.
@@ -147,7 +144,7 @@ impl Comparison<'_> {
     /// Runs the nodes of an op on the operands of the reference, and reports how far their results are off. `positions`
     /// are those of the results that the nodes give.
     fn compare(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Result<()> {
-        let given = |id| step.tensor(id).or_else(|| self.tensors.kept(id));
+        let given = |id| self.tensors.tensor(id, step);
         let session = self.runtime.open_bytes(&part.model);
         let ran = session.and_then(|mut session| {
             let found = self.run(&mut session, part, &given)?;
@@ -205,7 +202,7 @@ impl Comparison<'_> {
 
     /// The nodes that an op has become, and the positions of the results that they give; None if there are none.
     fn part(&mut self, step: &Step<'_>) -> Result<Option<(Part, Vec<usize>)>> {
-        let named: Named<'_> = self.tensors.results(step.op);
+        let named = self.tensors.results(step.op);
         let typed = named
             .iter()
             .map(|(_, id, name)| Some((*name, dtype(step, *id)?)));

@@ -6,13 +6,7 @@ use crate::program::Operand;
 use crate::reference::{Rounding, Step};
 use crate::tensor::Tensor;
 use crate::verify::metrics::{Metrics, Tolerance};
-use crate::verify::noise::Noise;
-
-/// The largest number of elements whose noise is luck: a few roundings may all happen to be small.
-const FEW: usize = 256;
-
-/// How many times an op is run on other operands, to know the noise of few elements.
-const SAMPLES: usize = 16;
+use crate::verify::noise::{FEW, Noise, OTHERS};
 
 /// The error of the result that disagrees, or else of the first, and its position in `found`. `positions` says which
 /// results of the op those in `found` are; in `exact` are all.
@@ -23,16 +17,15 @@ pub(super) fn own_error(
     found: &[Tensor],
     exact: &[Tensor],
 ) -> (usize, OwnError) {
-    let mut errors = Vec::new();
+    let mut first = None;
     for (number, position) in positions.iter().enumerate() {
         let sides = (found.get(number), exact.get(*position));
         let error = judge(step, accuracy, *position, sides);
         if !error.agrees {
             return (number, error);
         }
-        errors.push(error);
+        first.get_or_insert(error);
     }
-    let first = errors.into_iter().next();
     (0, first.unwrap_or_else(|| failure("the op has no results")))
 }
 
@@ -100,7 +93,7 @@ fn with_samples(
         };
     }
     let mut rounding = Rounding::new(0, 1.0);
-    let samples = (0..SAMPLES).filter_map(|_| step.other_result(position, &mut rounding).ok()?);
+    let samples = (0..OTHERS).filter_map(|_| step.other_result(position, &mut rounding).ok()?);
     let samples: Vec<_> = samples.collect();
     let others = Noise::of(samples.iter().map(|(rounded, exact)| (rounded, exact)));
     Noise {

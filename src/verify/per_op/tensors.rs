@@ -93,13 +93,15 @@ impl Tensors {
 
     /// The element type of a tensor, if a value that it holds is alive or kept.
     pub fn dtype(&self, name: &str, step: &Step<'_>) -> Option<DType> {
-        let tensor = |id| step.tensor(id).or_else(|| self.kept(id));
-        self.values(name).find_map(tensor).map(Tensor::dtype)
+        let mut values = self.values(name);
+        values
+            .find_map(|id| self.tensor(id, step))
+            .map(Tensor::dtype)
     }
 
-    /// A value that the reference has dropped.
-    pub fn kept(&self, id: ValueId) -> Option<&Tensor> {
-        self.kept.get(&id)
+    /// A value that is alive or kept.
+    pub fn tensor<'t>(&'t self, id: ValueId, step: &'t Step<'_>) -> Option<&'t Tensor> {
+        step.tensor(id).or_else(|| self.kept.get(&id))
     }
 
     /// Keeps what the reference is about to drop but later ops read, and returns the values that nothing reads any more.
