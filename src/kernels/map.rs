@@ -5,11 +5,12 @@
 //! slices and distributes these to threads takes a `dyn Fn`.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::threads::for_each_chunk;
+use super::threads::{for_each_chunk, vectorised};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
@@ -23,9 +24,12 @@ const OPERATIONS: usize = 4;
 pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync) -> Result<ArrayD<T>> {
     let elements = elements(x);
     in_pieces(x.shape(), &|start, result| {
-        for (result, x) in result.iter_mut().zip(&elements[start..]) {
-            *result = f(*x);
-        }
+        let elements = &elements[start..][..result.len()];
+        vectorised(|| {
+            for (result, x) in result.iter_mut().zip(elements) {
+                result.write(f(*x));
+            }
+        });
     })
 }
 
@@ -38,28 +42,33 @@ pub(crate) fn zip<T: Element, U: Element>(
     y: &Array<T>,
     f: impl Fn(T, T) -> U + Sync,
 ) -> Result<ArrayD<U>> {
-    zip_rows(x, y, &|x, y, result| match (x, y) {
-        (x, [y]) => {
-            for (result, x) in result.iter_mut().zip(x) {
-                *result = f(*x, *y);
+    zip_rows(x, y, &|x, y, result| {
+        vectorised(|| match (x, y) {
+            (x, [y]) => {
+                let x = &x[..result.len()];
+                for (result, x) in result.iter_mut().zip(x) {
+                    result.write(f(*x, *y));
+                }
             }
-        }
-        ([x], y) => {
-            for (result, y) in result.iter_mut().zip(y) {
-                *result = f(*x, *y);
+            ([x], y) => {
+                let y = &y[..result.len()];
+                for (result, y) in result.iter_mut().zip(y) {
+                    result.write(f(*x, *y));
+                }
             }
-        }
-        (x, y) => {
-            for ((result, x), y) in result.iter_mut().zip(x).zip(y) {
-                *result = f(*x, *y);
+            (x, y) => {
+                let (x, y) = (&x[..result.len()], &y[..result.len()]);
+                for ((result, x), y) in result.iter_mut().zip(x).zip(y) {
+                    result.write(f(*x, *y));
+                }
             }
-        }
+        });
     })
 }
 
 /// Computes part of a row of a result from the same part of a row of each operand. A slice of one element stands for
-/// a whole row of equal elements.
-type OfRows<'f, T, U> = dyn Fn(&[T], &[T], &mut [U]) + Sync + 'f;
+/// a whole row of equal elements. It has to write all elements of the result.
+type OfRows<'f, T, U> = dyn Fn(&[T], &[T], &mut [MaybeUninit<U>]) + Sync + 'f;
 
 /// Broadcasts `x` and `y`, and computes the result row by row. A row consists of the elements along as many of the
 /// innermost axes as possible, such that each operand has on them either all extents of the result or only extents of
@@ -145,16 +154,19 @@ pub(crate) fn elements<T: Element>(x: &Array<T>) -> Cow<'_, [T]> {
 }
 
 /// An array of this shape, which `f` fills piece by piece, in parallel. `f` gets the position of the piece's first
-/// element in row-major order, and the piece.
+/// element in row-major order, and the piece, all of which it has to write.
 fn in_pieces<T: Element>(
     shape: &[usize],
-    f: &(dyn Fn(usize, &mut [T]) + Sync),
+    f: &(dyn Fn(usize, &mut [MaybeUninit<T>]) + Sync),
 ) -> Result<ArrayD<T>> {
-    let mut elements = vec![T::default(); shape.iter().product()];
-    let work = elements.len() * OPERATIONS;
-    for_each_chunk(&mut elements, PIECE_LEN, work, |piece, elements| {
-        f(piece * PIECE_LEN, elements)
+    let len = shape.iter().product();
+    let mut elements = Vec::with_capacity(len);
+    let room = &mut elements.spare_capacity_mut()[..len];
+    for_each_chunk(room, PIECE_LEN, len * OPERATIONS, |piece, elements| {
+        f(piece * PIECE_LEN, elements);
     });
+    // SAFETY: all elements have been written, by loops of this file that go over all of `result`.
+    unsafe { elements.set_len(len) };
     ArrayD::from_shape_vec(IxDyn(shape), elements)
         .map_err(|_| Error::internal("a map lost elements"))
 }

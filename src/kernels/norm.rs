@@ -44,7 +44,7 @@ fn softmax_row<T: Real>(row: &mut [T]) {
     let max = row.iter().copied().fold(T::neg_infinity(), T::max);
     let mut sum = T::zero();
     for x in row.iter_mut() {
-        *x = (*x - max).exp();
+        *x = (*x - max).exponential();
         sum += *x;
     }
     let scale = sum.recip();

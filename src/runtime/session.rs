@@ -18,6 +18,8 @@ impl Session {
     pub(super) fn open(environment: &Environment, model: &Path) -> Result<Self> {
         let session = ort::session::Session::builder(environment)
             .and_then(|builder| Ok(builder.with_independent_thread_pool()?))
+            // Between runs, threads that spin would take their core from whatever else computes.
+            .and_then(|builder| Ok(builder.with_config_entry("session.force_spinning_stop", "1")?))
             .and_then(|mut builder| builder.commit_from_file(model))
             .map_err(|e| {
                 Error::invalid(format!("ONNX Runtime refuses the model: {e}")).in_file(model)

@@ -7,12 +7,15 @@
 //! Celu, Selu, Softplus, Mish, Softsign, Shrink, ThresholdedRelu; the others are composed of Sigmoid, Softplus, Tanh
 //! and arithmetic.
 
+use ndarray::ArrayD;
+
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
+use crate::kernels::map::map;
 use crate::operator::{Accuracy, OpDef, OpReader, Parsed};
 use crate::ops::shared::pointwise::{Curve, of_x, plain, pointwise};
-use crate::tensor::DType;
+use crate::tensor::{Array, DType};
 
 pub(super) const OPS: &[OpDef] = &[
     of_x("relu", &[plain(&["relu"])], |op| pointwise(op, Relu)),
@@ -206,6 +209,7 @@ fn parse_soft_shrink(op: &mut OpReader<'_>) -> Parsed {
 struct Relu;
 
 impl Curve for Relu {
+    #[inline(always)]
     fn at<T: Real>(&self, x: T) -> T {
         x.max(T::zero())
     }
@@ -262,12 +266,13 @@ enum Activation {
 }
 
 impl Curve for Activation {
+    #[inline(always)]
     fn at<T: Real>(&self, x: T) -> T {
         let real = T::from_f64;
         let (zero, one) = (T::zero(), T::one());
         let clip = |x: T, min: f64, max: f64| x.max(real(min)).min(real(max));
         match *self {
-            Activation::Sigmoid => (one + (-x).exp()).recip(),
+            Activation::Sigmoid => (one + (-x).exponential()).recip(),
             Activation::Gelu { tanh: true } => gelu_tanh(x),
             Activation::Gelu { tanh: false } => gelu_erf(x),
             Activation::Clipped { min, max } => clip(x, min, max),
@@ -276,7 +281,7 @@ impl Curve for Activation {
                 clip(x * real(slope) + real(offset), 0.0, 1.0)
             }
             Activation::HardSwish => x * clip(x + real(3.0), 0.0, 6.0) / real(6.0),
-            Activation::Swish { beta } => x / (one + (-x * real(beta)).exp()),
+            Activation::Swish { beta } => x / (one + (-x * real(beta)).exponential()),
             Activation::Elu { alpha } if x < zero => real(alpha) * (x.exp() - one),
             Activation::Celu { alpha } if x < zero => real(alpha) * ((x / real(alpha)).exp() - one),
             Activation::Selu { scale, alpha } if x <= zero => {
@@ -307,6 +312,22 @@ impl Curve for Activation {
             | Activation::Celu { .. }
             | Activation::HardShrink { .. }
             | Activation::Thresholded { .. } => x,
+        }
+    }
+
+    /// The most frequent activations have loops of their own, so that the kind is not looked at for each element.
+    fn at_each<T: Real>(&self, x: &Array<T>) -> Result<ArrayD<T>> {
+        match *self {
+            Activation::Sigmoid => map(x, |x| Activation::Sigmoid.at(x)),
+            Activation::Gelu { tanh: false } => map(x, |x| Activation::Gelu { tanh: false }.at(x)),
+            Activation::Clipped { min, max } => map(x, |x| Activation::Clipped { min, max }.at(x)),
+            Activation::Leaky { slope } => map(x, |x| Activation::Leaky { slope }.at(x)),
+            Activation::HardSigmoid { slope, offset } => {
+                map(x, |x| Activation::HardSigmoid { slope, offset }.at(x))
+            }
+            Activation::HardSwish => map(x, |x| Activation::HardSwish.at(x)),
+            Activation::Swish { beta } => map(x, |x| Activation::Swish { beta }.at(x)),
+            other => map(x, |x| other.at(x)),
         }
     }
 
@@ -457,6 +478,7 @@ fn lower_softplus(
     g.node("Where", &[is_above, x, softplus], [])
 }
 
+#[inline(always)]
 fn gelu_erf<T: Real>(x: T) -> T {
     let half = T::from_f64(0.5);
     x * half * (T::one() + (x * T::from_f64(std::f64::consts::FRAC_1_SQRT_2)).erf())

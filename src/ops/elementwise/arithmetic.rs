@@ -113,6 +113,7 @@ impl Kernel for Add {
         g.node("Add", &[x, y], [])
     }
 
+    #[inline]
     fn real<T: Real>(x: T, y: T) -> T {
         x + y
     }
@@ -129,6 +130,7 @@ impl Kernel for Subtract {
         g.node("Sub", &[x, y], [])
     }
 
+    #[inline]
     fn real<T: Real>(x: T, y: T) -> T {
         x - y
     }
@@ -145,6 +147,7 @@ impl Kernel for Multiply {
         g.node("Mul", &[x, y], [])
     }
 
+    #[inline]
     fn real<T: Real>(x: T, y: T) -> T {
         x * y
     }
@@ -161,6 +164,7 @@ impl Kernel for Divide {
         g.node("Div", &[x, y], [])
     }
 
+    #[inline]
     fn real<T: Real>(x: T, y: T) -> T {
         x / y
     }
@@ -372,6 +376,7 @@ impl Kernel for Maximum {
         g.extreme("Max", x, y, dtype)
     }
 
+    #[inline]
     fn real<T: Real>(x: T, y: T) -> T {
         if x > y || x.is_nan() { x } else { y }
     }
@@ -389,6 +394,7 @@ impl Kernel for Minimum {
         g.extreme("Min", x, y, dtype)
     }
 
+    #[inline]
     fn real<T: Real>(x: T, y: T) -> T {
         if x < y || x.is_nan() { x } else { y }
     }

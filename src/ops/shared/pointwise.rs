@@ -3,6 +3,8 @@
 //! The function is a [`Curve`]. One without parameters is a [`Plain`] curve, written in one line:
 //! `elementwise/unary.rs` has a table of them. `activation/pointwise.rs` has curves with parameters.
 
+use ndarray::ArrayD;
+
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, map, with_real};
@@ -10,7 +12,7 @@ use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
 };
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{DType, Element, Tensor, with_array};
+use crate::tensor::{Array, DType, Element, Tensor, with_array};
 
 /// The form of an op on one tensor in the older format, under these names.
 pub(crate) const fn plain(names: &'static [&'static str]) -> Form {
@@ -33,6 +35,14 @@ pub(crate) const fn of_x(name: &'static str, legacy: &'static [Form], parse: Par
 pub(crate) trait Curve: Send + Sync + 'static {
     /// The function's value.
     fn at<T: Real>(&self, x: T) -> T;
+
+    /// The function's values at all elements of `x`.
+    ///
+    /// # Errors
+    /// Those of [`map::map`].
+    fn at_each<T: Real>(&self, x: &Array<T>) -> Result<ArrayD<T>> {
+        map::map(x, |x| self.at(x))
+    }
 
     /// Emits the function of each element of a tensor of floats, of element type `dtype`.
     fn lower(&self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId;
@@ -94,7 +104,7 @@ impl<C: Curve> Function for Pointwise<C> {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        fn made<T: Element>(x: &crate::tensor::Array<T>, f: fn(i64) -> i64) -> Result<Tensor> {
+        fn made<T: Element>(x: &Array<T>, f: fn(i64) -> i64) -> Result<Tensor> {
             Ok(T::tensor(
                 map::map(x, |x| T::from_i64(f(x.to_i64())))?.into(),
             ))
@@ -106,7 +116,7 @@ impl<C: Curve> Function for Pointwise<C> {
             Integers::Made(f) if !dtype.is_float() => with_array!(x, x => made(x, f)),
             _ => {
                 let x = x.cast(values.dtype(dtype));
-                with_real!(&x, x => map::map(x, |x| self.curve.at(x))?)
+                with_real!(&x, x => self.curve.at_each(x)?)
             }
         }
     }
