@@ -14,6 +14,7 @@ mod counts;
 mod fields;
 mod inspect;
 mod interrupt;
+mod memory;
 mod model_and_onnx;
 mod notes;
 mod open;
@@ -81,6 +82,7 @@ enum Command {
 
 /// Runs the subcommand that the arguments name.
 pub(super) fn main() -> ExitCode {
+    memory::keep_freed();
     let result = match Cli::parse().command {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),

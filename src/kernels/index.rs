@@ -1,8 +1,10 @@
 //! Gather and scatter: kernels that pick elements by their positions, or write elements to positions.
 //! Negative positions count from the end. A position out of range is an error.
 
-use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray::{ArrayD, IxDyn};
 
+use super::map::elements;
+use super::threads::filled;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large};
 
@@ -31,7 +33,90 @@ pub(crate) fn select<T: Element>(
     shape[axis] = positions.len();
     refuse_too_large(&shape)?;
     let positions = positions.iter().map(|index| position(*index, extent));
-    Ok(x.select(Axis(axis), &positions.collect::<Result<Vec<_>>>()?))
+    picked(x, axis, &positions.collect::<Result<Vec<_>>>()?)
+}
+
+/// The slices of `x` at `positions` along an axis, counted from the start.
+///
+/// # Errors
+/// When a position is beyond the end of the axis.
+pub(crate) fn picked<T: Element>(
+    x: &Array<T>,
+    axis: usize,
+    positions: &[usize],
+) -> Result<ArrayD<T>> {
+    let extent = x.shape()[axis];
+    if positions.iter().any(|position| *position >= extent) {
+        return Err(Error::malformed("an element beyond the end of an axis"));
+    }
+    let inner: usize = x.shape()[axis + 1..].iter().product();
+    let mut shape = x.shape().to_vec();
+    shape[axis] = positions.len();
+    let elements = elements(x);
+    let len: usize = shape.iter().product();
+    let row_len = (positions.len() * inner).max(1);
+    // SAFETY: a row of the result has `inner` elements for each position.
+    let picked = unsafe {
+        filled(len, row_len, len, |index, room| {
+            let row = &elements[index * extent * inner..][..extent * inner];
+            for (room, position) in room.chunks_mut(inner).zip(positions) {
+                room.write_copy_of_slice(&row[position * inner..][..inner]);
+            }
+        })
+    };
+    ArrayD::from_shape_vec(shape, picked).map_err(|_| Error::internal("a selection lost elements"))
+}
+
+/// The arrays, joined along an axis. Their other extents must be the same.
+///
+/// # Errors
+/// When they are not.
+pub(crate) fn concatenated<T: Element>(arrays: &[&Array<T>], axis: usize) -> Result<ArrayD<T>> {
+    /// The number of elements that a thread copies at once.
+    const PIECE_LEN: usize = 1 << 14;
+    let mut shape = arrays[0].shape().to_vec();
+    for array in &arrays[1..] {
+        let differs = |other: usize| other != axis && array.shape().get(other) != shape.get(other);
+        if array.ndim() != shape.len() || (0..shape.len()).any(differs) {
+            return Err(Error::malformed(format!(
+                "the operands do not fit together: {shape:?} and {:?} along axis {axis}",
+                array.shape()
+            )));
+        }
+    }
+    shape[axis] = arrays.iter().map(|array| array.shape()[axis]).sum();
+    let parts: Vec<_> = arrays.iter().map(|array| elements(array)).collect();
+    let outer: usize = shape[..axis].iter().product();
+    // What is joined, in the order of the result, and where each part ends there.
+    let slices = (0..outer).flat_map(|index| {
+        parts.iter().map(move |part| {
+            let len = part.len() / outer;
+            &part[len * index..][..len]
+        })
+    });
+    let slices: Vec<&[T]> = slices.collect();
+    let ends = slices.iter().scan(0, |end, slice| {
+        *end += slice.len();
+        Some(*end)
+    });
+    let ends: Vec<usize> = ends.collect();
+    let len: usize = shape.iter().product();
+    // SAFETY: the slices follow one another without a gap, and the last ends where the result does.
+    let joined = unsafe {
+        filled(len, PIECE_LEN, len, |piece, mut room| {
+            let mut start = piece * PIECE_LEN;
+            let mut at = ends.partition_point(|end| *end <= start);
+            while !room.is_empty() {
+                let slice = &slices[at][slices[at].len() - (ends[at] - start)..];
+                let (part, rest) = room.split_at_mut(room.len().min(slice.len()));
+                part.write_copy_of_slice(&slice[..part.len()]);
+                start += part.len();
+                room = rest;
+                at += 1;
+            }
+        })
+    };
+    ArrayD::from_shape_vec(shape, joined).map_err(|_| Error::internal("a join lost elements"))
 }
 
 /// NumPy's `take_along_axis`: for each place in `index`, the element of `x` at the same place, but for the

@@ -1,28 +1,16 @@
-//! Resampling along one axis, by picking elements or by weighted sums of elements.
+//! Resampling along one axis, by weighted sums of elements.
 
 use ndarray::{ArrayD, Axis};
 
 use super::real::Real;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element};
+use crate::tensor::Array;
 
 /// The position of an element, and its weight in a sum.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tap {
     pub index: usize,
     pub weight: f64,
-}
-
-/// The elements at `indices` along an axis.
-pub(crate) fn select<T: Element>(
-    x: &Array<T>,
-    axis: usize,
-    indices: &[usize],
-) -> Result<ArrayD<T>> {
-    if indices.iter().any(|index| *index >= x.shape()[axis]) {
-        return Err(Error::malformed("an element beyond the end of an axis"));
-    }
-    Ok(x.select(Axis(axis), indices))
 }
 
 /// The weighted sums of elements along an axis, one for each list of taps.

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::threads::{for_each_chunk, vectorised};
+use super::threads::{filled, vectorised};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
@@ -145,12 +145,29 @@ impl<'a, T: Element> Rows<'a, T> {
 
 /// The elements in row-major order.
 pub(crate) fn elements<T: Element>(x: &Array<T>) -> Cow<'_, [T]> {
-    if let Some(elements) = x.as_slice() {
-        return elements.into();
+    match x.as_slice() {
+        Some(elements) => elements.into(),
+        None => in_row_major_order(x).into(),
     }
-    // Collecting an iterator over the elements would take twenty times as long.
-    let copy = x.as_standard_layout().into_owned();
-    copy.into_raw_vec_and_offset().0.into()
+}
+
+/// A copy of the elements in row-major order. It is made row by row, in parallel: an iterator over all elements would
+/// take twenty times as long.
+fn in_row_major_order<T: Element>(x: &Array<T>) -> Vec<T> {
+    if x.is_empty() {
+        return Vec::new();
+    }
+    let rows: Vec<_> = x.rows().into_iter().collect();
+    let row_len = x.shape().last().copied().unwrap_or(1);
+    // SAFETY: a row has as many elements as there is room for.
+    unsafe {
+        filled(x.len(), row_len, x.len() * OPERATIONS, |index, room| {
+            let pairs = room.iter_mut().zip(&rows[index]);
+            pairs.for_each(|(to, from)| {
+                to.write(*from);
+            });
+        })
+    }
 }
 
 /// An array of this shape, which `f` fills piece by piece, in parallel. `f` gets the position of the piece's first
@@ -160,13 +177,12 @@ fn in_pieces<T: Element>(
     f: &(dyn Fn(usize, &mut [MaybeUninit<T>]) + Sync),
 ) -> Result<ArrayD<T>> {
     let len = shape.iter().product();
-    let mut elements = Vec::with_capacity(len);
-    let room = &mut elements.spare_capacity_mut()[..len];
-    for_each_chunk(room, PIECE_LEN, len * OPERATIONS, |piece, elements| {
-        f(piece * PIECE_LEN, elements);
-    });
-    // SAFETY: all elements have been written, by loops of this file that go over all of `result`.
-    unsafe { elements.set_len(len) };
+    // SAFETY: `f` writes all of the piece.
+    let elements = unsafe {
+        filled(len, PIECE_LEN, len * OPERATIONS, |piece, elements| {
+            f(piece * PIECE_LEN, elements);
+        })
+    };
     ArrayD::from_shape_vec(IxDyn(shape), elements)
         .map_err(|_| Error::internal("a map lost elements"))
 }
@@ -195,15 +211,20 @@ fn padded(shape: &[usize], rank: usize) -> Vec<usize> {
     missing.chain(shape.iter().copied()).collect()
 }
 
-/// The array with another shape, in row-major order.
+/// The array with another shape, in row-major order. Elements that are in this order already are shared, not copied.
 ///
 /// # Errors
 /// When the numbers of elements differ.
 pub(crate) fn reshape<T: Element>(x: &Array<T>, shape: &[usize]) -> Result<Array<T>> {
-    let from = x.shape().to_vec();
-    x.to_shape((IxDyn(shape), ndarray::Order::RowMajor))
-        .map(|array| array.into_owned().into())
-        .map_err(|_| Error::malformed(format!("can't reshape {from:?} to {shape:?}")))
+    let reshaped = if x.is_standard_layout() {
+        x.clone().into_shape_with_order(IxDyn(shape))
+    } else {
+        Array::from_shape_vec(IxDyn(shape), in_row_major_order(x))
+    };
+    reshaped.map_err(|_| {
+        let from = x.shape();
+        Error::malformed(format!("can't reshape {from:?} to {shape:?}"))
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use ndarray::{ArrayD, Axis, IxDyn, RemoveAxis};
 use super::map::{self, reshape};
 use super::real::Real;
 use super::reduce::sum_of;
-use super::threads::for_each_chunk;
+use super::threads::{filled, vectorised};
 use crate::error::{Error, Result};
 use crate::tensor::Array;
 
@@ -22,17 +22,15 @@ pub(crate) fn log_softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T
 /// `x` with `f` applied to the elements along `axis`, for each position on the other axes.
 fn for_each_lane<T: Real>(x: &Array<T>, axis: usize, f: fn(&mut [T])) -> Result<ArrayD<T>> {
     let last = x.ndim() - 1;
-    let mut view = x.view();
-    view.swap_axes(axis, last);
-    let mut result = view.as_standard_layout().into_owned();
-    let extent = result.shape()[last];
-    for_each_row(&mut result, extent, f)?;
+    let mut lanes = x.clone();
+    lanes.swap_axes(axis, last);
+    let mut result = each_row(&lanes, x.shape()[axis], f)?;
     result.swap_axes(axis, last);
     Ok(result)
 }
 
 fn log_softmax_row<T: Real>(row: &mut [T]) {
-    let max = row.iter().copied().fold(T::neg_infinity(), T::max);
+    let max = largest(row);
     let sum: f64 = row.iter().map(|x| (*x - max).to_f64().exp()).sum();
     let norm = T::from_f64(sum.ln());
     for x in row {
@@ -40,17 +38,30 @@ fn log_softmax_row<T: Real>(row: &mut [T]) {
     }
 }
 
+#[inline(always)]
 fn softmax_row<T: Real>(row: &mut [T]) {
-    let max = row.iter().copied().fold(T::neg_infinity(), T::max);
-    let mut sum = T::zero();
+    let max = largest(row);
     for x in row.iter_mut() {
         *x = (*x - max).exponential();
-        sum += *x;
     }
-    let scale = sum.recip();
+    let scale = T::from_f64(sum_of(row, |x| x)).recip();
     for x in row {
         *x = *x * scale;
     }
+}
+
+/// The largest element, or negative infinity if there is none.
+#[inline(always)]
+fn largest<T: Real>(row: &[T]) -> T {
+    let (parts, rest) = row.as_chunks::<16>();
+    let mut largest = [T::neg_infinity(); 16];
+    for part in parts {
+        for (largest, x) in largest.iter_mut().zip(part) {
+            *largest = if *x > *largest { *x } else { *largest };
+        }
+    }
+    let all = largest.iter().chain(rest).copied();
+    all.fold(T::neg_infinity(), T::max)
 }
 
 /// The parameters of [`batch_norm`], each with one element per channel.
@@ -98,24 +109,28 @@ pub(crate) fn batch_norm<T: Real>(
 fn each_channel_scaled<T: Real>(x: &Array<T>, lines: &[(T, T)], axis: usize) -> Result<ArrayD<T>> {
     let inner: usize = x.shape()[axis + 1..].iter().product();
     let elements = map::elements(x);
-    let mut result = vec![T::zero(); elements.len()];
-    let work = 2 * result.len();
-    if inner == 1 {
-        let len = lines.len().max(1);
-        for_each_chunk(&mut result, len, work, |index, result| {
-            let elements = &elements[index * len..];
-            for ((result, x), (factor, offset)) in result.iter_mut().zip(elements).zip(lines) {
-                *result = *x * *factor + *offset;
-            }
-        });
-    } else {
-        for_each_chunk(&mut result, inner.max(1), work, |index, result| {
-            let (factor, offset) = lines[index % lines.len()];
-            for (result, x) in result.iter_mut().zip(&elements[index * inner..]) {
-                *result = *x * factor + offset;
-            }
-        });
-    }
+    let work = 2 * elements.len();
+    // Where a channel has a single element, a chunk has one of each channel.
+    let len = if inner == 1 { lines.len() } else { inner };
+    // SAFETY: there are as many elements as results, and where they are taken one by one, a line for each.
+    let result = unsafe {
+        filled(elements.len(), len.max(1), work, |index, room| {
+            let elements = &elements[index * len..][..room.len()];
+            vectorised(|| {
+                let results = room.iter_mut().zip(elements);
+                if inner == 1 {
+                    for ((result, x), (factor, offset)) in results.zip(lines) {
+                        result.write(*x * *factor + *offset);
+                    }
+                } else {
+                    let (factor, offset) = lines[index % lines.len()];
+                    for (result, x) in results {
+                        result.write(*x * factor + offset);
+                    }
+                }
+            });
+        })
+    };
     ArrayD::from_shape_vec(IxDyn(x.shape()), result)
         .map_err(|_| Error::internal("a norm lost elements"))
 }
@@ -163,9 +178,7 @@ fn each_part_normalised<T: Real>(
     let extent = x.shape()[axis..].iter().product();
     let scale = parameter(scale, extent, T::one())?;
     let bias = parameter(bias, extent, T::zero())?;
-    let mut result = x.as_standard_layout().into_owned();
-    for_each_row(&mut result, extent, |row| kernel(row, &scale, &bias))?;
-    Ok(result)
+    each_row(x, extent, |row| kernel(row, &scale, &bias))
 }
 
 /// The elements of a scale or bias, or as many times `neutral` if it is absent. There must be `extent`
@@ -242,6 +255,7 @@ pub(crate) fn local_response<T: Real>(x: &Array<T>, of: &Response) -> ArrayD<T> 
     result
 }
 
+#[inline(always)]
 fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
     // Sums of f32 are taken in f64: the reference should add no noise of its own.
     let count = row.len() as f64;
@@ -254,21 +268,23 @@ fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
     }
 }
 
-/// Applies `kernel` to each `extent` consecutive elements of a contiguous array.
-fn for_each_row<T: Real>(
-    x: &mut ArrayD<T>,
+/// A copy of `x` in row-major order, with `kernel` applied to each `extent` consecutive elements.
+fn each_row<T: Real>(
+    x: &Array<T>,
     extent: usize,
     kernel: impl Fn(&mut [T]) + Sync + Send,
-) -> Result<()> {
+) -> Result<ArrayD<T>> {
     /// How many simple operations an element takes, as a rule.
     const OPERATIONS: usize = 8;
-    if x.is_empty() {
-        return Ok(());
-    }
-    let elements = x
-        .as_slice_mut()
-        .ok_or_else(|| Error::internal("an array is not contiguous"))?;
+    let elements = map::elements(x);
     let work = elements.len() * OPERATIONS;
-    for_each_chunk(elements, extent, work, |_, row| kernel(row));
-    Ok(())
+    // SAFETY: the row is as long as the room for it, and written into it.
+    let result = unsafe {
+        filled(elements.len(), extent.max(1), work, |index, room| {
+            let row = &elements[index * extent..][..room.len()];
+            vectorised(|| kernel(room.write_copy_of_slice(row)));
+        })
+    };
+    ArrayD::from_shape_vec(IxDyn(x.shape()), result)
+        .map_err(|_| Error::internal("a norm lost elements"))
 }

@@ -1,5 +1,7 @@
 //! How kernels are distributed to threads. No result depends on their number.
 
+use std::mem::MaybeUninit;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -34,4 +36,27 @@ pub(super) fn for_each_chunk<T: Send>(
     let chunks = elements.par_chunks_mut(len).enumerate();
     let chunks = chunks.with_min_len(least);
     chunks.for_each(|(index, chunk)| f(index, chunk));
+}
+
+/// `len` new elements, which `fill` makes as [`for_each_chunk`] calls it. They are not set to anything before, since to
+/// write them twice takes as long as many kernels do.
+///
+/// # Safety
+/// `fill` has to write all elements that it is given.
+pub(super) unsafe fn filled<T: Send>(
+    len: usize,
+    chunk_len: usize,
+    work: usize,
+    fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
+) -> Vec<T> {
+    let mut elements = Vec::with_capacity(len);
+    for_each_chunk(
+        &mut elements.spare_capacity_mut()[..len],
+        chunk_len,
+        work,
+        fill,
+    );
+    // SAFETY: the chunks are all of these elements, and the caller promises that each is written.
+    unsafe { elements.set_len(len) };
+    elements
 }

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::kernels::Real;
-use crate::kernels::interpolate::{Tap, resample, select};
+use crate::kernels::index::picked;
+use crate::kernels::interpolate::{Tap, resample};
 use crate::operator::{Binding, OpReader, Parsed, Values};
 use crate::program::{Facts, ValueId};
 use crate::tensor::{Array, Dim, Element, display_shape, refuse_too_large};
@@ -375,7 +376,7 @@ impl Interpolate {
         for axis in plan {
             let positions = 0..axis.output;
             let indices: Vec<usize> = positions.map(|k| self.nearest(axis.ratio, k)).collect();
-            result = select(&result, axis.axis, &indices)?.into();
+            result = picked(&result, axis.axis, &indices)?.into();
         }
         Ok(result)
     }

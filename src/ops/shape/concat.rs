@@ -4,10 +4,11 @@
 //! Paddle: `phi/kernels/{concat,stack,partial_concat,partial_sum}_kernel.h`. ONNX: Concat; Unsqueeze for
 //! `stack`; Slice for columns, and Add for their sum.
 
-use ndarray::{ArrayViewD, Axis};
+use ndarray::Axis;
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
+use crate::kernels::index::concatenated;
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Function, NUMBERS, OpDef, OpReader, Parsed, Values,
 };
@@ -89,22 +90,16 @@ fn joined_content(facts: &Facts<'_>, tensors: &[ValueId], rank: usize) -> Option
     Some(content).filter(|_| is_known && is_whole)
 }
 
-/// Views of the tensors, which must all have the element type `T`.
-fn views<'t, T: Element>(tensors: &[&'t Tensor]) -> Result<Vec<ArrayViewD<'t, T>>> {
-    let views = tensors.iter().map(|tensor| {
-        let array = T::array(tensor).ok_or_else(|| {
+/// The tensors, which must all have the element type `T`, joined along an axis.
+fn concatenate<T: Element>(tensors: &[&Tensor], axis: usize) -> Result<Tensor> {
+    let arrays = tensors.iter().map(|tensor| {
+        T::array(tensor).ok_or_else(|| {
             let (first, other) = (T::DTYPE, tensor.dtype());
             Error::unsupported(format!("operands of two types, {first} and {other}"))
-        })?;
-        Ok(array.view())
+        })
     });
-    views.collect()
-}
-
-fn concatenate<T: Element>(tensors: &[&Tensor], axis: usize) -> Result<Tensor> {
-    ndarray::concatenate(Axis(axis), &views::<T>(tensors)?)
-        .map(|array| T::tensor(array.into()))
-        .map_err(|e| Error::malformed(format!("the operands do not fit together: {e}")))
+    let joined = concatenated(&arrays.collect::<Result<Vec<_>>>()?, axis)?;
+    Ok(T::tensor(joined.into()))
 }
 
 /// Joins tensors along an axis that they have. The element type of the first picks the kernel.
