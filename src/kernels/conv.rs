@@ -3,6 +3,7 @@
 //!
 //! A window has one tap for each element of the filter along the spatial axes.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use gemm::Parallelism;
@@ -12,7 +13,7 @@ use rayon::prelude::*;
 use super::direct::{self, Planes};
 use super::matmul::product;
 use super::real::Real;
-use super::threads::for_each_chunk;
+use super::threads::{filled, for_each_chunk};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, refuse_too_large};
 
@@ -201,17 +202,18 @@ pub(crate) fn conv<T: Real>(
     let x = x.as_standard_layout();
     let filter = filter.as_standard_layout();
     let shape: Vec<usize> = [n, o].into_iter().chain(positions).collect();
-    let mut result = ArrayD::zeros(IxDyn(&shape));
     let images = x.as_slice().ok_or_else(not_contiguous)?;
     let filters = filter.as_slice().ok_or_else(not_contiguous)?;
-    let output = result.as_slice_mut().ok_or_else(not_contiguous)?;
-    if output.is_empty() || images.is_empty() || depth == 0 {
-        return Ok(result);
+    if shape.contains(&0) || images.is_empty() || depth == 0 {
+        return Ok(ArrayD::zeros(IxDyn(&shape)));
     }
+    let mut result = ArrayD::uninit(IxDyn(&shape));
+    let output = result.as_slice_mut().ok_or_else(not_contiguous)?;
     if let Some(planes) = Planes::if_better(&geometry, groups, group_outputs) {
         let (by, parts) = ((&geometry, &planes), [group_channels, group_outputs]);
         direct::convolve(output, images, filters, by, groups, parts);
-        return Ok(result);
+        // SAFETY: every window of every output has been computed.
+        return Ok(unsafe { result.assume_init() });
     }
     refuse_too_large(&[depth, windows])?;
     let group_images = images.chunks(group_channels * pixels);
@@ -228,7 +230,8 @@ pub(crate) fn conv<T: Real>(
             &geometry,
         )?;
     }
-    Ok(result)
+    // SAFETY: the products are all windows of all outputs.
+    Ok(unsafe { result.assume_init() })
 }
 
 /// A row-major matrix.
@@ -239,35 +242,31 @@ fn matrix<T>(elements: &[T], extents: [usize; 2]) -> Result<ArrayView2<'_, T>> {
 /// The convolution of one batch element, or of one group of its channels: `[o, windows]` from an image `[c, pixels]`
 /// and a filter `[o, c · taps]`.
 fn convolve<T: Real>(
-    mut result: ArrayViewMut2<'_, T>,
+    mut result: ArrayViewMut2<'_, MaybeUninit<T>>,
     image: &[T],
     filter: ArrayView2<'_, T>,
     geometry: &Geometry,
 ) -> Result<()> {
     let (depth, windows) = (filter.ncols(), geometry.windows());
-    if geometry.is_pointwise() {
-        let columns = matrix(image, [depth, windows])?;
-        product(result, filter, columns, Parallelism::Rayon(0));
-        return Ok(());
-    }
+    let multiply = |result: ArrayViewMut2<'_, _>, windows: Range<usize>, parallelism| {
+        if geometry.is_pointwise() {
+            let columns = matrix(image, [depth, geometry.windows()])?;
+            let columns = columns.slice_axis(Axis(1), windows.into());
+            product(result, filter, columns, parallelism);
+        } else {
+            let extents = [depth, windows.len()];
+            let columns = columns(image, geometry, windows);
+            product(result, filter, matrix(&columns, extents)?, parallelism);
+        }
+        Ok(())
+    };
     let Some(len) = tile_len(depth, windows) else {
-        let columns = columns(image, geometry, 0..windows);
-        let columns = matrix(&columns, [depth, windows])?;
-        product(result, filter, columns, Parallelism::Rayon(0));
-        return Ok(());
+        return multiply(result, 0..windows, Parallelism::Rayon(0));
     };
     let tiles = result.axis_chunks_iter_mut(Axis(1), len).into_par_iter();
     tiles.enumerate().try_for_each(|(index, result)| {
         let windows = index * len..index * len + result.ncols();
-        let extents = [depth, windows.len()];
-        let columns = columns(image, geometry, windows);
-        product(
-            result,
-            filter,
-            matrix(&columns, extents)?,
-            Parallelism::None,
-        );
-        Ok(())
+        multiply(result, windows, Parallelism::None)
     })
 }
 
@@ -298,31 +297,38 @@ fn mismatch<T>(channels: usize, filter: &Array<T>, groups: usize) -> Error {
 fn columns<T: Real>(image: &[T], geometry: &Geometry, windows: Range<usize>) -> Vec<T> {
     let (pixels, count, stride) = (geometry.pixels(), windows.len(), geometry.window[2].stride);
     let runs = geometry.runs(&windows);
-    let mut columns = vec![T::zero(); image.len() / pixels * runs.len() * count];
-    let work = columns.len();
-    for_each_chunk(
-        &mut columns,
-        runs.len() * count,
-        work,
-        |channel, columns| {
+    let len = image.len() / pixels * runs.len() * count;
+    // SAFETY: each row is written from its start to its end.
+    unsafe {
+        filled(len, runs.len() * count, len, |channel, columns| {
             let channel = &image[channel * pixels..][..pixels];
-            for (runs, elements) in runs.iter().zip(columns.chunks_mut(count)) {
-                for Run { windows, pixel } in runs {
-                    let (elements, pixels) = (&mut elements[windows.clone()], &channel[*pixel..]);
-                    if stride == 1 {
-                        elements.copy_from_slice(&pixels[..elements.len()]);
-                    } else {
-                        let pixels = pixels.iter().step_by(stride);
-                        elements
-                            .iter_mut()
-                            .zip(pixels)
-                            .for_each(|(to, from)| *to = *from);
-                    }
-                }
+            for (runs, row) in runs.iter().zip(columns.chunks_mut(count)) {
+                fill_row(row, channel, runs, stride);
             }
-        },
-    );
-    columns
+        })
+    }
+}
+
+/// Writes a row of the im2col matrix: the elements of each run, and zeros between runs.
+fn fill_row<T: Real>(row: &mut [MaybeUninit<T>], channel: &[T], runs: &[Run], stride: usize) {
+    let zero = MaybeUninit::new(T::zero());
+    let mut written = 0;
+    for Run { windows, pixel } in runs {
+        row[written..windows.start].fill(zero);
+        let (elements, pixels) = (&mut row[windows.clone()], &channel[*pixel..]);
+        if stride == 1 {
+            elements.write_copy_of_slice(&pixels[..windows.len()]);
+        } else {
+            // A run that ends beyond the channel would be an error of this crate.
+            let last = (windows.len() - 1) * stride;
+            let pixels = pixels[..=last].iter().step_by(stride);
+            elements.iter_mut().zip(pixels).for_each(|(to, from)| {
+                to.write(*from);
+            });
+        }
+        written = windows.end;
+    }
+    row[written..].fill(zero);
 }
 
 /// The windows of `x` (`[n, c, …]`) as columns (im2col), `[n, c · taps, windows]`.
@@ -436,8 +442,10 @@ pub(crate) fn conv_transpose<T: Real>(
         let filter = &filters[group..][..group_channels * depth];
         let filter = matrix(filter, [group_channels, depth])?;
         let input = matrix(input, [group_channels, windows])?;
-        let mut columns = Array2::zeros([depth, windows]);
+        let mut columns = Array2::uninit([depth, windows]);
         product(columns.view_mut(), filter.t(), input, Parallelism::Rayon(0));
+        // SAFETY: the product is all of the columns.
+        let columns = unsafe { columns.assume_init() };
         add_columns(
             image,
             columns.as_slice().ok_or_else(not_contiguous)?,

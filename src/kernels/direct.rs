@@ -4,17 +4,19 @@
 //! plane for a stride of 1, or one for each remainder of positions divided by the strides. A tap of all windows is such
 //! a plane, shifted as a whole; so what is added up are long slices, whatever the extents of the image.
 
+use std::mem::MaybeUninit;
+
 use super::conv::{Geometry, WindowAxis};
 use super::real::Real;
-use super::threads::for_each_chunk;
+use super::threads::{for_each_chunk, vectorised};
 
 /// The number of elements that are added up at once, in registers.
 const BLOCK: usize = 32;
 
 /// Convolves `images` (`[n · groups, c, pixels]`) with `filters` (`[groups, o, c · taps]`) by planes. The result is
-/// `[n · groups, o, windows]`; `parts` are `c` and `o`.
+/// `[n · groups, o, windows]`, all of which is written; `parts` are `c` and `o`.
 pub(super) fn convolve<T: Real>(
-    result: &mut [T],
+    result: &mut [MaybeUninit<T>],
     images: &[T],
     filters: &[T],
     (geometry, planes): (&Geometry, &Planes),
@@ -32,13 +34,14 @@ pub(super) fn convolve<T: Real>(
         let elements = planes.filled(image, geometry);
         let mut sums = vec![T::zero(); planes.len.next_multiple_of(BLOCK)];
         for (result, filter) in result.chunks_mut(windows).zip(filters.chunks(depth)) {
-            add_up(&mut sums, &elements, &starts, filter);
+            vectorised(|| add_up(&mut sums, &elements, &starts, filter));
             planes.pick(result, &sums, geometry);
         }
     });
 }
 
 /// Sets each of `sums` to the sum of the elements that are as far behind `starts`, times the weights of these.
+#[inline(always)]
 fn add_up<T: Real>(sums: &mut [T], elements: &[T], starts: &[usize], weights: &[T]) {
     for (index, result) in sums.chunks_exact_mut(BLOCK).enumerate() {
         let mut sums = [T::zero(); BLOCK];
@@ -136,11 +139,11 @@ impl Planes {
     }
 
     /// Copies the sums of the windows from a plane of them.
-    fn pick<T: Real>(&self, result: &mut [T], sums: &[T], geometry: &Geometry) {
+    fn pick<T: Real>(&self, result: &mut [MaybeUninit<T>], sums: &[T], geometry: &Geometry) {
         let [_, rows, columns] = geometry.positions;
         for (line, result) in result.chunks_mut(columns).enumerate() {
             let start = place([line / rows, line % rows, 0], self.extents);
-            result.copy_from_slice(&sums[start..][..columns]);
+            result.write_copy_of_slice(&sums[start..][..columns]);
         }
     }
 }

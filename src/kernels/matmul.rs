@@ -1,5 +1,7 @@
 //! Matrix products, with batch axes that broadcast as in NumPy's `matmul`.
 
+use std::mem::MaybeUninit;
+
 use gemm::Parallelism;
 use ndarray::{ArrayD, ArrayView2, ArrayViewD, ArrayViewMut2, Axis, IxDyn, Zip};
 
@@ -99,11 +101,11 @@ fn batched<T: Real>(
     let batch = broadcast_shape(&x.shape()[..x.ndim() - 2], &y.shape()[..y.ndim() - 2])?;
     let mut shape = batch.clone();
     shape.extend([m, n]);
-    let mut product = ArrayD::zeros(IxDyn(&shape));
-    if k == 0 || product.is_empty() {
+    if k == 0 || shape.contains(&0) {
         // Sums of nothing are 0, and there is no first element to point to.
-        return Ok(product);
+        return Ok(ArrayD::zeros(IxDyn(&shape)));
     }
+    let mut product = ArrayD::uninit(IxDyn(&shape));
     let lhs = matrices(&x, &batch, m, k)?;
     let rhs = matrices(&y, &batch, k, n)?;
     let output = product.as_slice_mut();
@@ -122,7 +124,8 @@ fn batched<T: Real>(
             multiply(dst, lhs[index], rhs[index], k, parallelism);
         }
     });
-    Ok(product)
+    // SAFETY: each matrix of the result has been computed.
+    Ok(unsafe { product.assume_init() })
 }
 
 /// The matrices in the last two axes of `x`, one for each position on the broadcast batch axes.
@@ -150,12 +153,12 @@ fn matrices<T: Real>(
         .collect())
 }
 
-/// `dst = lhs · rhs`. The product is the same with any parallelism.
+/// `dst = lhs · rhs`, which writes all of `dst`. The product is the same with any parallelism.
 ///
 /// # Panics
 /// When the extents don't fit.
 pub(super) fn product<T: Real>(
-    dst: ArrayViewMut2<'_, T>,
+    dst: ArrayViewMut2<'_, MaybeUninit<T>>,
     lhs: ArrayView2<'_, T>,
     rhs: ArrayView2<'_, T>,
     parallelism: Parallelism,
@@ -172,7 +175,7 @@ pub(super) fn product<T: Real>(
 
 /// `dst = lhs · rhs`, with `k` as the extent that the operands have in common.
 fn multiply<T: Real>(
-    mut dst: ArrayViewMut2<'_, T>,
+    mut dst: ArrayViewMut2<'_, MaybeUninit<T>>,
     lhs: Matrix<T>,
     rhs: Matrix<T>,
     k: usize,
@@ -180,14 +183,14 @@ fn multiply<T: Real>(
 ) {
     let (m, n) = dst.dim();
     let strides = [dst.strides()[0], dst.strides()[1]];
-    // SAFETY: `dst` is a view of m × n elements with these strides. The callers take the matrices from
+    // SAFETY: `dst` is a view of m × n elements with these strides, which are written and not read. The callers take the matrices from
     // array views of extents m × k and k × n, with those views' strides.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            dst.as_mut_ptr(),
+            dst.as_mut_ptr().cast::<T>(),
             strides[1],
             strides[0],
             false,

@@ -57,8 +57,9 @@ impl<T: Real> Window<'_, T> {
     }
 
     pub fn max(&self) -> T {
-        let elements = self.rows().flat_map(|(_, row)| row);
-        elements.copied().fold(T::neg_infinity(), T::max)
+        let largest = |largest, row: &[T]| row.iter().copied().fold(largest, T::max);
+        self.rows()
+            .fold(T::neg_infinity(), |max, (_, row)| largest(max, row))
     }
 
     /// The position of the largest element in the channel, the first if there are several; -1 if there is none.
