@@ -60,19 +60,35 @@ fn nameless_with(program: &Path, params: Option<&Path>) -> GraphProto {
         names.insert(tensor.name().to_owned(), name.clone());
         tensor.name = Some(name);
     }
+    rename(&mut graph, "", &mut names);
+    graph
+}
+
+/// Replaces the names of tensors in a graph and in the bodies inside of it by those in `names`, to which what the nodes
+/// make is added. `place` says in which node the graph is.
+fn rename(graph: &mut GraphProto, place: &str, names: &mut HashMap<String, String>) {
     for (position, node) in graph.node.iter_mut().enumerate() {
         node.name = None;
+        let place = format!("{place}node {position}, ");
         for (number, output) in node.output.iter().enumerate() {
-            names.insert(output.clone(), format!("node {position}, output {number}"));
+            names.insert(output.clone(), format!("{place}output {number}"));
         }
         for name in node.input.iter_mut().chain(&mut node.output) {
             name.clone_from(&names[name.as_str()]);
+        }
+        for body in node.attribute.iter_mut().filter_map(|attr| attr.g.as_mut()) {
+            body.name = None;
+            for (number, input) in body.input.iter_mut().enumerate() {
+                let name = format!("{place}input {number}");
+                names.insert(input.name().to_owned(), name.clone());
+                input.name = Some(name);
+            }
+            rename(body, &place, names);
         }
     }
     for output in &mut graph.output {
         output.name = Some(names[output.name()].clone());
     }
-    graph
 }
 
 /// How two graphs differ, if they do.

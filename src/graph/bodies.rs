@@ -28,6 +28,7 @@ impl Lowering<'_> {
         let nodes = std::mem::replace(&mut self.graph.nodes, outer);
         Ok(Body {
             inputs,
+            given: Vec::new(),
             nodes,
             outputs: outputs?,
         })

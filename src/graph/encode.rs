@@ -1,7 +1,7 @@
 //! Names for tensors and nodes, and the protobuf messages of nodes, bodies and model functions.
 
 use super::nodes::{Body, Function, Graph, Kind, Node, NodeAttr, TensorId};
-use crate::program::{Facts, UniqueNames, ValueId};
+use crate::program::{Fact, Facts, UniqueNames, ValueId};
 use crate::proto::onnx::attribute_proto::AttributeType;
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
 use crate::proto::onnx::{
@@ -135,13 +135,18 @@ impl Names {
         proto
     }
 
-    /// The message of a body, as a graph called `name`. Element types and shapes of its inputs and outputs are left to
-    /// the inference of readers.
+    /// The message of a body, as a graph called `name`. Element types and shapes of its outputs, and of its inputs if it
+    /// has none, are left to the inference of readers.
     fn body(&mut self, body: &Body, name: &str) -> GraphProto {
-        let inputs = body.inputs.iter();
-        let inputs: Vec<ValueInfoProto> = inputs
-            .map(|input| untyped(self.tensor(*input, &format!("{name}/input"))))
-            .collect();
+        let inputs = body.inputs.iter().enumerate();
+        let inputs = inputs.map(|(position, input)| {
+            let input = self.tensor(*input, &format!("{name}/input"));
+            match body.given.get(position) {
+                Some(fact) => info(fact, input),
+                None => untyped(input),
+            }
+        });
+        let inputs: Vec<ValueInfoProto> = inputs.collect();
         let nodes = body.nodes.iter().map(|node| self.node(node)).collect();
         let outputs = body.outputs.iter();
         GraphProto {
@@ -196,7 +201,10 @@ fn tensor_proto(tensor: &Tensor) -> TensorProto {
 /// The message of an input or output `name` of the graph, with the element type and shape of the value `id`. An extent
 /// that a run computes has neither a number nor a symbol.
 pub(super) fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
-    let fact = facts.get(id);
+    info(facts.get(id), name.to_owned())
+}
+
+fn info(fact: &Fact, name: String) -> ValueInfoProto {
     let dims = fact.shape.iter().map(|dim| Dimension {
         value: match dim {
             Dim::Known(extent) => Some(dimension::Value::DimValue(*extent)),
@@ -205,7 +213,7 @@ pub(super) fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInf
         },
     });
     ValueInfoProto {
-        name: Some(name.into()),
+        name: Some(name),
         r#type: Some(TypeProto {
             tensor_type: Some(type_proto::Tensor {
                 elem_type: Some(fact.dtype.onnx_code()),

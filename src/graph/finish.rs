@@ -203,6 +203,16 @@ fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<V
         let name = names.tensor(*id, "constant");
         match &graph.tensors[id.index()] {
             Kind::Parameter(value) => initializers.push(parameter(facts, *value, name)?),
+            Kind::Rows {
+                dtype,
+                dims,
+                ranges,
+            } => initializers.push(Initializer {
+                name,
+                dtype: *dtype,
+                dims: dims.clone(),
+                data: InitializerData::File(ranges.clone()),
+            }),
             Kind::Constant(tensor) => initializers.push(Initializer {
                 name,
                 dtype: tensor.dtype(),
@@ -224,6 +234,6 @@ fn parameter(facts: &Facts<'_>, id: ValueId, name: String) -> Result<Initializer
         name,
         dtype: value.dtype,
         dims: value.shape.iter().filter_map(Dim::known).collect(),
-        data: InitializerData::File(range.clone()),
+        data: InitializerData::File(vec![range.clone()]),
     })
 }

@@ -2,8 +2,8 @@
 //!
 //! Ops emit their nodes through a [`Lowering`], which hands out tensors, spells operators as the opset has them
 //! (`opset`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds shapes as
-//! tensors (`shapes`) and graphs inside of nodes (`bodies`), remembers which op a node comes from, and takes notes where
-//! ONNX can't follow (`notes`). At the end the nodes that nothing needs are dropped, and everything gets its name
+//! tensors (`shapes`), weights out of rows of others (`rows`) and graphs inside of nodes (`bodies`), remembers which op a
+//! node comes from, and takes notes where ONNX can't follow (`notes`). At the end the nodes that nothing needs are dropped, and everything gets its name
 //! (`finish`, `encode`). The result is an `OnnxModel`, whose weights are still in Paddle's files.
 
 mod bodies;
@@ -16,6 +16,7 @@ mod nodes;
 mod notes;
 mod operators;
 mod opset;
+mod rows;
 mod shapes;
 mod types;
 
@@ -25,3 +26,4 @@ pub(crate) use model::{Initializer, InitializerData, OnnxModel};
 pub use nodes::{Body, NodeAttr, TensorId};
 pub(crate) use notes::Note;
 pub use opset::{DEFAULT_OPSET, OPSETS};
+pub use rows::Rows;

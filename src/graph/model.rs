@@ -33,7 +33,8 @@ pub(crate) struct Initializer {
 #[derive(Debug, Clone)]
 pub(crate) enum InitializerData {
     Bytes(Vec<u8>),
-    File(ByteRange),
+    /// In these parts of Paddle's files, one behind the other.
+    File(Vec<ByteRange>),
 }
 
 impl OnnxModel {

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::program::ValueId;
+use super::rows::Rows;
+use crate::program::{Fact, ValueId};
+use crate::read::ByteRange;
 use crate::tensor::{DType, Tensor};
 
 /// The number of a tensor in the graph under construction, or in a body inside of it.
@@ -23,6 +25,12 @@ pub(super) enum Kind {
     Input(ValueId),
     /// A weight, which stays in its file.
     Parameter(ValueId),
+    /// Rows of weights, one behind the other, which stay in their files.
+    Rows {
+        dtype: DType,
+        dims: Vec<i64>,
+        ranges: Vec<ByteRange>,
+    },
     /// A constant.
     Constant(Tensor),
     /// An output of a node, or an input of a body.
@@ -74,8 +82,18 @@ impl Node {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body {
     pub(super) inputs: Vec<TensorId>,
+    /// What is known of each input; nothing, if this is empty.
+    pub(super) given: Vec<Fact>,
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<TensorId>,
+}
+
+impl Body {
+    /// The same body, with what is known of each input. ONNX Runtime has to be told those of Loop.
+    pub fn given(mut self, facts: Vec<Fact>) -> Self {
+        self.given = facts;
+        self
+    }
 }
 
 /// The value of a node's attribute.
@@ -119,6 +137,8 @@ pub(super) struct Graph {
     /// The element types of the tensors that nodes make, where they are known.
     pub node_types: HashMap<TensorId, DType>,
     constants: HashMap<(DType, Vec<usize>, Vec<u8>), TensorId>,
+    /// The tensors of kind [`Kind::Rows`], by what they are made of.
+    pub rows: HashMap<(Vec<Rows>, Vec<i64>), TensorId>,
 }
 
 impl Graph {

@@ -148,6 +148,7 @@ impl Lowering<'_> {
         match &self.graph.tensors[tensor.index()] {
             Kind::Input(value) | Kind::Parameter(value) => Some(self.program()[*value].dtype),
             Kind::Constant(tensor) => Some(tensor.dtype()),
+            Kind::Rows { dtype, .. } => Some(*dtype),
             Kind::Node => self.graph.node_types.get(&tensor).copied(),
         }
     }
@@ -168,8 +169,12 @@ impl Lowering<'_> {
 
     fn fit(&mut self, mut node: Node, wide: &mut Wide) -> Result<()> {
         for body in node.bodies_mut() {
+            let given = body.inputs.iter().zip(&body.given);
+            let types = given.map(|(input, fact)| (*input, fact.dtype));
+            self.graph.node_types.extend(types);
             body.nodes = self.fitted(std::mem::take(&mut body.nodes))?;
         }
+        self.give_types(&node);
         let operator = Operator::find(&node.op_type, self.opset);
         let Some(operator) = operator.filter(|_| node.domain.is_empty()) else {
             self.graph.nodes.push(node);
@@ -205,6 +210,18 @@ impl Lowering<'_> {
         }
         self.push_widened(typed, &widened, wide);
         Ok(())
+    }
+
+    /// Notes the types of the outputs of a Loop, which are those of its body's outputs behind the condition.
+    fn give_types(&mut self, node: &Node) {
+        let body = node.bodies().next().filter(|_| node.op_type == "Loop");
+        let given = body
+            .into_iter()
+            .flat_map(|body| body.outputs.iter().skip(1));
+        let types: Vec<_> = (node.outputs.iter().zip(given))
+            .filter_map(|(output, given)| Some((*output, self.tensor_dtype(*given)?)))
+            .collect();
+        self.graph.node_types.extend(types);
     }
 
     /// A node with what is known of its types.

@@ -46,7 +46,10 @@ impl<'p> Copier<'p> {
     pub fn data(&mut self, data: &InitializerData, output: &mut impl Write) -> Result<()> {
         match data {
             InitializerData::Bytes(bytes) => self.bytes(bytes, output),
-            InitializerData::File(range) => self.range(range, output),
+            InitializerData::File(ranges) => {
+                let mut ranges = ranges.iter();
+                ranges.try_for_each(|range| self.range(range, output))
+            }
         }
     }
 

@@ -32,7 +32,8 @@ pub enum Weights {
     Inline,
     /// In a second file beside it, `NAME.onnx.data`.
     External,
-    /// In Paddle's own file, to which the model points.
+    /// In Paddle's own file, to which the model points. Weights that ONNX needs in another order, such as those of an
+    /// LSTM, are in the model's file.
     Link,
 }
 
@@ -126,6 +127,9 @@ fn refuse_too_large(frames: &Frames<'_>, weights: Weights) -> Result<()> {
     }
     let advice = match weights {
         Weights::Inline => "use --weights external",
+        Weights::Link => {
+            "weights that ONNX needs in another order can't be linked; use --weights external"
+        }
         _ => "the graph alone is too large for the format",
     };
     Err(Error::invalid(format!(

@@ -65,7 +65,11 @@ impl Plan {
         };
         for initializer in &model.initializers {
             let place = match (&initializer.data, weights) {
-                (InitializerData::File(range), Weights::Link) => link(range, folder)?,
+                (InitializerData::File(ranges), Weights::Link) => match ranges.as_slice() {
+                    [range] => link(range, folder)?,
+                    // External data has one offset and one length, so these are copied.
+                    _ => Place::Inline,
+                },
                 (_, Weights::External) if size(initializer) >= SMALLEST_EXTERNAL => {
                     let offset = plan.data_size.next_multiple_of(ALIGNMENT);
                     plan.data_size = offset + size(initializer);
@@ -115,7 +119,7 @@ impl Plan {
 pub(super) fn size(initializer: &Initializer) -> u64 {
     match &initializer.data {
         InitializerData::Bytes(bytes) => bytes.len() as u64,
-        InitializerData::File(range) => range.len,
+        InitializerData::File(ranges) => ranges.iter().map(|range| range.len).sum(),
     }
 }
 
