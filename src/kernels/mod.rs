@@ -15,8 +15,10 @@ pub(crate) mod norm;
 pub(crate) mod order;
 pub(crate) mod pool;
 mod real;
+pub(crate) mod recurrence;
 pub(crate) mod reduce;
 pub(crate) mod scan;
 mod threads;
+pub(crate) mod viterbi;
 
 pub(crate) use real::{Real, with_real, with_reals};

@@ -15,6 +15,7 @@ mod linalg;
 mod loss;
 mod norm;
 mod pool;
+mod recurrent;
 mod reduce;
 mod resize;
 mod shape;
@@ -37,6 +38,7 @@ const FAMILIES: &[&[&[OpDef]]] = &[
     loss::OPS,
     norm::OPS,
     pool::OPS,
+    recurrent::OPS,
     reduce::OPS,
     resize::OPS,
     shape::OPS,
