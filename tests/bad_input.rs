@@ -304,6 +304,26 @@ fn a_check_lists_every_obstacle() {
     assert_eq!(names_in(&shop.out()), [""; 0]);
 }
 
+/// Where it is known why an op can't be converted, the message says so, and no custom op is advised.
+#[test]
+fn ops_on_sequences_by_lod_are_refused_with_the_reason() {
+    let shop = Workshop::new();
+    shop.retype("matmul_v2", "lod_reset");
+    let words = "which takes sequences by LoD, the offsets that Paddle 1 keeps beside a tensor";
+    shop.refuses(&shop.program(), &["`lod_reset` (", words]);
+    let ran = run(command([
+        Path::new("convert"),
+        &shop.program(),
+        Path::new("--check"),
+    ]));
+    assert!(
+        ran.stdout
+            .contains("not supported: it takes sequences by LoD"),
+        "{ran}"
+    );
+    assert!(!ran.stdout.contains("--custom-op"), "{ran}");
+}
+
 #[test]
 fn unknown_ops_are_all_listed() {
     let shop = Workshop::new();

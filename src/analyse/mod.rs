@@ -64,7 +64,11 @@ fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
     }
     let list: Vec<String> = unknown
         .iter()
-        .map(|(name, (count, first))| format!("`{name}` ({count} ×, first at op {first})"))
+        .map(|(name, (count, first))| {
+            let reason = registry.refusal(name);
+            let reason = reason.map_or(String::new(), |reason| format!(", which {reason}"));
+            format!("`{name}` ({count} ×, first at op {first}){reason}")
+        })
         .collect();
     let (what, verb) = if unknown.len() == 1 {
         ("1 kind of op".to_owned(), "is")
@@ -72,7 +76,9 @@ fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
         (format!("{} kinds of ops", unknown.len()), "are")
     };
     let hint = match unknown.keys().next() {
-        Some(name) if !holds_blocks => format!("; {}", CustomOp::hint(name)),
+        Some(name) if !holds_blocks && registry.refusal(name).is_none() => {
+            format!("; {}", CustomOp::hint(name))
+        }
         _ => String::new(),
     };
     Err(Error::unsupported(format!(

@@ -26,6 +26,8 @@ struct Definitions {
     by_name: HashMap<&'static str, &'static OpDef>,
     legacy: HashMap<&'static str, Spelling>,
     pir: HashMap<&'static str, Spelling>,
+    /// Ops of which it is known why they can't be converted, by their names in files.
+    refusals: HashMap<&'static str, &'static str>,
     /// Ops without a definition that are passed through, by their names without a dialect.
     custom: HashMap<String, CustomOp>,
 }
@@ -77,6 +79,27 @@ impl Registry {
         let definitions = Arc::make_mut(&mut self.definitions);
         ops.iter().try_for_each(|def| definitions.add(def))?;
         Ok(self)
+    }
+
+    /// The same registry, which knows why the ops of these names in files can't be converted: a clause that follows
+    /// the name of the op.
+    ///
+    /// # Errors
+    /// When one has a definition, or is refused already.
+    pub fn with_refusals(mut self, names: &[&'static str], reason: &'static str) -> Result<Self> {
+        let definitions = Arc::make_mut(&mut self.definitions);
+        for name in names {
+            let is_known = definitions.known(name).is_some();
+            if is_known || definitions.refusals.insert(name, reason).is_some() {
+                return Err(twice(name));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Why an op without a definition can't be converted, by its name in the file, if that is known.
+    pub(crate) fn refusal(&self, name: &str) -> Option<&'static str> {
+        self.definitions.refusals.get(name).copied()
     }
 
     /// The same registry, in which an op without a definition is passed through.
@@ -180,7 +203,7 @@ impl Registry {
                 return Err(Error::unsupported(reason));
             }
             let def = self.find(op.kind.name());
-            let def = def.ok_or_else(|| not_supported(op))?;
+            let def = def.ok_or_else(|| self.not_supported(op))?;
             let mut reader = OpReader::new(op, def.operands);
             let operator = (def.parse)(&mut reader)?;
             reader.finish()?;
@@ -191,14 +214,23 @@ impl Registry {
         };
         parse().map_err(|e: Error| e.at_op(&op.source))
     }
+
+    /// Why an op without a definition can't be read, and what helps.
+    fn not_supported(&self, op: &Op) -> Error {
+        let name = op.kind.name();
+        if let Some(reason) = self.refusal(name) {
+            return Error::unsupported(format!("not supported: it {reason}"));
+        }
+        if !op.blocks.is_empty() {
+            return Error::unsupported("not supported");
+        }
+        Error::unsupported(format!("not supported; {}", CustomOp::hint(name)))
+    }
 }
 
-/// Why an op without a definition can't be read, and what helps.
-fn not_supported(op: &Op) -> Error {
-    if !op.blocks.is_empty() {
-        return Error::unsupported("not supported");
-    }
-    Error::unsupported(format!("not supported; {}", CustomOp::hint(op.kind.name())))
+/// The error for an op that is added twice.
+fn twice(name: &str) -> Error {
+    Error::invalid(format!("two definitions of the op `{name}`"))
 }
 
 impl Definitions {
@@ -210,7 +242,6 @@ impl Definitions {
     }
 
     fn add(&mut self, def: &'static OpDef) -> Result<()> {
-        let twice = |name: &str| Error::invalid(format!("two definitions of the op `{name}`"));
         if self.by_name.insert(def.name, def).is_some() {
             return Err(twice(def.name));
         }

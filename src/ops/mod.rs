@@ -50,6 +50,9 @@ impl Registry {
         static STANDARD: LazyLock<Registry> = LazyLock::new(|| {
             let mut files = FAMILIES.iter().copied().flatten();
             let registry = files.try_fold(Registry::empty(), |registry, ops| registry.with(ops));
+            let registry = registry.and_then(|registry| {
+                registry.with_refusals(recurrent::NEED_LOD, recurrent::NEEDS_LOD)
+            });
             registry.expect("no op is defined twice")
         });
         STANDARD.clone()

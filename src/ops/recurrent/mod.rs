@@ -23,8 +23,53 @@ pub(super) const OPS: &[&[OpDef]] = &[
 ];
 
 /// Why an op on sequences by LoD can't be converted.
-const NEEDS_LOD: &str = "takes sequences by LoD, the offsets that Paddle 1 keeps beside a tensor, for which \
+pub(super) const NEEDS_LOD: &str = "takes sequences by LoD, the offsets that Paddle 1 keeps beside a tensor, for which \
      ONNX has no counterpart";
+
+/// The ops that need the offsets of sequences, which are no part of any tensor.
+pub(super) const NEED_LOD: &[&str] = &[
+    "array_to_lod_tensor",
+    "attention_lstm",
+    "beam_search",
+    "beam_search_decode",
+    "fused_embedding_fc_lstm",
+    "fused_embedding_seq_pool",
+    "fused_seqpool_cvm",
+    "fusion_gru",
+    "fusion_lstm",
+    "fusion_seqconv_eltadd_relu",
+    "fusion_seqexpand_concat_fc",
+    "fusion_seqpool_concat",
+    "fusion_seqpool_cvm_concat",
+    "gru",
+    "im2sequence",
+    "lod_rank_table",
+    "lod_reset",
+    "lod_tensor_to_array",
+    "lstm",
+    "lstmp",
+    "max_sequence_len",
+    "merge_lod_tensor",
+    "multi_gru",
+    "reorder_lod_tensor_by_rank",
+    "sequence_concat",
+    "sequence_conv",
+    "sequence_enumerate",
+    "sequence_erase",
+    "sequence_expand",
+    "sequence_expand_as",
+    "sequence_pad",
+    "sequence_pool",
+    "sequence_reshape",
+    "sequence_reverse",
+    "sequence_scatter",
+    "sequence_slice",
+    "sequence_softmax",
+    "sequence_topk_avg_pooling",
+    "sequence_unpad",
+    "shrink_rnn_memory",
+    "split_lod_tensor",
+];
 
 /// The refusal of an op that takes sequences by LoD where it is not given their lengths.
 fn needs_lod(lengths: &str) -> Error {
