@@ -3,15 +3,15 @@
 //!
 //! A window has one tap for each element of the filter along the spatial axes.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use gemm::Parallelism;
-use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewMut2, Axis, IxDyn};
+use ndarray::{ArrayD, ArrayView2, ArrayViewMut2, Axis, IxDyn};
 use rayon::prelude::*;
 
 use super::direct::{self, Planes};
-use super::matmul::product;
+use super::matmul::{new_product, product, product_on_threads};
 use super::real::Real;
 use super::threads::{filled, for_each_chunk};
 use crate::error::{Error, Result};
@@ -248,25 +248,27 @@ fn convolve<T: Real>(
     geometry: &Geometry,
 ) -> Result<()> {
     let (depth, windows) = (filter.ncols(), geometry.windows());
-    let multiply = |result: ArrayViewMut2<'_, _>, windows: Range<usize>, parallelism| {
-        if geometry.is_pointwise() {
-            let columns = matrix(image, [depth, geometry.windows()])?;
-            let columns = columns.slice_axis(Axis(1), windows.into());
-            product(result, filter, columns, parallelism);
-        } else {
-            let extents = [depth, windows.len()];
-            let columns = columns(image, geometry, windows);
-            product(result, filter, matrix(&columns, extents)?, parallelism);
-        }
-        Ok(())
-    };
     let Some(len) = tile_len(depth, windows) else {
-        return multiply(result, 0..windows, Parallelism::Rayon(0));
+        let columns = if geometry.is_pointwise() {
+            Cow::Borrowed(image)
+        } else {
+            columns(image, geometry, 0..windows).into()
+        };
+        product_on_threads(result, filter, matrix(&columns, [depth, windows])?);
+        return Ok(());
     };
     let tiles = result.axis_chunks_iter_mut(Axis(1), len).into_par_iter();
     tiles.enumerate().try_for_each(|(index, result)| {
         let windows = index * len..index * len + result.ncols();
-        multiply(result, windows, Parallelism::None)
+        if geometry.is_pointwise() {
+            let columns = matrix(image, [depth, geometry.windows()])?;
+            product(result, filter, columns.slice_axis(Axis(1), windows.into()));
+        } else {
+            let extents = [depth, windows.len()];
+            let columns = columns(image, geometry, windows);
+            product(result, filter, matrix(&columns, extents)?);
+        }
+        Ok(())
     })
 }
 
@@ -442,10 +444,7 @@ pub(crate) fn conv_transpose<T: Real>(
         let filter = &filters[group..][..group_channels * depth];
         let filter = matrix(filter, [group_channels, depth])?;
         let input = matrix(input, [group_channels, windows])?;
-        let mut columns = Array2::uninit([depth, windows]);
-        product(columns.view_mut(), filter.t(), input, Parallelism::Rayon(0));
-        // SAFETY: the product is all of the columns.
-        let columns = unsafe { columns.assume_init() };
+        let columns = new_product(filter.t(), input);
         add_columns(
             image,
             columns.as_slice().ok_or_else(not_contiguous)?,

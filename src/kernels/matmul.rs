@@ -3,7 +3,8 @@
 use std::mem::MaybeUninit;
 
 use gemm::Parallelism;
-use ndarray::{ArrayD, ArrayView2, ArrayViewD, ArrayViewMut2, Axis, IxDyn, Zip};
+use ndarray::{Array2, ArrayD, ArrayView2, ArrayViewD, ArrayViewMut2, Axis, IxDyn, Zip};
+use rayon::prelude::*;
 
 use super::map::broadcast_shape;
 use super::real::Real;
@@ -17,6 +18,22 @@ struct Matrix<T> {
     data: *const T,
     row_stride: isize,
     column_stride: isize,
+}
+
+impl<T> Matrix<T> {
+    /// The matrix without the rows before the one with this number.
+    fn from_row(self, first: usize) -> Self {
+        let data = self.data.wrapping_offset(self.row_stride * first as isize);
+        Self { data, ..self }
+    }
+
+    /// The matrix without the columns before the one with this number.
+    fn from_column(self, first: usize) -> Self {
+        let data = self
+            .data
+            .wrapping_offset(self.column_stride * first as isize);
+        Self { data, ..self }
+    }
 }
 
 // SAFETY: the pointer is only read, and what it points to outlives the product.
@@ -111,17 +128,17 @@ fn batched<T: Real>(
     let output = product.as_slice_mut();
     let output = output.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
     let batch_len = lhs.len();
+    // With fewer products than threads, these share in each product, one after the other.
     let is_divided = batch_len >= rayon::current_num_threads();
-    // Otherwise the threads share in each product, one after the other.
-    let parallelism = if is_divided {
-        Parallelism::None
+    let multiply = if is_divided {
+        multiply
     } else {
-        Parallelism::Rayon(0)
+        multiply_on_threads
     };
     let work = if is_divided { batch_len * m * k * n } else { 0 };
     for_each_chunk(output, m * n, work, |index, dst| {
         if let Ok(dst) = ArrayViewMut2::from_shape((m, n), dst) {
-            multiply(dst, lhs[index], rhs[index], k, parallelism);
+            multiply(dst, lhs[index], rhs[index], k);
         }
     });
     // SAFETY: each matrix of the result has been computed.
@@ -153,7 +170,7 @@ fn matrices<T: Real>(
         .collect())
 }
 
-/// `dst = lhs · rhs`, which writes all of `dst`. The product is the same with any parallelism.
+/// `dst = lhs · rhs`, which writes all of `dst`.
 ///
 /// # Panics
 /// When the extents don't fit.
@@ -161,8 +178,38 @@ pub(super) fn product<T: Real>(
     dst: ArrayViewMut2<'_, MaybeUninit<T>>,
     lhs: ArrayView2<'_, T>,
     rhs: ArrayView2<'_, T>,
-    parallelism: Parallelism,
 ) {
+    let (lhs, rhs, k) = operands(&dst, lhs, rhs);
+    multiply(dst, lhs, rhs, k);
+}
+
+/// [`product`] on all threads. The result is the same.
+pub(super) fn product_on_threads<T: Real>(
+    dst: ArrayViewMut2<'_, MaybeUninit<T>>,
+    lhs: ArrayView2<'_, T>,
+    rhs: ArrayView2<'_, T>,
+) {
+    let (lhs, rhs, k) = operands(&dst, lhs, rhs);
+    multiply_on_threads(dst, lhs, rhs, k);
+}
+
+/// `lhs · rhs`, computed on all threads.
+///
+/// # Panics
+/// When the extents don't fit.
+pub(super) fn new_product<T: Real>(lhs: ArrayView2<'_, T>, rhs: ArrayView2<'_, T>) -> Array2<T> {
+    let mut result = Array2::uninit([lhs.nrows(), rhs.ncols()]);
+    product_on_threads(result.view_mut(), lhs, rhs);
+    // SAFETY: the product is all of the result.
+    unsafe { result.assume_init() }
+}
+
+/// The operands of a product, and the extent that they have in common.
+fn operands<T: Real>(
+    dst: &ArrayViewMut2<'_, MaybeUninit<T>>,
+    lhs: ArrayView2<'_, T>,
+    rhs: ArrayView2<'_, T>,
+) -> (Matrix<T>, Matrix<T>, usize) {
     let ((m, n), k) = (dst.dim(), lhs.ncols());
     assert!(lhs.nrows() == m && rhs.dim() == (k, n));
     let matrix = |of: ArrayView2<'_, T>| Matrix {
@@ -170,7 +217,43 @@ pub(super) fn product<T: Real>(
         row_stride: of.strides()[0],
         column_stride: of.strides()[1],
     };
-    multiply(dst, matrix(lhs), matrix(rhs), k, parallelism);
+    (matrix(lhs), matrix(rhs), k)
+}
+
+/// [`multiply`] on all threads. Each computes a part of the rows or of the columns, whichever there are more of, as a
+/// product of its own: if threads shared in one, they would wait for one another many times.
+fn multiply_on_threads<T: Real>(
+    mut dst: ArrayViewMut2<'_, MaybeUninit<T>>,
+    lhs: Matrix<T>,
+    rhs: Matrix<T>,
+    k: usize,
+) {
+    /// The number of multiplications that take longer than it does to wake a thread.
+    const WORTH_THREADS: usize = 1 << 18;
+    /// The fewest rows or columns for a thread.
+    const FEWEST: usize = 48;
+    /// A product computes as many rows and columns at once, or a part of them.
+    const UNITS: [usize; 2] = [12, 64];
+    let (rows, columns) = dst.dim();
+    let (axis, extent) = if columns >= rows {
+        (1, columns)
+    } else {
+        (0, rows)
+    };
+    let parts = rayon::current_num_threads().min(extent / FEWEST);
+    if parts < 2 || rows * columns * k < WORTH_THREADS {
+        return multiply(dst, lhs, rhs, k);
+    }
+    let len = extent.div_ceil(parts).next_multiple_of(UNITS[axis]);
+    let parts = dst.axis_chunks_iter_mut(Axis(axis), len).into_par_iter();
+    parts.enumerate().for_each(|(index, dst)| {
+        let first = index * len;
+        if axis == 0 {
+            multiply(dst, lhs.from_row(first), rhs, k);
+        } else {
+            multiply(dst, lhs, rhs.from_column(first), k);
+        }
+    });
 }
 
 /// `dst = lhs · rhs`, with `k` as the extent that the operands have in common.
@@ -179,7 +262,6 @@ fn multiply<T: Real>(
     lhs: Matrix<T>,
     rhs: Matrix<T>,
     k: usize,
-    parallelism: Parallelism,
 ) {
     let (m, n) = dst.dim();
     let strides = [dst.strides()[0], dst.strides()[1]];
@@ -205,7 +287,7 @@ fn multiply<T: Real>(
             false,
             false,
             false,
-            parallelism,
+            Parallelism::None,
         );
     }
 }

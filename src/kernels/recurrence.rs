@@ -1,10 +1,9 @@
 //! Recurrent layers: LSTM, GRU and plain cells, step by step through a sequence.
 
-use gemm::Parallelism;
 use ndarray::{Array2, ArrayD, ArrayView2, Ix2, IxDyn};
 
 use super::map::reshape;
-use super::matmul::{matmul, product};
+use super::matmul::{matmul, new_product};
 use super::real::Real;
 use crate::error::{Error, Result};
 use crate::tensor::Array;
@@ -98,19 +97,13 @@ pub(crate) fn layer<T: Real>(
     let slices = slices.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
     state.h = state.h.as_standard_layout().to_owned();
     state.c = state.c.as_standard_layout().to_owned();
-    let mut recurrent = Array2::zeros((batch, rows));
     for number in 0..steps {
         let step = if layer.is_reverse {
             steps - 1 - number
         } else {
             number
         };
-        product(
-            recurrent.view_mut(),
-            state.h.view(),
-            ArrayView2::reversed_axes(hidden),
-            Parallelism::Rayon(0),
-        );
+        let recurrent = new_product(state.h.view(), ArrayView2::reversed_axes(hidden));
         let gates = &gates[step * batch * rows..][..batch * rows];
         let outputs = &mut slices[step * batch * size..][..batch * size];
         for (item, recurrent) in recurrent.outer_iter().enumerate() {
