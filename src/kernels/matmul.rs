@@ -21,14 +21,14 @@ struct Matrix<T> {
 }
 
 impl<T> Matrix<T> {
-    /// The matrix without the rows before the one with this number.
-    fn from_row(self, first: usize) -> Self {
+    /// The matrix without as many of its first rows.
+    fn after_rows(self, first: usize) -> Self {
         let data = self.data.wrapping_offset(self.row_stride * first as isize);
         Self { data, ..self }
     }
 
-    /// The matrix without the columns before the one with this number.
-    fn from_column(self, first: usize) -> Self {
+    /// The matrix without as many of its first columns.
+    fn after_columns(self, first: usize) -> Self {
         let data = self
             .data
             .wrapping_offset(self.column_stride * first as isize);
@@ -249,9 +249,9 @@ fn multiply_on_threads<T: Real>(
     parts.enumerate().for_each(|(index, dst)| {
         let first = index * len;
         if axis == 0 {
-            multiply(dst, lhs.from_row(first), rhs, k);
+            multiply(dst, lhs.after_rows(first), rhs, k);
         } else {
-            multiply(dst, lhs, rhs.from_column(first), k);
+            multiply(dst, lhs, rhs.after_columns(first), k);
         }
     });
 }
