@@ -1,12 +1,16 @@
 //! Recurrent layers: LSTM, GRU and plain cells, step by step through a sequence.
 
-use ndarray::{Array2, ArrayD, ArrayView2, Ix2, IxDyn};
+use ndarray::{Array2, ArrayD, IxDyn};
 
 use super::map::reshape;
-use super::matmul::{matmul, new_product};
+use super::matmul::matmul;
 use super::real::Real;
+use super::threads::{for_each_chunk, vectorised};
 use crate::error::{Error, Result};
 use crate::tensor::Array;
+
+/// The number of columns that are multiplied at a time: two of the widest vectors of f32.
+const WIDTH: usize = 32;
 
 /// What computes one step from the step before. `W` are the weights of the input `x`, and `R` those of the output `h`
 /// of the step before, both with their biases added.
@@ -90,20 +94,21 @@ pub(crate) fn layer<T: Real>(
         return Ok(outputs);
     }
     let gates = gates_of_inputs(x, weights)?;
-    let bias = contiguous(weights.hidden_bias);
-    let hidden = weights.hidden.view().into_dimensionality::<Ix2>();
-    let hidden = hidden.map_err(|_| Error::internal("weights of another rank than 2"))?;
+    let state_weights = StateWeights::new(weights);
     let slices = outputs.as_slice_mut();
     let slices = slices.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
     state.h = state.h.as_standard_layout().to_owned();
     state.c = state.c.as_standard_layout().to_owned();
+    let mut recurrent = Array2::zeros((batch, rows));
     for number in 0..steps {
         let step = if layer.is_reverse {
             steps - 1 - number
         } else {
             number
         };
-        let recurrent = new_product(state.h.view(), ArrayView2::reversed_axes(hidden));
+        let h = state.h.as_slice();
+        let h = h.ok_or_else(|| Error::internal("a state is not contiguous"))?;
+        state_weights.apply(h, &mut recurrent);
         let gates = &gates[step * batch * rows..][..batch * rows];
         let outputs = &mut slices[step * batch * size..][..batch * size];
         for (item, recurrent) in recurrent.outer_iter().enumerate() {
@@ -118,11 +123,56 @@ pub(crate) fn layer<T: Real>(
                 return Err(Error::internal("a state is not contiguous"));
             };
             let gates = &gates[item * rows..][..rows];
-            one_step(layer.cell, gates, recurrent, &bias, h, c);
+            vectorised(|| one_step(layer.cell, gates, recurrent, h, c));
             outputs[item * size..][..size].copy_from_slice(h);
         }
     }
     Ok(outputs)
+}
+
+/// The weights of the state, as the steps use them.
+struct StateWeights<T> {
+    /// The columns of `[hidden, gates · hidden]` in panels of [`WIDTH`], each row by row. The last is filled up with zeros.
+    panels: Vec<T>,
+    bias: Vec<T>,
+}
+
+impl<T: Real> StateWeights<T> {
+    fn new(weights: &Weights<'_, T>) -> Self {
+        let (rows, size) = (weights.hidden.shape()[0], weights.hidden.shape()[1]);
+        let mut panels = vec![T::zero(); rows.next_multiple_of(WIDTH) * size];
+        for (row, weights) in weights.hidden.outer_iter().enumerate() {
+            let panel = &mut panels[row / WIDTH * WIDTH * size..];
+            for (unit, weight) in weights.iter().enumerate() {
+                panel[unit * WIDTH + row % WIDTH] = *weight;
+            }
+        }
+        Self {
+            panels,
+            bias: contiguous(weights.hidden_bias),
+        }
+    }
+
+    /// `R h` with its bias for each sequence of the batch, `[batch, gates · hidden]`. `h` is in row-major order.
+    fn apply(&self, h: &[T], result: &mut Array2<T>) {
+        let (batch, rows) = result.dim();
+        let size = h.len() / batch;
+        let mut products = vec![T::zero(); rows.next_multiple_of(WIDTH) * batch];
+        for_each_chunk(
+            &mut products,
+            WIDTH * batch,
+            h.len() * rows,
+            |panel, products| {
+                let panel = &self.panels[panel * WIDTH * size..][..WIDTH * size];
+                vectorised(|| multiply(h, size, panel, products));
+            },
+        );
+        for (item, mut result) in result.outer_iter_mut().enumerate() {
+            for (row, (sum, bias)) in result.iter_mut().zip(&self.bias).enumerate() {
+                *sum = products[row / WIDTH * WIDTH * batch + item * WIDTH + row % WIDTH] + *bias;
+            }
+        }
+    }
 }
 
 /// `W x` with its bias for all steps at once, `[steps, batch, gates · hidden]` in row-major order.
@@ -186,38 +236,120 @@ fn check<T: Real>(
     }
 }
 
-fn sigmoid<T: Real>(x: T) -> T {
-    T::one() / (T::one() + (-x).exp())
+/// The products of the rows of `h`, which have the length `size`, with the columns of a panel.
+#[inline(always)]
+fn multiply<T: Real>(h: &[T], size: usize, panel: &[T], products: &mut [T]) {
+    let mut rows = h.chunks_exact(4 * size);
+    let mut results = products.chunks_exact_mut(4 * WIDTH);
+    for (h, products) in (&mut rows).zip(&mut results) {
+        multiply_rows::<T, 4>(h, size, panel, products);
+    }
+    let rest = rows.remainder().chunks_exact(size);
+    let results = results.into_remainder().chunks_exact_mut(WIDTH);
+    for (h, products) in rest.zip(results) {
+        multiply_rows::<T, 1>(h, size, panel, products);
+    }
 }
 
-/// One step of one sequence. `input` is `W x` with its bias, `recurrent` is `R h` without `bias`, and `h` and `c` are
-/// the state, which is brought forward.
-fn one_step<T: Real>(
-    cell: Cell,
-    input: &[T],
-    recurrent: &[T],
-    bias: &[T],
-    h: &mut [T],
-    c: &mut [T],
+/// The products of so many rows with a panel, whose sums stay in registers.
+#[inline(always)]
+fn multiply_rows<T: Real, const ROWS: usize>(
+    h: &[T],
+    size: usize,
+    panel: &[T],
+    products: &mut [T],
 ) {
+    let mut sums = [[T::zero(); WIDTH]; ROWS];
+    // As arrays, whose length the compiler knows.
+    let panel = panel.as_chunks::<WIDTH>().0;
+    for (unit, weights) in panel.iter().enumerate() {
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let h = h[row * size + unit];
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum += h * *weight;
+            }
+        }
+    }
+    let products = products.as_chunks_mut::<WIDTH>().0.iter_mut();
+    products
+        .zip(sums)
+        .for_each(|(products, sums)| *products = sums);
+}
+
+#[inline(always)]
+fn sigmoid<T: Real>(x: T) -> T {
+    T::one() / (T::one() + (-x).exponential())
+}
+
+/// The hyperbolic tangent, exact up to the rounding of numbers near 1.
+#[inline(always)]
+fn tanh<T: Real>(x: T) -> T {
+    let two = T::one() + T::one();
+    T::one() - two / ((two * x).exponential() + T::one())
+}
+
+/// One step of one sequence. `x` is `W x` and `r` is `R h`, both with their biases; `h` and `c` are the state, which is
+/// brought forward.
+#[inline(always)]
+fn one_step<T: Real>(cell: Cell, x: &[T], r: &[T], h: &mut [T], c: &mut [T]) {
     let size = h.len();
-    for (unit, h) in h.iter_mut().enumerate() {
-        let x = |gate: usize| input[gate * size + unit];
-        let r = |gate: usize| recurrent[gate * size + unit] + bias[gate * size + unit];
-        *h = match cell {
-            Cell::Tanh => (x(0) + r(0)).tanh(),
-            Cell::Relu => (x(0) + r(0)).max(T::zero()),
-            Cell::Lstm => {
-                let (i, f) = (sigmoid(x(0) + r(0)), sigmoid(x(1) + r(1)));
-                let (g, o) = ((x(2) + r(2)).tanh(), sigmoid(x(3) + r(3)));
+    let c = &mut c[..size];
+    let of = |gate: usize| (&x[gate * size..][..size], &r[gate * size..][..size]);
+    let (x0, r0) = of(0);
+    match cell {
+        Cell::Tanh => (0..size).for_each(|unit| h[unit] = tanh(x0[unit] + r0[unit])),
+        Cell::Relu => (0..size).for_each(|unit| h[unit] = (x0[unit] + r0[unit]).max(T::zero())),
+        Cell::Lstm => {
+            let [(x1, r1), (x2, r2), (x3, r3)] = [1, 2, 3].map(of);
+            for unit in 0..size {
+                let (i, f) = (sigmoid(x0[unit] + r0[unit]), sigmoid(x1[unit] + r1[unit]));
+                let (g, o) = (tanh(x2[unit] + r2[unit]), sigmoid(x3[unit] + r3[unit]));
                 c[unit] = f * c[unit] + i * g;
-                o * c[unit].tanh()
+                h[unit] = o * tanh(c[unit]);
             }
-            Cell::Gru => {
-                let (reset, z) = (sigmoid(x(0) + r(0)), sigmoid(x(1) + r(1)));
-                let candidate = (x(2) + reset * r(2)).tanh();
-                z * *h + (T::one() - z) * candidate
+        }
+        Cell::Gru => {
+            let [(x1, r1), (x2, r2)] = [1, 2].map(of);
+            for unit in 0..size {
+                let (reset, z) = (sigmoid(x0[unit] + r0[unit]), sigmoid(x1[unit] + r1[unit]));
+                let candidate = tanh(x2[unit] + reset * r2[unit]);
+                h[unit] = z * h[unit] + (T::one() - z) * candidate;
             }
-        };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Batches that are no multiple of the rows that are multiplied at a time, and weights that are no multiple of a
+    /// panel.
+    #[test]
+    fn panels_give_the_product() {
+        for (batch, size, rows) in [(1, 3, 4), (4, 5, 33), (9, 16, 64), (6, 1, 1)] {
+            let element = |index: usize| (index * 7 % 11) as f64 - 4.5;
+            let hidden =
+                Array2::from_shape_fn((rows, size), |(row, unit)| element(row * size + unit));
+            let bias: Vec<f64> = (0..rows).map(element).collect();
+            let bias: Array<f64> = ndarray::Array1::from(bias).into_dyn().into();
+            let hidden: Array<f64> = hidden.into_dyn().into();
+            let weights = Weights {
+                input: &hidden,
+                hidden: &hidden,
+                input_bias: &bias,
+                hidden_bias: &bias,
+            };
+            let h: Vec<f64> = (0..batch * size)
+                .map(|index| element(3 * index + 1))
+                .collect();
+            let mut result = Array2::zeros((batch, rows));
+            StateWeights::new(&weights).apply(&h, &mut result);
+            for ((item, row), found) in result.indexed_iter() {
+                let terms = (0..size).map(|unit| h[item * size + unit] * hidden[[row, unit]]);
+                let expected = terms.sum::<f64>() + bias[row];
+                assert_eq!(*found, expected, "{batch} × {size} × {rows}: {item}, {row}");
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Scores<'a, T> {
 /// emissions and the start, as in Paddle.
 ///
 /// # Errors
-/// When the extents don't fit each other, or a length is none.
+/// When the extents don't fit each other, no sequence has a step, or a length is none.
 pub(crate) fn decode<T: Real>(
     emissions: &Array<T>,
     scores: &Scores<'_, T>,
@@ -39,7 +39,7 @@ pub(crate) fn decode<T: Real>(
     if scores.transitions.dim() != (tags, tags)
         || vectors.any(|vector| vector.len() != tags)
         || lengths.len() != batch
-        || steps.min(tags) == 0
+        || steps.min(tags).min(width) == 0
     {
         return Err(Error::malformed(format!(
             "emissions of shape {:?} with transitions of shape {:?} and {} lengths",

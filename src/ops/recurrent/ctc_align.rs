@@ -93,6 +93,7 @@ impl Operator for CtcAlign {
                 display_shape(facts.shape(self.input))
             )));
         };
+        super::check_lengths(facts, self.lengths, batch)?;
         let dtype = facts.dtype(self.input);
         Ok(vec![
             Fact::new(dtype, facts.shape(self.input).to_vec()),
@@ -160,10 +161,5 @@ impl Operator for CtcAlign {
 
     fn macs(&self, _facts: &Facts<'_>) -> Macs {
         Macs::None
-    }
-
-    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
-        let steps = facts.shape(self.input).last().cloned();
-        vec![(self.lengths, steps.unwrap_or(Dim::Unknown))]
     }
 }

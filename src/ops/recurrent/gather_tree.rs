@@ -51,6 +51,18 @@ impl Function for GatherTree {
             }
         }
         let (ids, parents) = (facts.shape(self.ids), facts.shape(self.parents));
+        let mut extents = ids.iter().zip(parents);
+        if extents.any(|(ids, parents)| {
+            ids.known()
+                .zip(parents.known())
+                .is_some_and(|(a, b)| a != b)
+        }) {
+            return Err(Error::malformed(format!(
+                "ids of shape {} with parents of shape {}",
+                display_shape(ids),
+                display_shape(parents)
+            )));
+        }
         let shape = ids
             .iter()
             .zip(parents)

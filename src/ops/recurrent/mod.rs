@@ -10,8 +10,10 @@ mod rnn;
 mod steps;
 mod viterbi;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::operator::OpDef;
+use crate::program::{Facts, ValueId};
+use crate::tensor::Dim;
 
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[
@@ -74,4 +76,15 @@ pub(super) const NEED_LOD: &[&str] = &[
 /// The refusal of an op that takes sequences by LoD where it is not given their lengths.
 fn needs_lod(lengths: &str) -> Error {
     Error::unsupported(format!("without `{lengths}`, it {NEEDS_LOD}"))
+}
+
+/// Refuses lengths that are known not to be one for each sequence of a batch.
+fn check_lengths(facts: &Facts<'_>, lengths: ValueId, batch: &Dim) -> Result<()> {
+    let count = facts.shape(lengths).first().and_then(Dim::known);
+    match (count, batch.known()) {
+        (Some(count), Some(batch)) if count != batch => Err(Error::malformed(format!(
+            "{count} lengths for a batch of {batch}"
+        ))),
+        _ => Ok(()),
+    }
 }

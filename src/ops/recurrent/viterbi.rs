@@ -325,6 +325,7 @@ impl Operator for Decode {
                 display_shape(facts.shape(self.emissions))
             )));
         };
+        super::check_lengths(facts, self.lengths, batch)?;
         if self.is_crf() {
             let shape = vec![batch.clone(), steps.clone()];
             return Ok(vec![Fact::new(DType::I64, shape)]);
@@ -379,10 +380,5 @@ impl Operator for Decode {
 
     fn macs(&self, _facts: &Facts<'_>) -> Macs {
         Macs::None
-    }
-
-    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
-        let steps = facts.shape(self.emissions).get(1).cloned();
-        vec![(self.lengths, steps.unwrap_or(Dim::Unknown))]
     }
 }

@@ -270,6 +270,14 @@ fn argument_meaning(op: &Op, argument: &str, facts: &Facts<'_>) -> Option<Meanin
             let time = facts.shape(*first.first()?).first().and_then(extent);
             time.map(Meaning::count)
         }
+        // The second axis of what a decoder reads is.
+        (
+            "viterbi_decode" | "crf_decoding" | "ctc_align",
+            "lengths" | "length" | "input_length",
+        ) => {
+            let time = facts.shape(*first.first()?).get(1).and_then(extent);
+            time.map(Meaning::count)
+        }
         (_, "scale_tensor") => Some(Meaning::Factor),
         (_, "starts") => smallest(facts, first).map(|extent| Meaning::Whole {
             low: 0,

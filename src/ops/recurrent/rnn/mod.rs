@@ -330,6 +330,9 @@ impl Operator for Rnn {
             )));
         };
         self.check(facts)?;
+        if let Some(lengths) = self.lengths {
+            super::check_lengths(facts, lengths, batch)?;
+        }
         let dtype = facts.dtype(self.x);
         let features = Dim::Known(self.hidden * self.directions as i64);
         let outputs = Fact::new(dtype, vec![steps.clone(), batch.clone(), features]);
@@ -372,13 +375,5 @@ impl Operator for Rnn {
             Some(macs) => Macs::Weighted(macs),
             None => Macs::Unknown,
         }
-    }
-
-    fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
-        let steps = facts.shape(self.x).first().cloned().unwrap_or(Dim::Unknown);
-        self.lengths
-            .map(|lengths| (lengths, steps))
-            .into_iter()
-            .collect()
     }
 }
