@@ -408,7 +408,7 @@ impl Model {
             extents.map(Dim::Known).collect()
         });
         let Analysis { ops, facts } = Analysis::of(&program, &self.registry)?;
-        let costs = ops.iter().map(|op| op.operator().macs(&facts));
+        let costs = ops.iter().map(|op| op.macs(&facts));
         Ok(costs.collect())
     }
 }

@@ -193,7 +193,7 @@ fn ops() {
 #[test]
 fn control_flow_keeps_its_blocks() {
     for name in ["if", "while"] {
-        let program = fixture(&format!("paddle-3.3.1/control_flow/{name}.json"));
+        let program = fixture(&format!("paddle-3.3.1/control_flow/{name}/inference.json"));
         let model = Model::open(&program, None).unwrap();
         assert_snapshot!(name, model.program());
     }

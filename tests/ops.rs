@@ -273,7 +273,9 @@ fn names(program: &Path, format: Format) -> Vec<String> {
 #[test]
 fn every_op_has_a_case_in_each_spelling() {
     let (mut legacy, mut pir) = (BTreeSet::new(), BTreeSet::new());
-    for program in programs() {
+    let folders = support::PADDLE_VERSIONS.map(|version| format!("{version}/control_flow"));
+    let control_flow = folders.iter().flat_map(|folder| support::programs(folder));
+    for program in programs().chain(control_flow) {
         let format = Model::open(&program, None).unwrap().format();
         let used = if matches!(format, Format::ProgramDesc { .. }) {
             &mut legacy

@@ -28,7 +28,7 @@ fn depending_outputs(
 ) -> Vec<bool> {
     let mut depending: HashSet<ValueId> = HashSet::new();
     for op in program.ops() {
-        let mut depends = is_source(op);
+        let mut depends = is_source(op) || op.inner_ops().any(&is_source);
         if hands_on(op) {
             op.each_read(&mut |id| depends |= depending.contains(&id));
         }

@@ -24,7 +24,8 @@ impl Lowering<'_> {
         self.scopes.push(Scope::default());
         let inputs: Vec<TensorId> = (0..inputs).map(|_| self.graph.tensor(Kind::Node)).collect();
         let outputs = emit(self, &inputs).map(|outputs| self.own_outputs(outputs));
-        self.scopes.pop();
+        let scope = self.scopes.pop().unwrap_or_default();
+        self.closed.extend(scope.tensors);
         let nodes = std::mem::replace(&mut self.graph.nodes, outer);
         Ok(Body {
             inputs,
@@ -133,6 +134,7 @@ impl Lowering<'_> {
                     outputs: vec![output],
                     attrs: vec![("value".into(), NodeAttr::Tensor(tensor))],
                     label: String::new(),
+                    is_fitted: true,
                 });
                 output
             });

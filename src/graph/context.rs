@@ -24,6 +24,8 @@ pub struct Lowering<'p> {
     /// The tensors that can be read at this place: those of the graph, and of each body that is under construction, the
     /// innermost last.
     pub(super) scopes: Vec<Scope>,
+    /// The values that bodies made, with their tensors, which can't be read any more.
+    pub(super) closed: Vec<(ValueId, TensorId)>,
     /// What the names of nodes begin with: the layer of the op, or else the name of its first result.
     label: String,
     /// The op that is being lowered, and how many tensors there were before it.
@@ -56,6 +58,7 @@ impl<'p> Lowering<'p> {
             opset,
             graph: Graph::default(),
             scopes: vec![Scope::default()],
+            closed: Vec::new(),
             label: String::new(),
             source: Source::default(),
             op_start: 0,
@@ -68,7 +71,8 @@ impl<'p> Lowering<'p> {
         lowering
     }
 
-    /// Lowers one op by `emit`, which emits its nodes and returns the tensors that hold its results.
+    /// Lowers one op by `emit`, which emits its nodes and returns the tensors that hold its results. It may lower the
+    /// ops of its blocks meanwhile, each into a body.
     ///
     /// # Errors
     /// Those of `emit`, and when it has emitted a node that the opset does not have.
@@ -77,7 +81,7 @@ impl<'p> Lowering<'p> {
         op: &Op,
         emit: impl FnOnce(&mut Self) -> Result<Vec<TensorId>>,
     ) -> Result<()> {
-        self.enter(op);
+        let outer = self.enter(op);
         let start = self.graph.nodes.len();
         let results = emit(self).and_then(|results| {
             self.refuse_newer(&self.graph.nodes[start..])?;
@@ -86,8 +90,9 @@ impl<'p> Lowering<'p> {
             self.graph.nodes.extend(fitted);
             Ok(results)
         });
-        let results = results.map_err(|e| e.at_op(&op.source))?;
         self.end_notes();
+        (self.source, self.op_start, self.label) = outer;
+        let results = results.map_err(|e| e.at_op(&op.source))?;
         for (value, tensor) in op.results.iter().zip(results) {
             self.bind(*value, tensor);
         }
@@ -108,7 +113,7 @@ impl<'p> Lowering<'p> {
     }
 
     /// Records in the innermost scope that a tensor holds a value.
-    pub(super) fn bind(&mut self, id: ValueId, tensor: TensorId) {
+    pub(crate) fn bind(&mut self, id: ValueId, tensor: TensorId) {
         if matches!(self.graph.tensors[tensor.index()], Kind::Node) {
             let dtype = self.dtype(id);
             let known = *self.graph.node_types.entry(tensor).or_insert(dtype);
@@ -123,15 +128,18 @@ impl<'p> Lowering<'p> {
         scopes.find_map(|scope| scope.tensors.get(&id).copied())
     }
 
-    /// Labels the nodes to come with an op.
-    fn enter(&mut self, op: &Op) {
-        self.source = op.source.clone();
-        self.op_start = self.graph.tensors.len();
-        self.label = match (&op.source.layer, op.results.first()) {
+    /// Labels the nodes to come with an op, and returns what they were labelled with before.
+    fn enter(&mut self, op: &Op) -> (Source, usize, String) {
+        let label = match (&op.source.layer, op.results.first()) {
             (Some(layer), _) => layer.trim_end_matches('/').to_owned(),
             (None, Some(id)) => self.program()[*id].name.clone(),
             (None, None) => String::new(),
         };
+        (
+            std::mem::replace(&mut self.source, op.source.clone()),
+            std::mem::replace(&mut self.op_start, self.graph.tensors.len()),
+            std::mem::replace(&mut self.label, label),
+        )
     }
 
     /// The tensor that holds a value of the program, in the element type and shape that [`Facts`] knows of it.
@@ -217,6 +225,7 @@ impl<'p> Lowering<'p> {
             outputs: outputs.clone(),
             attrs,
             label: self.label.clone(),
+            is_fitted: false,
         });
         outputs
     }

@@ -24,6 +24,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         opset,
         mut graph,
         scopes,
+        closed,
         notes,
         ..
     } = lowering;
@@ -34,8 +35,8 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         .iter()
         .map(|(name, tensor, _)| (name.as_str(), *tensor));
     let mut names = Names::new(facts, &graph, called);
-    let mut values: Vec<(ValueId, TensorId)> =
-        scopes.into_iter().flat_map(|scope| scope.tensors).collect();
+    let scopes = scopes.into_iter().flat_map(|scope| scope.tensors);
+    let mut values: Vec<(ValueId, TensorId)> = scopes.chain(closed).collect();
     values.sort_unstable();
     for (value, tensor) in &values {
         names.prefer(*tensor, &facts.program()[*value].name);

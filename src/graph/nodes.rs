@@ -49,6 +49,8 @@ pub(super) struct Node {
     pub attrs: Vec<(Cow<'static, str>, NodeAttr)>,
     /// What the node's name starts with: the layer of the op that it comes from, or the name of the op's first result.
     pub label: String,
+    /// Whether its operator takes the types that it is given, as `types` sees to.
+    pub is_fitted: bool,
 }
 
 impl Node {
@@ -82,7 +84,7 @@ impl Node {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body {
     pub(super) inputs: Vec<TensorId>,
-    /// What is known of each input; nothing, if this is empty.
+    /// What is known of each input; none if that is left to the inference of readers.
     pub(super) given: Vec<Fact>,
     pub(super) nodes: Vec<Node>,
     pub(super) outputs: Vec<TensorId>,
@@ -93,6 +95,11 @@ impl Body {
     pub fn given(mut self, facts: Vec<Fact>) -> Self {
         self.given = facts;
         self
+    }
+
+    /// The number of its outputs.
+    pub fn output_count(&self) -> usize {
+        self.outputs.len()
     }
 }
 

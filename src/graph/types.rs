@@ -163,11 +163,17 @@ impl Lowering<'_> {
         let fitted = nodes
             .into_iter()
             .try_for_each(|node| self.fit(node, &mut wide));
-        let nodes = std::mem::replace(&mut self.graph.nodes, outer);
+        let mut nodes = std::mem::replace(&mut self.graph.nodes, outer);
+        nodes.iter_mut().for_each(|node| node.is_fitted = true);
         fitted.map(|()| nodes)
     }
 
     fn fit(&mut self, mut node: Node, wide: &mut Wide) -> Result<()> {
+        // Those of the ops in a block were seen to when these were lowered.
+        if node.is_fitted {
+            self.graph.nodes.push(node);
+            return Ok(());
+        }
         for body in node.bodies_mut() {
             let given = body.inputs.iter().zip(&body.given);
             let types = given.map(|(input, fact)| (*input, fact.dtype));

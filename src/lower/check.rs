@@ -24,26 +24,28 @@ pub(crate) fn obstacles(
         let mut read_or_list = |op: &Op| {
             let parsed = read(op);
             parsed
-                .map_err(|e| obstacles.push((op.source.clone(), e)))
+                .map_err(|e: Error| obstacles.push((op.source.clone(), e)))
                 .ok()
         };
         parsed.push(read_or_list(op));
-        // No op with blocks has a definition, so those in them are read, but not lowered.
-        op.inner_ops().for_each(|op| {
-            read_or_list(op);
-        });
+        // An op that can't be read says what is wrong with the first op in its blocks alone.
+        if parsed.last().is_some_and(Option::is_none) {
+            op.inner_ops().for_each(|op| {
+                read_or_list(op);
+            });
+        }
     }
     let mut lowering = Lowering::new(&facts, opset);
     for (op, parsed) in program.ops().iter().zip(&parsed) {
-        let lowered = match parsed {
-            Some(parsed) => lowering.op(op, |g| parsed.operator().lower(g)),
-            None => {
-                lowering.skip(op);
-                Ok(())
-            }
-        };
-        if let Err(e) = lowered {
+        let Some(parsed) = parsed else {
             lowering.skip(op);
+            continue;
+        };
+        let mut list = |op: &Op, e: Error| {
+            obstacles.push((op.source.clone(), e));
+            Ok(())
+        };
+        if let Err(e) = parsed.lower(op, &mut lowering, &mut list) {
             obstacles.push((op.source.clone(), e));
         }
     }

@@ -20,7 +20,7 @@ use crate::tensor::DType;
 pub(crate) fn lower(analysis: &Analysis<'_>, opset: u32) -> Result<OnnxModel> {
     let mut lowering = Lowering::new(&analysis.facts, opset);
     for (op, parsed) in analysis.ops() {
-        lowering.op(op, |g| parsed.operator().lower(g))?;
+        parsed.lower(op, &mut lowering, &mut |_, e| Err(e))?;
     }
     finish(lowering)
 }

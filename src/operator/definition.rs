@@ -1,8 +1,11 @@
 //! The definition of an op.
 
 use super::argument::Arg;
+use super::control::Control;
 use super::form::{Form, Rewrite};
 use super::interface::Parse;
+use super::reader::OpReader;
+use crate::error::Result;
 use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
 
 /// Every floating-point type.
@@ -61,8 +64,19 @@ pub struct OpDef {
     pub accuracy: Accuracy,
     /// What can't be converted, each as a noun.
     pub limits: &'static [&'static str],
+    /// Whether files have it. Otherwise readers alone make it.
+    pub(crate) is_in_files: bool,
     /// Reads the operands and attributes of one occurrence, once and typed.
-    pub parse: Parse,
+    pub(crate) parse: Reading,
+}
+
+/// What reads an occurrence of an op.
+#[derive(Clone, Copy)]
+pub(crate) enum Reading {
+    /// For an op without blocks.
+    Plain(Parse),
+    /// For an op that holds blocks.
+    Control(fn(&mut OpReader<'_>) -> Result<Box<dyn Control>>),
 }
 
 impl OpDef {
@@ -72,6 +86,15 @@ impl OpDef {
         operands: &'static [Arg],
         legacy: &'static [Form],
         parse: Parse,
+    ) -> Self {
+        Self::read_by(name, operands, legacy, Reading::Plain(parse))
+    }
+
+    pub(crate) const fn read_by(
+        name: &'static str,
+        operands: &'static [Arg],
+        legacy: &'static [Form],
+        parse: Reading,
     ) -> Self {
         Self {
             name,
@@ -86,8 +109,20 @@ impl OpDef {
             opset: 11,
             accuracy: Accuracy::Exact,
             limits: &[],
+            is_in_files: true,
             parse,
         }
+    }
+
+    /// Unsets [`OpDef::is_in_files`].
+    pub(crate) const fn in_no_file(mut self) -> Self {
+        self.is_in_files = false;
+        self
+    }
+
+    /// Whether the op holds blocks of other ops.
+    pub(crate) const fn holds_blocks(&self) -> bool {
+        matches!(self.parse, Reading::Control(_))
     }
 
     /// Sets [`OpDef::results`].

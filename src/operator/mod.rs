@@ -6,23 +6,28 @@
 //! them by the names that they have in files.
 
 mod argument;
+mod control;
 mod custom;
 mod definition;
 mod evaluate;
 mod form;
 mod interface;
+mod parsed;
 mod reader;
 mod registry;
 mod values;
 
 pub use argument::Arg;
+pub(crate) use control::{Control, InferBlock, LowerBlock, Run};
 pub use custom::CustomOp;
+pub(crate) use definition::Reading;
 pub use definition::{ANY, Accuracy, FLOATS, NUMBERS, OpDef, WIDE};
 pub(crate) use evaluate::{evaluate, evaluate_constant};
 pub use form::{Binding, Form, Rewrite};
 pub use interface::{Function, Macs, Operator, Parse, Parsed};
+pub(crate) use parsed::{Behaviour, ParsedOp};
 pub use reader::OpReader;
 pub(crate) use reader::says_nothing;
-pub(crate) use registry::{ParsedOp, PirSpelling};
+pub(crate) use registry::PirSpelling;
 pub use registry::{Registry, SupportedOp};
 pub use values::{Precision, Values};

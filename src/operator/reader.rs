@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::argument::Arg;
 use crate::error::{Error, Result};
-use crate::program::{FromAttr, Op, Operand, ValueId};
+use crate::program::{Block, FromAttr, Op, Operand, ValueId};
 
 /// Whether an attribute says nothing on an op that does not read it. Paddle up to 1.7 puts `is_test` on many ops that
 /// do the same in training and in inference.
@@ -74,6 +74,34 @@ impl<'a> OpReader<'a> {
             ))),
             values => Ok(values.to_vec()),
         }
+    }
+
+    /// The tensors of an operand that is a list, which may be empty.
+    ///
+    /// # Errors
+    /// When the op has no such operand, which is a defect of its definition.
+    pub(crate) fn list_or_empty(&self, name: &str) -> Result<Vec<ValueId>> {
+        Ok(self.find(name)?.values().to_vec())
+    }
+
+    /// The blocks that the op holds, of which there must be `count`.
+    ///
+    /// # Errors
+    /// When there are more or fewer.
+    pub(crate) fn blocks(&self, count: usize) -> Result<&'a [Block]> {
+        let blocks = self.op.blocks.as_slice();
+        if blocks.len() == count {
+            return Ok(blocks);
+        }
+        Err(Error::malformed(format!(
+            "holds {} blocks where {count} were expected",
+            blocks.len()
+        )))
+    }
+
+    /// The results of this occurrence, of which an op that makes something of nothing knows what the file declares.
+    pub(crate) fn results(&self) -> &'a [ValueId] {
+        &self.op.results
     }
 
     /// The number of results that this occurrence has, for ops that may leave some out.

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::custom::{CustomOp, PassThrough};
-use super::definition::{Accuracy, OpDef};
+use super::definition::{Accuracy, OpDef, Reading};
 use super::form::Form;
-use super::interface::Operator;
+use super::parsed::{Behaviour, ParsedOp};
 use super::reader::OpReader;
 use crate::error::{Error, Result};
-use crate::program::{Facts, Op, OpKind, Operand};
-use crate::tensor::{DType, display_shape};
+use crate::program::{Op, OpKind};
+use crate::tensor::DType;
 
 /// The ops that are known, by all of their names. A clone shares them.
 #[derive(Clone)]
@@ -141,10 +141,11 @@ impl Registry {
         matches!(&op.kind, OpKind::Unknown(name) if self.custom_op(name).is_some())
     }
 
-    /// Every op that has a definition, in the order in which they were added.
+    /// Every op of files that has a definition, in the order in which they were added.
     pub fn supported_ops(&self) -> Vec<SupportedOp> {
         let names = |forms: &'static [Form]| forms.iter().flat_map(|form| form.names).copied();
-        let supported = self.definitions.all.iter().map(|def| SupportedOp {
+        let listed = self.definitions.all.iter().filter(|def| def.is_in_files);
+        let supported = listed.map(|def| SupportedOp {
             name: def.name,
             legacy: names(def.legacy).collect(),
             pir: std::iter::once(def.name).chain(names(def.pir)).collect(),
@@ -170,7 +171,7 @@ impl Registry {
     pub(crate) fn find_pir(&self, name: &str) -> Option<PirSpelling> {
         match self.definitions.pir.get(name) {
             Some((def, form)) => Some((def, Some(form))),
-            None => Some((self.find(name)?, None)),
+            None => Some((self.find(name).filter(|def| def.is_in_files)?, None)),
         }
     }
 
@@ -179,12 +180,13 @@ impl Registry {
         Some(self.find(op.kind.name())?.accuracy)
     }
 
-    /// Whether an op gives other results in each run, whatever its operands are.
+    /// Whether an op, or one in its blocks, gives other results in each run, whatever its operands are.
     pub(crate) fn is_random(&self, op: &Op) -> bool {
-        self.accuracy(op) == Some(Accuracy::Random)
+        let is_random = |op: &Op| self.accuracy(op) == Some(Accuracy::Random);
+        is_random(op) || op.inner_ops().any(is_random)
     }
 
-    /// Reads the operands and attributes of an op.
+    /// Reads the operands and attributes of an op, and of those in its blocks.
     ///
     /// # Errors
     /// When it has no definition, or is not what its definition expects.
@@ -193,10 +195,11 @@ impl Registry {
             if let OpKind::Unknown(name) = &op.kind
                 && let Some(custom) = self.custom_op(name)
             {
-                let operator: Box<dyn Operator> = Box::new(PassThrough::parse(op, custom)?);
+                let operator = Box::new(PassThrough::parse(op, custom)?);
                 return Ok(ParsedOp {
                     def: None,
-                    operator,
+                    behaviour: Behaviour::Plain(operator),
+                    blocks: Vec::new(),
                 });
             }
             if let OpKind::Refused { reason, .. } = &op.kind {
@@ -205,11 +208,17 @@ impl Registry {
             let def = self.find(op.kind.name());
             let def = def.ok_or_else(|| self.not_supported(op))?;
             let mut reader = OpReader::new(op, def.operands);
-            let operator = (def.parse)(&mut reader)?;
+            let behaviour = match def.parse {
+                Reading::Plain(parse) => Behaviour::Plain(parse(&mut reader)?),
+                Reading::Control(parse) => Behaviour::Control(parse(&mut reader)?),
+            };
             reader.finish()?;
+            let inner = op.blocks.iter();
+            let inner = inner.map(|block| block.ops.iter().map(|op| self.parse(op)).collect());
             Ok(ParsedOp {
                 def: Some(def),
-                operator,
+                behaviour,
+                blocks: inner.collect::<Result<_>>()?,
             })
         };
         parse().map_err(|e: Error| e.at_op(&op.source))
@@ -256,69 +265,5 @@ impl Definitions {
         }
         self.all.push(def);
         Ok(())
-    }
-}
-
-/// An op whose operands and attributes are read.
-pub(crate) struct ParsedOp {
-    /// None if it is passed through.
-    def: Option<&'static OpDef>,
-    operator: Box<dyn Operator>,
-}
-
-impl ParsedOp {
-    pub fn operator(&self) -> &dyn Operator {
-        &*self.operator
-    }
-
-    /// Adds what is known of the results of `op`, from which this was read.
-    ///
-    /// # Errors
-    /// When its operands don't fit it.
-    pub fn infer(&self, op: &Op, facts: &mut Facts<'_>) -> Result<()> {
-        let inferred = || {
-            self.refuse_type(op, facts)?;
-            let inferred = self.operator.infer(facts)?;
-            if inferred.len() != op.results.len() {
-                let (due, found) = (inferred.len(), op.results.len());
-                return Err(Error::malformed(format!(
-                    "writes {found} variables where it has {due} results"
-                )));
-            }
-            if let Some(fact) = inferred.iter().find(|fact| fact.is_impossible()) {
-                let shape = display_shape(&fact.shape);
-                return Err(Error::malformed(format!(
-                    "a result of the impossible shape {shape}"
-                )));
-            }
-            Ok(inferred)
-        };
-        let inferred = inferred().map_err(|e| e.at_op(&op.source))?;
-        for (result, fact) in op.results.iter().zip(inferred) {
-            facts.refine(*result, fact);
-        }
-        Ok(())
-    }
-
-    /// Refuses complex numbers, and a first operand of a type that the op's definition does not list.
-    fn refuse_type(&self, op: &Op, facts: &Facts<'_>) -> Result<()> {
-        let mut operands = op.operands.iter().flat_map(Operand::values);
-        let mut values = operands.clone().chain(&op.results);
-        if let Some(value) = values.find(|value| facts.dtype(**value).is_complex()) {
-            return Err(Error::unsupported(format!(
-                "{} numbers are not supported",
-                facts.dtype(*value)
-            )));
-        }
-        let (Some(def), Some(value)) = (self.def, operands.next().or(op.results.first())) else {
-            return Ok(());
-        };
-        let dtype = facts.dtype(*value);
-        if def.dtypes.contains(&dtype) {
-            return Ok(());
-        }
-        let taken: Vec<&str> = def.dtypes.iter().map(|dtype| dtype.name()).collect();
-        let message = format!("it takes {}, not {dtype}", taken.join(", "));
-        Err(Error::unsupported(message))
     }
 }

@@ -6,6 +6,7 @@
 
 mod activation;
 mod attention;
+mod control;
 mod conv;
 mod create;
 mod elementwise;
@@ -29,6 +30,7 @@ use crate::operator::{OpDef, Registry};
 const FAMILIES: &[&[&[OpDef]]] = &[
     activation::OPS,
     attention::OPS,
+    control::OPS,
     conv::OPS,
     create::OPS,
     elementwise::OPS,

@@ -197,7 +197,7 @@ impl Builder {
     }
 
     /// The ops of the block that is being read.
-    fn open_ops(&mut self) -> &mut Vec<Op> {
+    pub(crate) fn open_ops(&mut self) -> &mut Vec<Op> {
         match self.open_blocks.last_mut() {
             Some(block) => &mut block.ops,
             None => &mut self.program.ops,

@@ -1,6 +1,6 @@
 //! What is known of values before a run: element types, shapes, and the elements of shape tensors.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Origin, Program, ValueId};
 use crate::error::{Error, Result};
@@ -16,6 +16,9 @@ pub struct Fact {
     /// The elements in row-major order, if anything is known of them: for int32 and int64 tensors of at most 64
     /// elements, such as shapes. Each is known, or the extent of a tensor, or [`Dim::Unknown`].
     pub content: Option<Vec<Dim>>,
+    /// Whether it stands for a variable that nothing has written: then no op computes with it, and it may be taken for a
+    /// value of any type and shape.
+    pub(crate) is_undefined: bool,
 }
 
 /// The most elements that are known of a tensor. Larger ones hold data, not shapes.
@@ -28,7 +31,14 @@ impl Fact {
             dtype,
             shape,
             content: None,
+            is_undefined: false,
         }
+    }
+
+    /// The same, of a variable that nothing has written.
+    pub(crate) fn undefined(mut self) -> Self {
+        self.is_undefined = true;
+        self
     }
 
     /// Sets [`Fact::content`]: as many elements as the shape has, in row-major order. They are dropped for element
@@ -46,6 +56,49 @@ impl Fact {
             elements.checked_mul(extent.max(1)).filter(|_| extent >= 0)
         });
         elements.is_none()
+    }
+
+    /// The fact without extents of these values, which are not known where it is to hold.
+    pub(crate) fn without(&self, values: &HashSet<ValueId>) -> Self {
+        let kept = |dim: &Dim| match ValueId::of_extent(dim) {
+            Some((value, _)) if values.contains(&value) => Dim::Unknown,
+            _ => dim.clone(),
+        };
+        let content = self.content.as_ref();
+        Self {
+            dtype: self.dtype,
+            shape: self.shape.iter().map(kept).collect(),
+            content: content.map(|elements| elements.iter().map(kept).collect()),
+            is_undefined: self.is_undefined,
+        }
+    }
+
+    /// What holds of two values: where they differ, nothing is known. None if they differ in type or rank. An undefined
+    /// one may be taken for the other.
+    pub(crate) fn common(&self, other: &Fact) -> Option<Self> {
+        match (self.is_undefined, other.is_undefined) {
+            (true, _) => return Some(other.clone()),
+            (_, true) => return Some(self.clone()),
+            _ => {}
+        }
+        if self.dtype != other.dtype || self.shape.len() != other.shape.len() {
+            return None;
+        }
+        let common = |a: &[Dim], b: &[Dim]| -> Vec<Dim> {
+            let pairs = a.iter().zip(b);
+            let dims = pairs.map(|(a, b)| if a == b { a.clone() } else { Dim::Unknown });
+            dims.collect()
+        };
+        let content = match (&self.content, &other.content) {
+            (Some(a), Some(b)) if a.len() == b.len() => Some(common(a, b)),
+            _ => None,
+        };
+        Some(Self {
+            dtype: self.dtype,
+            shape: common(&self.shape, &other.shape),
+            content: content.filter(|dims| dims.iter().any(|dim| *dim != Dim::Unknown)),
+            is_undefined: false,
+        })
     }
 
     pub(crate) fn of_constant(tensor: &Tensor) -> Self {
@@ -68,6 +121,8 @@ pub struct Facts<'p> {
     facts: Vec<Fact>,
     /// The tensors of the values that are constants, by the index of the value.
     constants: Vec<Option<&'p Tensor>>,
+    /// What was found to hold in every round of a loop, for the arguments of its block.
+    invariants: HashMap<ValueId, Fact>,
 }
 
 impl<'p> Facts<'p> {
@@ -95,6 +150,7 @@ impl<'p> Facts<'p> {
             program,
             facts: facts.collect(),
             constants: constants.collect(),
+            invariants: HashMap::new(),
         }
     }
 
@@ -114,6 +170,17 @@ impl<'p> Facts<'p> {
             }
         }
         self.facts[id.index()] = inferred;
+    }
+
+    /// What was found to hold in every round of a loop for an argument of its block, if that was inferred before.
+    pub(crate) fn invariant(&self, argument: ValueId) -> Option<&Fact> {
+        self.invariants.get(&argument)
+    }
+
+    /// Keeps what holds in every round of a loop for an argument of its block, from which inference goes on if the loop
+    /// stands in another one, and is inferred again. Otherwise nested loops would take exponential time.
+    pub(crate) fn keep_invariant(&mut self, argument: ValueId, fact: Fact) {
+        self.invariants.insert(argument, fact);
     }
 
     /// The program whose values these are.

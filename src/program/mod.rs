@@ -113,6 +113,20 @@ impl Op {
         }
     }
 
+    /// Calls `visit` with every value that the op reads, as [`Op::each_read`] does, to replace it.
+    pub(crate) fn each_read_mut(&mut self, visit: &mut dyn FnMut(&mut ValueId)) {
+        for operand in &mut self.operands {
+            match operand {
+                Operand::Absent => {}
+                Operand::One(value) => visit(value),
+                Operand::Many(values) => values.iter_mut().for_each(&mut *visit),
+            }
+        }
+        self.blocks
+            .iter_mut()
+            .for_each(|block| block.each_read_mut(visit));
+    }
+
     /// The ops in its blocks, each followed by those in its own.
     pub(crate) fn inner_ops(&self) -> impl Iterator<Item = &Op> {
         let inner = self.blocks.iter().flat_map(|block| &block.ops);
@@ -135,6 +149,23 @@ pub struct Block {
     pub ops: Vec<Op>,
     /// The values that the body returns: for `while` the condition, then those that are carried on.
     pub results: Vec<ValueId>,
+}
+
+impl Block {
+    /// Calls `visit` with every value that its ops read, and those that it returns, to replace it.
+    pub(crate) fn each_read_mut(&mut self, visit: &mut dyn FnMut(&mut ValueId)) {
+        self.ops.iter_mut().for_each(|op| op.each_read_mut(visit));
+        self.results.iter_mut().for_each(visit);
+    }
+
+    /// Makes all that reads `old` read `new` instead.
+    pub(crate) fn replace(&mut self, old: ValueId, new: ValueId) {
+        self.each_read_mut(&mut |value| {
+            if *value == old {
+                *value = new;
+            }
+        });
+    }
 }
 
 /// Which op an [`Op`] is.

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::Mmap;
 
+use super::lifetimes::Lifetimes;
 use super::rounding::Rounding;
+use super::walk::{Alter, Step, Walk};
 use crate::analyse;
 use crate::error::{Error, Result};
-use crate::operator::{Accuracy, Operator, ParsedOp, Precision, Registry, Values, evaluate};
-use crate::program::{Op, Operand, Origin, Program, Value, ValueId};
+use crate::operator::{Accuracy, ParsedOp, Precision, Registry, Values};
+use crate::program::{Op, Origin, Program, Value};
 use crate::read::ByteRange;
 use crate::tensor::{DType, Dim, Tensor, allows_shape, display_shape, refuse_too_large};
 
@@ -22,15 +24,11 @@ pub struct Reference<'p> {
     ops: Vec<ParsedOp>,
     /// The weights and constants that are used, by the number of their value.
     fixed: Vec<Option<Tensor>>,
-    /// For each op, the values that nothing reads after it.
-    dead_after: Vec<Vec<ValueId>>,
+    lifetimes: Lifetimes,
     precision: Precision,
     /// The element types of all values for the shapes of the last inputs.
     inferred: Mutex<Option<Inferred>>,
 }
-
-/// What is kept of a result, which has this element type in the program and is of this op.
-type Alter<'a> = dyn FnMut(Tensor, DType, &Op) -> Tensor + Send + 'a;
 
 /// What has been inferred from the shapes of a run's inputs.
 struct Inferred {
@@ -47,7 +45,7 @@ impl<'p> Reference<'p> {
         Ok(Self {
             ops: analyse::resolve(program, registry)?,
             fixed: load_fixed(program, precision)?,
-            dead_after: dead_after(program),
+            lifetimes: Lifetimes::of_program(program),
             program,
             precision,
             inferred: Mutex::new(None),
@@ -108,36 +106,29 @@ impl<'p> Reference<'p> {
             let tensor = input(value, inputs)?;
             tensors[id.index()] = Some(tensor.cast(self.precision.keeping(value.dtype)));
         }
-        let dtypes = self.result_types(&tensors)?;
-        for (position, op) in self.program.ops().iter().enumerate() {
-            let operator = self.ops[position].operator();
-            let results = evaluate(operator, op, &tensors, self.precision)
-                .map_err(|e| e.at_op(&op.source))?;
-            for (id, tensor) in op.results.iter().zip(results) {
-                let dtype = self.precision.keeping(dtypes[id.index()]);
-                let is_rounded = matches!(dtype, DType::F16 | DType::BF16);
-                let tensor = if is_rounded {
-                    tensor.cast(dtype)
-                } else {
-                    tensor
-                };
-                tensors[id.index()] = Some(alter(tensor, dtypes[id.index()], op));
-            }
+        let mut walk = Walk {
+            dtypes: self.result_types(&tensors)?,
+            tensors,
+            precision: self.precision,
+            alter,
+        };
+        let ops = self.program.ops().iter().zip(&self.ops);
+        for ((op, parsed), lifetime) in ops.zip(&self.lifetimes.ops) {
+            walk.op(op, parsed, lifetime)?;
             let step = Step {
                 op,
-                operator,
-                tensors: &tensors,
-                dead: &self.dead_after[position],
+                parsed,
+                lifetime,
+                dtypes: &walk.dtypes,
+                tensors: &walk.tensors,
             };
             if visit(step)?.is_break() {
                 return Ok(None);
             }
-            for id in &self.dead_after[position] {
-                tensors[id.index()] = None;
-            }
+            walk.drop_dead(lifetime);
         }
         let values = Values {
-            tensors: &tensors,
+            tensors: &walk.tensors,
             precision: self.precision,
         };
         let outputs = self.program.outputs().iter();
@@ -174,7 +165,7 @@ impl<'p> Reference<'p> {
             )
         });
         let facts = analyse::infer(&program, &self.ops)?;
-        for op in program.ops() {
+        for op in program.all_ops() {
             for id in &op.results {
                 let extents = facts.shape(*id).iter();
                 let extents = extents.map(|dim| usize::try_from(dim.known()?).ok());
@@ -184,54 +175,6 @@ impl<'p> Reference<'p> {
             }
         }
         Ok(program.values().map(|(id, _)| facts.dtype(id)).collect())
-    }
-}
-
-/// An op of a run, with the values that are alive after it.
-pub(crate) struct Step<'s> {
-    pub op: &'s Op,
-    operator: &'s dyn Operator,
-    tensors: &'s [Option<Tensor>],
-    /// The values that nothing reads after this op. They are dropped after the visit.
-    pub dead: &'s [ValueId],
-}
-
-impl Step<'_> {
-    /// The tensor of a value that is alive, such as an operand or result of the op.
-    pub fn tensor(&self, id: ValueId) -> Option<&Tensor> {
-        self.tensors.get(id.index())?.as_ref()
-    }
-
-    /// The results of the op, computed in float64 from its operands as the run has them.
-    pub fn exact_results(&self) -> Result<Vec<Tensor>> {
-        evaluate(self.operator, self.op, self.tensors, Precision::Double)
-    }
-
-    /// The result at `position` as a run has it, and the exact one, of other operands: with other numbers of the same
-    /// signs and magnitudes.
-    pub fn other_result(
-        &self,
-        position: usize,
-        rounding: &mut Rounding,
-    ) -> Result<Option<(Tensor, Tensor)>> {
-        let mut tensors = vec![None; self.tensors.len()];
-        for id in self.op.operands.iter().flat_map(Operand::values) {
-            tensors[id.index()] = self
-                .tensor(*id)
-                .map(|tensor| rounding.other_operand(tensor));
-        }
-        let result = |precision| {
-            let results = evaluate(self.operator, self.op, &tensors, precision)?;
-            Ok(results.into_iter().nth(position))
-        };
-        let (rounded, exact) = (result(Precision::Single)?, result(Precision::Double)?);
-        let kept = self
-            .op
-            .results
-            .get(position)
-            .and_then(|id| self.tensor(*id));
-        let pair = rounded.zip(exact).zip(kept);
-        Ok(pair.map(|((rounded, exact), kept)| (rounded.cast(kept.dtype()), exact)))
     }
 }
 
@@ -294,25 +237,4 @@ fn load(value: &Value, range: &ByteRange, maps: &mut HashMap<Arc<Path>, Mmap>) -
         .filter_map(|dim| usize::try_from(dim.known()?).ok())
         .collect();
     Tensor::from_le_bytes(value.dtype, &shape, bytes)
-}
-
-/// For each op, the values that nothing reads after it: its operands whose last reader it is, and its results
-/// without a reader. Outputs of the program are never among them.
-fn dead_after(program: &Program) -> Vec<Vec<ValueId>> {
-    let mut last_use: Vec<Option<usize>> = vec![None; program.values().count()];
-    for (position, op) in program.ops().iter().enumerate() {
-        let mut uses = |id: ValueId| last_use[id.index()] = Some(position);
-        op.each_read(&mut uses);
-        op.results.iter().for_each(|id| uses(*id));
-    }
-    for output in program.outputs() {
-        last_use[output.value.index()] = None;
-    }
-    let mut dead = vec![Vec::new(); program.ops().len()];
-    for (id, _) in program.values() {
-        if let Some(position) = last_use[id.index()] {
-            dead[position].push(id);
-        }
-    }
-    dead
 }

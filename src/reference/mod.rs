@@ -4,8 +4,10 @@
 //! a defect of a lowering can't hide. Every op is proved against outputs recorded from real Paddle.
 
 mod interpreter;
+mod lifetimes;
 mod rounding;
+mod walk;
 
 pub use interpreter::Reference;
-pub(crate) use interpreter::Step;
 pub(crate) use rounding::Rounding;
+pub(crate) use walk::Step;

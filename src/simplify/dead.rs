@@ -22,20 +22,96 @@
 
 use std::collections::HashSet;
 
-use crate::program::{Program, ValueId};
+use crate::program::{Block, Op, OpKind, Operand, Program, ValueId};
 
-/// Drops the ops of which no result is read by an output, or by an op that is needed itself.
+type Needed = HashSet<ValueId>;
+
+/// Drops the ops of which no result is read by an output, or by an op that is needed itself, and what branches and loops
+/// return that is not read.
 pub(crate) fn drop_unneeded(program: &mut Program) {
     let outputs = program.outputs.iter().map(|output| output.value);
-    let mut needed: HashSet<ValueId> = outputs.collect();
-    let ops = std::mem::take(&mut program.ops);
-    for op in ops.into_iter().rev() {
-        if op.results.iter().any(|result| needed.contains(result)) {
-            op.each_read(&mut |id| {
-                needed.insert(id);
-            });
-            program.ops.push(op);
+    let mut needed: Needed = outputs.collect();
+    drop_ops(&mut program.ops, &mut needed);
+}
+
+/// Drops those of the ops of a program or a block that are not `needed`, and adds to `needed` what the others read.
+fn drop_ops(ops: &mut Vec<Op>, needed: &mut Needed) {
+    let all = std::mem::take(ops);
+    for mut op in all.into_iter().rev() {
+        if !op.results.iter().any(|result| needed.contains(result)) {
+            continue;
         }
+        match op.kind {
+            OpKind::Known("if") => narrow_branches(&mut op, needed),
+            OpKind::Known("while") => narrow_loop(&mut op, needed),
+            _ => {}
+        }
+        op.each_read(&mut |id| {
+            needed.insert(id);
+        });
+        ops.push(op);
     }
-    program.ops.reverse();
+    ops.reverse();
+}
+
+/// Drops the results of an `if` that are not needed, and what its branches do for them.
+fn narrow_branches(op: &mut Op, needed: &Needed) {
+    let is_needed: Vec<bool> = op.results.iter().map(|id| needed.contains(id)).collect();
+    keep(&mut op.results, &is_needed);
+    for block in &mut op.blocks {
+        keep(&mut block.results, &is_needed);
+        drop_in_block(block);
+    }
+}
+
+/// Drops the carried values of a `while` that are neither needed after it, nor for the condition, nor for a carried value
+/// that is.
+fn narrow_loop(op: &mut Op, needed: &Needed) {
+    let ([_, Operand::Many(initial)], [block]) =
+        (op.operands.as_mut_slice(), op.blocks.as_mut_slice())
+    else {
+        return;
+    };
+    let mut is_needed: Vec<bool> = op.results.iter().map(|id| needed.contains(id)).collect();
+    if block.results.len() != is_needed.len() + 1 || block.arguments.len() != is_needed.len() {
+        return;
+    }
+    loop {
+        let (condition, carried) = block.results.split_at(1);
+        let carried = carried.iter().zip(&is_needed).filter(|(_, is)| **is);
+        let mut read: Needed = carried.map(|(id, _)| *id).chain([condition[0]]).collect();
+        for op in block.ops.iter().rev() {
+            if op.results.iter().any(|id| read.contains(id)) {
+                op.each_read(&mut |id| {
+                    read.insert(id);
+                });
+            }
+        }
+        let arguments = block.arguments.iter();
+        let more: Vec<bool> = arguments
+            .zip(&is_needed)
+            .map(|(id, is)| *is || read.contains(id))
+            .collect();
+        if more == is_needed {
+            break;
+        }
+        is_needed = more;
+    }
+    keep(initial, &is_needed);
+    keep(&mut op.results, &is_needed);
+    keep(&mut block.arguments, &is_needed);
+    is_needed.insert(0, true);
+    keep(&mut block.results, &is_needed);
+    drop_in_block(block);
+}
+
+fn drop_in_block(block: &mut Block) {
+    let mut needed = block.results.iter().copied().collect();
+    drop_ops(&mut block.ops, &mut needed);
+}
+
+/// Keeps the values at the positions where `is_kept` says so.
+fn keep(values: &mut Vec<ValueId>, is_kept: &[bool]) {
+    let mut is_kept = is_kept.iter();
+    values.retain(|_| is_kept.next().copied().unwrap_or(true));
 }

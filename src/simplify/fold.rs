@@ -41,11 +41,7 @@ const LARGEST_RESULT: i64 = 4096;
 /// enough, since a result is known by what comes before it alone. Random ops and ops that can't be read stay.
 pub(super) fn fold(program: &mut Program, registry: &Registry) {
     let folded = known_results(program, registry);
-    let is_folded = |op: &Op| {
-        let mut results = op.results.iter();
-        !op.results.is_empty() && results.all(|id| folded[id.index()].is_some())
-    };
-    program.ops.retain(|op| !is_folded(op));
+    drop_folded(&mut program.ops, &folded);
     for (value, tensor) in program.values.iter_mut().zip(folded) {
         if let Some(tensor) = tensor {
             value.origin = Origin::Constant(tensor);
@@ -53,32 +49,72 @@ pub(super) fn fold(program: &mut Program, registry: &Registry) {
     }
 }
 
+fn drop_folded(ops: &mut Vec<Op>, folded: &[Option<Tensor>]) {
+    ops.retain(|op| {
+        let mut results = op.results.iter();
+        op.results.is_empty() || !results.all(|id| folded[id.index()].is_some())
+    });
+    for block in ops.iter_mut().flat_map(|op| &mut op.blocks) {
+        drop_folded(&mut block.ops, folded);
+    }
+}
+
 /// For every value, by its index: its tensor, if it is a result of an op whose results are all known.
 fn known_results(program: &Program, registry: &Registry) -> Vec<Option<Tensor>> {
     let results: Vec<OnceCell<Tensor>> = vec![OnceCell::new(); program.values().count()];
-    let mut facts = Facts::declared(program);
-    let mut tensors: Vec<Option<Tensor>> = program
-        .values()
-        .map(|(id, _)| facts.constant_value(id).cloned())
-        .collect();
-    for op in program.ops() {
-        let Ok(parsed) = registry.parse(op) else {
-            continue;
+    let facts = Facts::declared(program);
+    let tensors = program.values();
+    let mut folding = Folding {
+        registry,
+        tensors: tensors
+            .map(|(id, _)| facts.constant_value(id).cloned())
+            .collect(),
+        facts,
+        results: &results,
+    };
+    program.ops().iter().for_each(|op| folding.op(op));
+    results.into_iter().map(OnceCell::into_inner).collect()
+}
+
+/// What is known so far.
+struct Folding<'f> {
+    registry: &'f Registry,
+    facts: Facts<'f>,
+    /// By the index of the value, the tensors of those that are known.
+    tensors: Vec<Option<Tensor>>,
+    /// The same, for results alone.
+    results: &'f [OnceCell<Tensor>],
+}
+
+impl Folding<'_> {
+    /// Looks at an op, and at those in its blocks, of whose values is known what holds in every round.
+    fn op(&mut self, op: &Op) {
+        let Ok(parsed) = self.registry.parse(op) else {
+            return;
         };
-        if parsed.infer(op, &mut facts).is_err() || registry.is_random(op) {
-            continue;
+        if parsed.infer(op, &mut self.facts).is_err() || self.registry.is_random(op) {
+            return;
         }
-        let known = results_by_content(op, &facts).or_else(|| {
-            results_by_kernel(op, parsed.operator(), &facts, &tensors)
+        for op in op.blocks.iter().flat_map(|block| &block.ops) {
+            self.op(op);
+        }
+        // A constant would not be taken for what it is handed on with.
+        let mut ids = op.results.iter();
+        if ids.any(|id| self.facts.get(*id).is_undefined) {
+            return;
+        }
+        let known = results_by_content(op, &self.facts).or_else(|| {
+            let operator = parsed.operator()?;
+            results_by_kernel(op, operator, &self.facts, &self.tensors)
                 .ok()
                 .flatten()
         });
         for (id, tensor) in op.results.iter().zip(known.unwrap_or_default()) {
-            tensors[id.index()] = Some(tensor.clone());
-            facts.fix(*id, results[id.index()].get_or_init(|| tensor));
+            self.tensors[id.index()] = Some(tensor.clone());
+            let result = self.results[id.index()].get_or_init(|| tensor);
+            self.facts.fix(*id, result);
         }
     }
-    results.into_iter().map(OnceCell::into_inner).collect()
 }
 
 /// The results of an op, if inference knows every element of each, as for integers that follow from shapes.

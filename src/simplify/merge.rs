@@ -23,32 +23,54 @@
 
 use std::collections::HashMap;
 
+use super::replaced::Replaced;
 use crate::operator::Registry;
 use crate::program::{Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::DType;
 
-/// For each value that an equal one replaces, the value that replaces it.
-type Kept = HashMap<ValueId, ValueId>;
+/// The results of the first op with this name, these attributes as text, and these operands.
+type First = HashMap<Key, Vec<ValueId>>;
+type Key = (String, String, Vec<Operand>);
 
 /// Makes all that reads a result of an op read the result of the first equal op instead, and likewise for constants.
 pub(super) fn merge(program: &mut Program, registry: &Registry) {
-    let mut kept = equal_constants(program);
-    let mut first: HashMap<(String, String, Vec<Operand>), Vec<ValueId>> = HashMap::new();
-    for op in &mut program.ops {
-        redirect(op, &kept);
+    let mut replaced = equal_constants(program);
+    merge_ops(&mut program.ops, registry, &mut First::new(), &mut replaced);
+    for output in &mut program.outputs {
+        replaced.apply_to(&mut output.value);
+    }
+}
+
+/// Merges the ops of a program or a block. `first` has those before them, which they can read.
+fn merge_ops(ops: &mut [Op], registry: &Registry, first: &mut First, replaced: &mut Replaced) {
+    let mut own: Vec<Key> = Vec::new();
+    for op in ops {
+        replaced.apply_to_op(op);
+        for block in &mut op.blocks {
+            merge_ops(&mut block.ops, registry, first, replaced);
+            let results = block.results.iter_mut();
+            results.for_each(|value| replaced.apply_to(value));
+        }
         if !is_deterministic(op, registry) {
             continue;
         }
         // Attributes are compared as text, which tells 0.0 from -0.0, and in which NaN is equal to itself.
         let attrs = format!("{:?}", op.attrs);
         let key = (op.kind.name().to_owned(), attrs, op.operands.clone());
-        let results = first.entry(key).or_insert_with(|| op.results.clone());
-        if *results != op.results && results.len() == op.results.len() {
-            kept.extend(op.results.iter().copied().zip(results.iter().copied()));
+        match first.get(&key) {
+            Some(results) if results.len() == op.results.len() => {
+                replaced.extend(op.results.iter().copied().zip(results.iter().copied()));
+            }
+            Some(_) => {}
+            None => {
+                own.push(key.clone());
+                first.insert(key, op.results.clone());
+            }
         }
     }
-    for output in &mut program.outputs {
-        redirect_value(&mut output.value, &kept);
+    // Nothing outside of a block can read what is in it.
+    for key in own {
+        first.remove(&key);
     }
 }
 
@@ -60,9 +82,9 @@ fn is_deterministic(op: &Op, registry: &Registry) -> bool {
 
 /// For each constant that is equal to an earlier one to the bit, the first of those that are equal to it. If that one
 /// has no name, it gets the first name among the others.
-fn equal_constants(program: &mut Program) -> Kept {
+fn equal_constants(program: &mut Program) -> Replaced {
     let mut first: HashMap<(DType, Vec<usize>, Vec<u8>), ValueId> = HashMap::new();
-    let mut kept = Kept::new();
+    let mut replaced = Replaced::default();
     let mut names = Vec::new();
     for (id, value) in program.values() {
         let Origin::Constant(tensor) = &value.origin else {
@@ -75,7 +97,7 @@ fn equal_constants(program: &mut Program) -> Kept {
         );
         let earlier = *first.entry(key).or_insert(id);
         if earlier != id {
-            kept.insert(id, earlier);
+            replaced.insert(id, earlier);
             names.push((earlier, value.name.clone()));
         }
     }
@@ -85,26 +107,5 @@ fn equal_constants(program: &mut Program) -> Kept {
             *known = name;
         }
     }
-    kept
-}
-
-fn redirect(op: &mut Op, kept: &Kept) {
-    for operand in &mut op.operands {
-        match operand {
-            Operand::Absent => {}
-            Operand::One(value) => redirect_value(value, kept),
-            Operand::Many(values) => values.iter_mut().for_each(|v| redirect_value(v, kept)),
-        }
-    }
-    for block in &mut op.blocks {
-        block.ops.iter_mut().for_each(|op| redirect(op, kept));
-        block
-            .results
-            .iter_mut()
-            .for_each(|v| redirect_value(v, kept));
-    }
-}
-
-fn redirect_value(value: &mut ValueId, kept: &Kept) {
-    *value = *kept.get(value).unwrap_or(value);
+    replaced
 }

@@ -2,8 +2,10 @@
 //!
 //! 1. [`fold`] makes constants of results that are known before a run. It comes first, because ops with equal constants
 //!    as operands may be equal.
-//! 2. [`merge`] lets the readers of equal ops read the results of the first.
-//! 3. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 2. [`take`] puts branches that are always taken in place of their ops. It comes second, because most conditions that
+//!    are known are results.
+//! 3. [`merge`] lets the readers of equal ops read the results of the first.
+//! 4. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
@@ -11,6 +13,8 @@
 mod dead;
 mod fold;
 mod merge;
+mod replaced;
+mod take;
 
 pub(crate) use dead::drop_unneeded;
 
@@ -21,6 +25,7 @@ use crate::program::Program;
 pub(crate) fn simplify(program: &Program, registry: &Registry) -> Program {
     let mut program = program.clone();
     fold::fold(&mut program, registry);
+    take::take(&mut program);
     merge::merge(&mut program, registry);
     dead::drop_unneeded(&mut program);
     program

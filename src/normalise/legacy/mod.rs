@@ -5,10 +5,12 @@
 //! they become [`Block`]s of these ops.
 
 mod attrs;
+mod control_flow;
 mod variables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use control_flow::Held;
 use variables::Variables;
 
 use super::forms::{self, Spelled};
@@ -80,6 +82,8 @@ pub(super) fn program(
         builder: Builder::new(),
         variables: Variables::of(main)?,
         scope: Scope::default(),
+        held: Vec::new(),
+        entered: HashSet::new(),
         ops: 0,
     };
     reader.builder.release = Release::stated(desc.version.map(|version| version.version()));
@@ -88,6 +92,7 @@ pub(super) fn program(
     reader.scope.current.extend(weights);
     reader.feed(main)?;
     reader.ops(0, main)?;
+    reader.settle(&|_| true)?;
     reader.fetch(main)?;
     Ok(reader.builder.program)
 }
@@ -172,6 +177,10 @@ struct Reader<'a> {
     builder: Builder,
     variables: Variables<'a>,
     scope: Scope,
+    /// The branches of the present block that are held back.
+    held: Vec<Held>,
+    /// The numbers of the blocks inside of others that were read.
+    entered: HashSet<usize>,
     /// The number of ops that were read, those in blocks included.
     ops: usize,
 }
@@ -192,26 +201,41 @@ impl<'a> Reader<'a> {
     fn blocks_of(&mut self, outer: usize, op: &OpDesc) -> Result<Vec<Block>> {
         let mut blocks = Vec::new();
         for number in attrs::blocks(op) {
-            // Paddle numbers a block when it begins, so that those inside of it come later: none holds itself.
-            let number = usize::try_from(number).ok().filter(|n| *n > outer);
-            let block = number.and_then(|number| Some((number, self.blocks.get(number)?)));
-            let Some((number, block)) = block else {
-                return Err(Error::malformed("holds a block that is not there"));
-            };
-            if self.builder.open_blocks.len() >= DEEPEST {
-                return Err(Error::malformed(format!(
-                    "holds blocks inside of each other, more than {DEEPEST} deep"
-                )));
-            }
+            let (number, block) = self.numbered_block(outer, number)?;
+            self.enter_block(number)?;
             blocks.push(self.block(number, block)?);
         }
         Ok(blocks)
+    }
+
+    /// The block of this number, which an op of the block `outer` holds.
+    fn numbered_block(&self, outer: usize, number: i32) -> Result<(usize, &'a BlockDesc)> {
+        // Paddle numbers a block when it begins, so that those inside of it come later: none holds itself.
+        let number = usize::try_from(number).ok().filter(|n| *n > outer);
+        let block = number.and_then(|number| Some((number, self.blocks.get(number)?)));
+        block.ok_or_else(|| Error::malformed("holds a block that is not there"))
+    }
+
+    /// Refuses a block that is too deep inside of others, or that another op holds.
+    fn enter_block(&mut self, number: usize) -> Result<()> {
+        if self.builder.open_blocks.len() >= DEEPEST {
+            return Err(Error::malformed(format!(
+                "holds blocks inside of each other, more than {DEEPEST} deep"
+            )));
+        }
+        if !self.entered.insert(number) {
+            return Err(Error::malformed(format!(
+                "holds block {number}, which another op holds as well"
+            )));
+        }
+        Ok(())
     }
 
     /// Reads one body of control flow. What it reads before it writes it, and nothing outside has written, is given to
     /// it by its op, as the steps of a sequence are.
     fn block(&mut self, number: usize, block: &'a BlockDesc) -> Result<Block> {
         let outside = self.scope.clone();
+        let held = std::mem::take(&mut self.held);
         self.variables.enter(block)?;
         let mut written: HashSet<&str> = self.scope.current.keys().map(String::as_str).collect();
         let mut given = Vec::new();
@@ -236,8 +260,10 @@ impl<'a> Reader<'a> {
             ..Block::default()
         });
         self.ops(number, block)?;
+        self.settle(&|_| true)?;
         self.variables.leave();
         self.scope = outside;
+        self.held = held;
         let block = self.builder.open_blocks.pop();
         block.ok_or_else(|| Error::internal("a block was closed twice"))
     }
@@ -281,7 +307,12 @@ impl<'a> Reader<'a> {
         if matches!(op.r#type.as_str(), "feed" | "fetch") {
             return Ok(());
         }
-        match self.registry.find_legacy(&op.r#type) {
+        let found = self.registry.find_legacy(&op.r#type);
+        if let Some((def, _)) = found.filter(|(def, _)| def.holds_blocks()) {
+            return self.control_flow(block, op, def);
+        }
+        self.settle_for(op)?;
+        match found {
             Some((def, form)) => self.convert_or_keep(block, op, def, form),
             None if self.registry.custom_op(&op.r#type).is_some() => self.pass_through(op),
             None => self.keep(block, op, OpKind::Unknown(op.r#type.clone())),

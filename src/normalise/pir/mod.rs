@@ -5,6 +5,7 @@
 //! Bodies of control flow become [`Block`]s of their op.
 
 mod attrs;
+mod control_flow;
 mod numbers;
 
 use std::collections::{BTreeSet, HashMap};
@@ -16,12 +17,12 @@ use super::weights;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::{PirSpelling, Registry};
 use crate::program::{
-    Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, UniqueNames,
-    ValueId, declared_dim,
+    Builder, Declared, Draft, OpKind, Operand, Output, Program, Source, UniqueNames, ValueId,
+    declared_dim,
 };
 use crate::read::ModelFiles;
 use crate::read::params::Expected;
-use crate::read::pir::{self, Attribute, Op, OpResult, PirProgram, Type};
+use crate::read::pir::{Attribute, Op, OpResult, PirProgram, Type};
 
 /// The [`Program`] that a decoded program of PIR is. Ops without a definition are kept.
 ///
@@ -39,6 +40,7 @@ pub(super) fn program(
         numbers: Numbers::default(),
         names: UniqueNames::default(),
         ops: 0,
+        unreadable: None,
         outputs: Vec::new(),
     };
     reader.define_weights(&pir.main.ops, files)?;
@@ -135,6 +137,12 @@ fn tensor_type(name: String, ty: &Type<'_>) -> Result<Declared> {
             dtype: *dtype,
             shape: dims.iter().copied().map(declared_dim).collect(),
         }),
+        // One tensor, with the items along its first axis.
+        Type::Array { dtype, dims } => Ok(Declared {
+            name,
+            dtype: *dtype,
+            shape: [-1].iter().chain(dims).copied().map(declared_dim).collect(),
+        }),
         other => Err(Error::unsupported(format!(
             "`{name}` is {other}, which is not supported"
         ))),
@@ -179,6 +187,8 @@ struct Reader<'a> {
     names: UniqueNames,
     /// The number of ops that were read, those in blocks included.
     ops: usize,
+    /// Why what the present block returns can't be read, if so.
+    unreadable: Option<String>,
     /// The outputs, each with its column, by which they are sorted in the end.
     outputs: Vec<(i64, Output)>,
 }
@@ -272,6 +282,7 @@ impl Reader<'_> {
                 let plain = name.strip_suffix('_').unwrap_or(name);
                 let spelling = registry.find_pir(name).or_else(|| registry.find_pir(plain));
                 match spelling {
+                    Some((def, _)) if def.holds_blocks() => self.control_flow(op, def),
                     Some(spelling) if op.regions.is_empty() => self.convert_or_keep(op, spelling),
                     _ if registry.custom_op(plain).is_some() => self.pass_through(op),
                     _ => self.keep(op, OpKind::Unknown(self.builder.source.name.clone())),
@@ -452,10 +463,9 @@ impl Reader<'_> {
             values.extend(self.numbers.peek(operand.number)?);
         }
         let source = self.builder.source.clone();
-        let mut blocks = Vec::new();
-        for block in op.regions.iter().flat_map(|region| &region.blocks) {
-            blocks.push(self.block(block)?);
-        }
+        let blocks = op.regions.iter().flat_map(|region| &region.blocks);
+        let blocks = blocks.map(|block| Ok(self.block(block)?.block));
+        let blocks = blocks.collect::<Result<_>>()?;
         self.builder.source = source;
         let known = op
             .results
@@ -470,39 +480,6 @@ impl Reader<'_> {
         };
         let ids = self.builder.emit_with_blocks(draft, blocks);
         self.bind(op, |_| true, &[], ids)
-    }
-
-    /// Reads a body of control flow.
-    fn block(&mut self, block: &pir::Block<'_>) -> Result<Block> {
-        self.numbers.open_scope();
-        let mut arguments = Vec::new();
-        for argument in block.args.iter().chain(&block.kwargs) {
-            let declared = self.declare([argument])?;
-            let ids = self.builder.define_arguments(declared);
-            arguments.extend_from_slice(&ids);
-            self.number(argument, &mut ids.into_iter())?;
-        }
-        self.builder.open_blocks.push(Block {
-            arguments,
-            ..Block::default()
-        });
-        self.ops(&block.ops)?;
-        self.numbers.close_scope();
-        let block = self.builder.open_blocks.pop();
-        block.ok_or_else(|| Error::internal("a block was closed twice"))
-    }
-
-    /// Reads `cf.yield`, which ends a body of control flow and returns its operands.
-    fn hand_out(&mut self, op: &Op<'_>) -> Result<()> {
-        let mut results = Vec::new();
-        for operand in &op.operands {
-            results.extend(self.numbers.peek(operand.number)?);
-        }
-        match self.builder.open_blocks.last_mut() {
-            Some(block) => block.results = results,
-            None => return Err(Error::malformed("stands outside of any other op")),
-        }
-        Ok(())
     }
 
     /// Names and types for the tensors of results that are tensors or lists of tensors.
@@ -578,7 +555,7 @@ impl Reader<'_> {
 /// The number of tensors of a type that is a tensor, a list of tensors, or absent. None for any other type.
 fn tensors(ty: &Type<'_>) -> Option<usize> {
     match ty {
-        Type::Tensor { .. } => Some(1),
+        Type::Tensor { .. } | Type::Array { .. } => Some(1),
         Type::List(items) => items.iter().map(tensors).sum(),
         Type::Absent => Some(0),
         Type::Other(_) => None,

@@ -1,6 +1,6 @@
 //! What the numbers of values in a PIR program stand for: values of the [`Program`](crate::program::Program).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::program::ValueId;
@@ -22,8 +22,16 @@ pub(super) enum Numbered {
 #[derive(Debug, Default)]
 pub(super) struct Numbers {
     values: HashMap<i64, Numbered>,
-    /// For each block of control flow that is being read, the numbers that it has defined.
-    scopes: Vec<Vec<i64>>,
+    /// The blocks of control flow that are being read, the innermost last.
+    scopes: Vec<Scope>,
+}
+
+/// What a block of control flow has done to numbers.
+#[derive(Debug, Default)]
+struct Scope {
+    defined: HashSet<i64>,
+    /// What numbers from outside stood for that it has overwritten.
+    overwritten: BTreeMap<i64, Numbered>,
 }
 
 impl Numbers {
@@ -39,7 +47,7 @@ impl Numbers {
             return Err(Error::malformed(format!("value {number} is defined twice")));
         }
         if let Some(scope) = self.scopes.last_mut() {
-            scope.push(number);
+            scope.defined.insert(number);
         }
         Ok(())
     }
@@ -47,8 +55,14 @@ impl Numbers {
     /// Makes a number stand for the result of an op that overwrites it. Paddle has both in the same memory, so that ops
     /// which read the number later get the result.
     pub fn overwrite(&mut self, number: i64, value: ValueId) {
-        if let Some(old) = self.values.get_mut(&number) {
-            *old = Numbered::One(value);
+        let Some(current) = self.values.get_mut(&number) else {
+            return;
+        };
+        let old = std::mem::replace(current, Numbered::One(value));
+        if let Some(scope) = self.scopes.last_mut()
+            && !scope.defined.contains(&number)
+        {
+            scope.overwritten.entry(number).or_insert(old);
         }
     }
 
@@ -114,13 +128,22 @@ impl Numbers {
 
     /// Starts a block of control flow.
     pub fn open_scope(&mut self) {
-        self.scopes.push(Vec::new());
+        self.scopes.push(Scope::default());
     }
 
-    /// Ends a block of control flow. Numbers that it has defined can't be read from then on.
-    pub fn close_scope(&mut self) {
-        for number in self.scopes.pop().unwrap_or_default() {
+    /// Ends a block of control flow. Numbers that it has defined can't be read from then on. Returns those from outside
+    /// that it has overwritten, with what they stood for in the end; from then on they stand for what they did before.
+    pub fn close_scope(&mut self) -> BTreeMap<i64, ValueId> {
+        let scope = self.scopes.pop().unwrap_or_default();
+        for number in scope.defined {
             self.values.insert(number, Numbered::Gone);
         }
+        let mut overwritten = BTreeMap::new();
+        for (number, old) in scope.overwritten {
+            if let Some(Numbered::One(value)) = self.values.insert(number, old) {
+                overwritten.insert(number, value);
+            }
+        }
+        overwritten
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Paddle: `phi/kernels/assign_kernel.h`. ONNX: no node for a copy, and a constant for what is written out.
 
-use super::full::int_array;
+use super::full::{int_array, undefined};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
@@ -100,8 +100,18 @@ impl Function for Assign {
     }
 }
 
+/// What `to_static` of Paddle 2 assigns to a variable that nothing has written.
+const NO_VALUE: f32 = 1.77113e27;
+
 fn assign_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     merge_values(&mut draft);
+    let no_value = [f64::from(NO_VALUE)];
+    if matches!(draft.attrs.get("values"), Some(Attr::Floats(values)) if *values == no_value)
+        && let [declared] = draft.results.as_slice()
+    {
+        let value = builder.constant(Tensor::vector(vec![NO_VALUE]));
+        return Ok(undefined(builder, declared.clone(), value));
+    }
     Ok(builder.emit(draft))
 }
 

@@ -3,11 +3,15 @@
 //!
 //! Paddle: `phi/kernels/{full,empty}_kernel.h`. ONNX: Expand, or a constant.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, Macs, OpDef, OpReader, Parsed, Values};
 use crate::ops::shared::axes::length;
-use crate::program::{Attr, Builder, Draft, Fact, Facts, FromAttr, Operand, ValueId};
+use crate::program::{
+    Attr, Builder, Declared, Draft, Fact, Facts, FromAttr, OpKind, Operand, ValueId,
+};
 use crate::tensor::{DType, Dim, Tensor, display_shape, refuse_too_large};
 
 /// Tensors of more elements than this are made at run time instead of being stored.
@@ -30,7 +34,7 @@ pub(super) const OPS: &[OpDef] = &[
             )
             // The device on which Paddle places the tensor.
             .ignoring(&["force_cpu", "place_type"])
-            .rewriting(fill_value),
+            .rewriting(fill_declared),
             // The elements of `empty` are undefined; here they are 0.
             Form::legacy(&["empty"], &[Binding::Rewrite, SHAPE], &["Out"]).rewriting(fill_value),
         ],
@@ -48,7 +52,7 @@ pub(super) const OPS: &[OpDef] = &[
                 },
             ],
         )
-        .rewriting(fill_value),
+        .rewriting(fill_declared),
         Form::pir(
             &["empty"],
             &["shape"],
@@ -101,6 +105,33 @@ fn fill_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
             .collect());
     }
     Ok(builder.emit(draft))
+}
+
+/// As [`fill_value`]. Where the program declares another rank than that of the shape, the tensor stands for a variable
+/// that nothing has written: `to_static` takes a number for it, and gives it the type that the variable has later.
+fn fill_declared(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
+    let declared = draft.results.clone();
+    let values = fill_value(builder, draft)?;
+    // Up to Paddle 2.4, a scalar has rank 1.
+    let is_scalar = |shape: &[Dim]| shape.is_empty() || shape == [Dim::Known(1)];
+    if let ([declared], [value]) = (declared.as_slice(), values.as_slice())
+        && builder.constant_value(*value).is_some()
+        && builder.rank(*value) != declared.shape.len()
+        && !(is_scalar(builder.shape(*value)) && is_scalar(&declared.shape))
+    {
+        return Ok(undefined(builder, declared.clone(), *value));
+    }
+    Ok(values)
+}
+
+/// Emits a variable that nothing has written, for which Paddle has a value.
+pub(super) fn undefined(builder: &mut Builder, declared: Declared, value: ValueId) -> Vec<ValueId> {
+    builder.emit(Draft {
+        kind: OpKind::Known("undefined"),
+        operands: vec![Operand::One(value)],
+        results: vec![declared],
+        attrs: BTreeMap::new(),
+    })
 }
 
 fn fill_value_like(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {

@@ -14,6 +14,8 @@ use crate::tensor::DType;
 pub(crate) enum Type<'a> {
     /// A dense tensor, in whose `dims` -1 is an unknown extent.
     Tensor { dtype: DType, dims: Vec<i64> },
+    /// A list of dense tensors, to which the program appends, with what it declares of an item.
+    Array { dtype: DType, dims: Vec<i64> },
     /// A list of values.
     List(Vec<Type<'a>>),
     /// The type of an absent value.
@@ -26,6 +28,7 @@ impl fmt::Display for Type<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Type::Tensor { .. } => f.write_str("a tensor"),
+            Type::Array { .. } => f.write_str("an array of tensors"),
             Type::List(_) => f.write_str("a list of tensors"),
             Type::Absent => f.write_str("absent"),
             Type::Other(tag) => write!(f, "of type {tag}"),
@@ -44,6 +47,10 @@ fn read(tagged: Tagged<'_>) -> Result<Type<'_>, String> {
     match tagged.kind() {
         "NULL" => Ok(Type::Absent),
         "t_dtensor" => tensor(&tagged.data),
+        "t_dense_tensor_array" => Ok(match tensor(&tagged.data)? {
+            Type::Tensor { dtype, dims } => Type::Array { dtype, dims },
+            other => other,
+        }),
         "t_vec" => {
             let Data::List(items) = tagged.data else {
                 return Err("a list of types without its items".into());

@@ -135,7 +135,7 @@ pub(super) fn indexed(analysis: &Analysis<'_>, op: &str) -> Vec<(ValueId, i64)> 
     let ops = analysis
         .ops()
         .filter(|(other, _)| other.source.to_string() == op);
-    let indices = ops.flat_map(|(_, parsed)| parsed.operator().indexes(&analysis.facts));
+    let indices = ops.flat_map(|(_, parsed)| parsed.indexes(&analysis.facts));
     let indices = indices.filter_map(|(index, positions)| Some((index, positions.known()?)));
     let inputs = indices.flat_map(|(index, positions)| {
         let inputs = sources.of_value(index).iter();
@@ -210,7 +210,7 @@ fn read_as(
     facts: &Facts<'_>,
     sources: &Sources,
 ) -> Vec<(ValueId, Meaning)> {
-    let indices = parsed.operator().indexes(facts).into_iter();
+    let indices = parsed.indexes(facts).into_iter();
     let indices = indices.filter_map(|(index, positions)| {
         let high = extent(&positions)?;
         Some((index, Meaning::Whole { low: 0, high }))

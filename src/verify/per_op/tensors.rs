@@ -111,7 +111,7 @@ impl Tensors {
                 .get(id)
                 .is_some_and(|last| *last > self.position)
         };
-        let (kept, mut over): (Vec<_>, Vec<_>) = step.dead.iter().copied().partition(is_read);
+        let (kept, mut over): (Vec<_>, Vec<_>) = step.dead().iter().copied().partition(is_read);
         let past = self.kept.keys().copied().filter(|id| !is_read(id));
         over.extend(past.collect::<Vec<_>>());
         for id in &over {

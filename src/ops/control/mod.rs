@@ -1,0 +1,18 @@
+//! Control flow: ops that hold blocks of other ops.
+
+mod array;
+mod assert;
+mod branch;
+mod condition;
+mod repeat;
+mod undefined;
+
+use crate::operator::OpDef;
+
+pub(super) const OPS: &[&[OpDef]] = &[
+    array::OPS,
+    assert::OPS,
+    branch::OPS,
+    repeat::OPS,
+    undefined::OPS,
+];

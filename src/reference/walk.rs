@@ -1,0 +1,177 @@
+//! A run, op by op and block by block.
+
+use std::sync::Arc;
+
+use super::lifetimes::Lifetime;
+use super::rounding::Rounding;
+use crate::error::{Error, Result};
+use crate::operator::{Behaviour, ParsedOp, Precision, Run, evaluate};
+use crate::program::{Op, ValueId};
+use crate::tensor::{DType, Tensor};
+
+/// What is kept of a result, which has this element type in the program and is of this op.
+pub(super) type Alter<'a> = dyn FnMut(Tensor, DType, &Op) -> Tensor + Send + 'a;
+
+/// A run under way.
+pub(super) struct Walk<'w> {
+    /// The tensor of each value that is alive.
+    pub tensors: Vec<Option<Tensor>>,
+    /// The element type of each value in the program.
+    pub dtypes: Arc<[DType]>,
+    pub precision: Precision,
+    /// Gets every result, and returns what is kept of it.
+    pub alter: &'w mut Alter<'w>,
+}
+
+impl Walk<'_> {
+    /// Runs one op, and keeps its results.
+    ///
+    /// # Errors
+    /// When it can't be computed.
+    pub fn op(&mut self, op: &Op, parsed: &ParsedOp, lifetime: &Lifetime) -> Result<()> {
+        let results = self.results(op, parsed, lifetime);
+        let results = results.map_err(|e| e.at_op(&op.source))?;
+        for (id, tensor) in op.results.iter().zip(results) {
+            self.tensors[id.index()] = Some(tensor);
+        }
+        Ok(())
+    }
+
+    /// The results of an op as they are kept.
+    fn results(&mut self, op: &Op, parsed: &ParsedOp, lifetime: &Lifetime) -> Result<Vec<Tensor>> {
+        let operator = match parsed.behaviour() {
+            Behaviour::Plain(operator) => operator,
+            // Its results are those of other ops, and kept as these are.
+            Behaviour::Control(control) => {
+                return control.evaluate(&mut Blocks {
+                    walk: self,
+                    op,
+                    parsed,
+                    lifetime,
+                });
+            }
+        };
+        let results = evaluate(&**operator, op, &self.tensors, self.precision)?;
+        let kept = op.results.iter().zip(results).map(|(id, tensor)| {
+            let declared = self.dtypes[id.index()];
+            let dtype = self.precision.keeping(declared);
+            let is_rounded = matches!(dtype, DType::F16 | DType::BF16);
+            let tensor = if is_rounded {
+                tensor.cast(dtype)
+            } else {
+                tensor
+            };
+            (self.alter)(tensor, declared, op)
+        });
+        Ok(kept.collect())
+    }
+
+    /// Drops the values that end with an op.
+    pub fn drop_dead(&mut self, lifetime: &Lifetime) {
+        for id in &lifetime.dead {
+            self.tensors[id.index()] = None;
+        }
+    }
+
+    fn value(&self, id: ValueId) -> Result<Tensor> {
+        let tensor = self.tensors.get(id.index()).cloned().flatten();
+        tensor.ok_or_else(|| Error::internal("a value is used before it is computed"))
+    }
+}
+
+/// The blocks of an op, which a run runs.
+struct Blocks<'b, 'w> {
+    walk: &'b mut Walk<'w>,
+    op: &'b Op,
+    parsed: &'b ParsedOp,
+    lifetime: &'b Lifetime,
+}
+
+impl Run for Blocks<'_, '_> {
+    fn value(&self, id: ValueId) -> Result<Tensor> {
+        self.walk.value(id)
+    }
+
+    fn block(&mut self, number: usize, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let block = self.op.blocks.get(number);
+        let parsed = self.parsed.blocks.get(number);
+        let parts = block.zip(parsed).zip(self.lifetime.blocks.get(number));
+        let ((block, parsed), lifetimes) =
+            parts.ok_or_else(|| Error::internal("a block that the op does not hold"))?;
+        for (id, tensor) in block.arguments.iter().zip(arguments) {
+            self.walk.tensors[id.index()] = Some(tensor);
+        }
+        let ops = block.ops.iter().zip(parsed).zip(&lifetimes.ops);
+        for ((op, parsed), lifetime) in ops {
+            self.walk.op(op, parsed, lifetime)?;
+            self.walk.drop_dead(lifetime);
+        }
+        let results = block.results.iter();
+        results.map(|id| self.walk.value(*id)).collect()
+    }
+}
+
+/// An op of a run, with the values that are alive after it.
+pub(crate) struct Step<'s> {
+    pub op: &'s Op,
+    pub(super) parsed: &'s ParsedOp,
+    pub(super) lifetime: &'s Lifetime,
+    pub(super) dtypes: &'s Arc<[DType]>,
+    pub(super) tensors: &'s [Option<Tensor>],
+}
+
+impl Step<'_> {
+    /// The tensor of a value that is alive, such as an operand or result of the op.
+    pub fn tensor(&self, id: ValueId) -> Option<&Tensor> {
+        self.tensors.get(id.index())?.as_ref()
+    }
+
+    /// The values that nothing reads after this op. They are dropped after the visit.
+    pub fn dead(&self) -> &[ValueId] {
+        &self.lifetime.dead
+    }
+
+    /// The results of the op in `precision`, from these tensors.
+    fn results(&self, tensors: Vec<Option<Tensor>>, precision: Precision) -> Result<Vec<Tensor>> {
+        if let Some(operator) = self.parsed.operator() {
+            return evaluate(operator, self.op, &tensors, precision);
+        }
+        let mut walk = Walk {
+            tensors,
+            dtypes: self.dtypes.clone(),
+            precision,
+            alter: &mut |tensor, _, _| tensor,
+        };
+        walk.results(self.op, self.parsed, self.lifetime)
+    }
+
+    /// The results of the op, computed in float64 from its operands as the run has them.
+    pub fn exact_results(&self) -> Result<Vec<Tensor>> {
+        self.results(self.tensors.to_vec(), Precision::Double)
+    }
+
+    /// The result at `position` as a run has it, and the exact one, of other operands: with other numbers of the same
+    /// signs and magnitudes.
+    pub fn other_result(
+        &self,
+        position: usize,
+        rounding: &mut Rounding,
+    ) -> Result<Option<(Tensor, Tensor)>> {
+        let mut tensors = vec![None; self.tensors.len()];
+        self.op.each_read(&mut |id| {
+            tensors[id.index()] = self.tensor(id).map(|tensor| rounding.other_operand(tensor));
+        });
+        let result = |precision| {
+            let results = self.results(tensors.clone(), precision)?;
+            Ok(results.into_iter().nth(position))
+        };
+        let (rounded, exact) = (result(Precision::Single)?, result(Precision::Double)?);
+        let kept = self
+            .op
+            .results
+            .get(position)
+            .and_then(|id| self.tensor(*id));
+        let pair = rounded.zip(exact).zip(kept);
+        Ok(pair.map(|((rounded, exact), kept)| (rounded.cast(kept.dtype()), exact)))
+    }
+}
