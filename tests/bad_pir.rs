@@ -364,6 +364,42 @@ fn ops_that_are_not_known() {
     }
 }
 
+/// Blocks return what their op is said to return.
+#[test]
+fn blocks_return_what_is_due() {
+    let refuses = |name: &str, edit: &dyn Fn(&mut Value), words: &[&str]| {
+        let source = fixture(&format!("paddle-3.3.1/control_flow/{name}/inference.json"));
+        let mut program: Value = serde_json::from_slice(&fs::read(source).unwrap()).unwrap();
+        edit(&mut program);
+        let folder = tempfile::tempdir().unwrap();
+        let ran = convert(folder.path(), program.to_string().as_bytes());
+        is_refusal(&ran, words);
+    };
+    fn inner<'p>(program: &'p mut Value, name: &str) -> &'p mut Vec<Value> {
+        let block = &mut op(program, name)["regions"][0]["blocks"][0];
+        block["ops"].as_array_mut().unwrap()
+    }
+    let silent = |program: &mut Value| {
+        inner(program, "1.if").pop();
+    };
+    let words = ["`if`", "a branch returns 0 values where the op has 1"];
+    refuses("if", &silent, &words);
+    let endless = |program: &mut Value| {
+        let end = inner(program, "1.while").last_mut().unwrap();
+        end["I"].as_array_mut().unwrap().remove(0);
+    };
+    let words = ["`while`", "carries 2 values", "takes 2 and returns 2"];
+    refuses("while", &endless, &words);
+    let one_sided = |program: &mut Value| {
+        let regions = op(program, "1.if")["regions"].as_array_mut().unwrap();
+        regions.pop();
+    };
+    let words = ["`if`", "holds 1 blocks where 2 were expected"];
+    refuses("if", &one_sided, &words);
+    let numeric = |program: &mut Value| op(program, "1.if")["I"][0]["%"] = json!(1);
+    refuses("if", &numeric, &["`if`", "it takes bool, not float32"]);
+}
+
 /// What a block defines is gone when it ends, and what it reads must be there.
 #[test]
 fn blocks_keep_their_values() {

@@ -12,7 +12,7 @@ pub struct Form {
     pub operands: &'static [Binding],
     /// For PIR, where operands have positions alone: a name for each position, which `operands` refers to.
     pub positions: &'static [&'static str],
-    /// For PIR: the operand that the result overwrites.
+    /// The operand that the result overwrites; in `ProgramDesc` the output slot, whose variable is read before.
     pub overwritten: Option<&'static str>,
     /// For PIR: results that only training changes, so that they hold what an operand holds. Pairs of the positions of
     /// the result and the operand.

@@ -402,6 +402,24 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Emits the lists of tensors that the present block declares. Until an op writes to one, it is empty.
+    pub(super) fn define_lists(&mut self) -> Result<()> {
+        let Some(def) = self.registry.find("create_array") else {
+            return Ok(());
+        };
+        for name in self.variables.lists() {
+            let draft = Draft {
+                kind: OpKind::Known(def.name),
+                operands: Vec::new(),
+                results: vec![self.declared(name)?],
+                attrs: BTreeMap::new(),
+            };
+            let values = self.builder.emit(draft);
+            self.scope.write(vec![name.to_owned()], values);
+        }
+        Ok(())
+    }
+
     /// The only block that an op holds, and its number.
     fn only_block(&self, outer: usize, op: &OpDesc) -> Result<(usize, &'a BlockDesc)> {
         let mut numbers = attrs::blocks(op);
@@ -427,6 +445,7 @@ impl<'a> Reader<'a> {
             arguments,
             ..Block::default()
         });
+        self.define_lists()?;
         self.ops(number, block)?;
         self.settle(&|_| true)?;
         let own: HashSet<&str> = block.vars.iter().map(|var| var.name.as_str()).collect();

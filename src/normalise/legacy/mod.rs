@@ -91,6 +91,7 @@ pub(super) fn program(
     let weights = weights::define(&mut reader.builder, expected, &files.weights)?;
     reader.scope.current.extend(weights);
     reader.feed(main)?;
+    reader.define_lists()?;
     reader.ops(0, main)?;
     reader.settle(&|_| true)?;
     reader.fetch(main)?;
@@ -259,6 +260,7 @@ impl<'a> Reader<'a> {
             arguments,
             ..Block::default()
         });
+        self.define_lists()?;
         self.ops(number, block)?;
         self.settle(&|_| true)?;
         self.variables.leave();
@@ -385,10 +387,16 @@ impl<'a> Reader<'a> {
             slots: &|slot| {
                 let variables: Vec<&str> = match in_attrs.get(slot) {
                     Some(variables) => variables.clone(),
-                    None => arguments(&op.inputs, slot)
-                        .iter()
-                        .map(String::as_str)
-                        .collect(),
+                    None => {
+                        // What a variable was before the op overwrites it.
+                        let is_overwritten = form.overwritten == Some(slot);
+                        let slots = if is_overwritten {
+                            &op.outputs
+                        } else {
+                            &op.inputs
+                        };
+                        arguments(slots, slot).iter().map(String::as_str).collect()
+                    }
                 };
                 variables.iter().map(|name| self.scope.read(name)).collect()
             },

@@ -8,15 +8,23 @@ use crate::proto::framework::{BlockDesc, TensorDesc, VarDesc};
 use crate::read::params::Expected;
 use crate::tensor::DType;
 
-/// The code of a dense tensor in `VarType.Type` of Paddle's `framework.proto`. The holders `feed` and `fetch`, tensor
-/// arrays and others have codes of their own.
+/// The codes of a dense tensor and of a list of such in `VarType.Type` of Paddle's `framework.proto`. The holders `feed`
+/// and `fetch` and others have codes of their own.
 const DENSE_TENSOR: i32 = 7;
+const TENSOR_ARRAY: i32 = 13;
+
+/// What is said of a variable that is a dense tensor, or of the items of one that is a list of such.
+#[derive(Clone, Copy)]
+struct Declaration<'a> {
+    tensor: &'a TensorDesc,
+    is_list: bool,
+}
 
 /// The variables that can be seen from a block.
 pub(super) struct Variables<'a> {
-    /// Those that each block declares, by name, with what is said of those that are dense tensors: the main block
-    /// first, then the blocks in it that are being read.
-    blocks: Vec<BTreeMap<&'a str, Option<&'a TensorDesc>>>,
+    /// Those that each block declares, by name, with what is said of those that are dense tensors or lists of such: the
+    /// main block first, then the blocks in it that are being read.
+    blocks: Vec<BTreeMap<&'a str, Option<Declaration<'a>>>>,
     /// The weights, which the main block declares.
     persistable: Vec<&'a str>,
 }
@@ -33,7 +41,7 @@ impl<'a> Variables<'a> {
         };
         all.enter(main)?;
         let weights = main.vars.iter().filter(|variable| variable.persistable());
-        let weights = weights.filter(|variable| dense_tensor(variable).is_some());
+        let weights = weights.filter(|v| declaration(v).is_some_and(|found| !found.is_list));
         all.persistable = weights.map(|variable| variable.name.as_str()).collect();
         Ok(all)
     }
@@ -46,7 +54,7 @@ impl<'a> Variables<'a> {
         let mut variables = BTreeMap::new();
         for variable in &block.vars {
             let name = variable.name.as_str();
-            let tensor = dense_tensor(variable);
+            let tensor = declaration(variable);
             if variables.insert(name, tensor).flatten().is_some() && tensor.is_some() {
                 return Err(Error::malformed(format!(
                     "the variable `{name}` is declared twice"
@@ -62,7 +70,14 @@ impl<'a> Variables<'a> {
         self.blocks.pop();
     }
 
-    fn find(&self, name: &str) -> Option<&'a TensorDesc> {
+    /// The lists that the block declares that was entered last.
+    pub fn lists(&self) -> Vec<&'a str> {
+        let own = self.blocks.last().into_iter().flatten();
+        let lists = own.filter(|(_, found)| found.is_some_and(|found| found.is_list));
+        lists.map(|(name, _)| *name).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<Declaration<'a>> {
         let mut inner_first = self.blocks.iter().rev();
         inner_first.find_map(|variables| variables.get(name).copied())?
     }
@@ -73,19 +88,20 @@ impl<'a> Variables<'a> {
         blocks.any(|variables| variables.contains_key(name))
     }
 
-    /// The declared type of a variable, if it is a dense tensor.
+    /// The declared type of a variable, if it is a dense tensor. A list of such is one with the items along a first axis.
     ///
     /// # Errors
     /// When its element type is not supported.
     pub fn get(&self, name: &str) -> Result<Option<Declared>> {
-        let Some(desc) = self.find(name) else {
+        let Some(found) = self.find(name) else {
             return Ok(None);
         };
-        let shape = desc.dims.iter().copied().map(declared_dim).collect();
+        let count = found.is_list.then_some(-1);
+        let extents = count.into_iter().chain(found.tensor.dims.iter().copied());
         Ok(Some(Declared {
             name: name.to_owned(),
-            dtype: dtype(name, desc)?,
-            shape,
+            dtype: dtype(name, found.tensor)?,
+            shape: extents.map(declared_dim).collect(),
         }))
     }
 
@@ -96,7 +112,7 @@ impl<'a> Variables<'a> {
     pub fn weights(&self) -> Result<Vec<Expected>> {
         let mut expected = Vec::with_capacity(self.persistable.len());
         for name in &self.persistable {
-            if let Some(desc) = self.find(name) {
+            if let Some(Declaration { tensor: desc, .. }) = self.find(name) {
                 expected.push(Expected {
                     name: (*name).to_owned(),
                     dtype: dtype(name, desc)?,
@@ -117,8 +133,19 @@ fn dtype(name: &str, desc: &TensorDesc) -> Result<DType> {
     })
 }
 
-fn dense_tensor(variable: &VarDesc) -> Option<&TensorDesc> {
-    let is_dense = variable.r#type.r#type == DENSE_TENSOR;
-    let desc = variable.r#type.lod_tensor.as_ref();
-    desc.filter(|_| is_dense).map(|desc| &desc.tensor)
+fn declaration(variable: &VarDesc) -> Option<Declaration<'_>> {
+    let is_list = match variable.r#type.r#type {
+        DENSE_TENSOR => false,
+        TENSOR_ARRAY => true,
+        _ => return None,
+    };
+    let desc = if is_list {
+        variable.r#type.tensor_array.as_ref()
+    } else {
+        variable.r#type.lod_tensor.as_ref()
+    };
+    desc.map(|desc| Declaration {
+        tensor: &desc.tensor,
+        is_list,
+    })
 }

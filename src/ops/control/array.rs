@@ -23,7 +23,12 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "array_write",
         &[Arg::Tensor("array"), Arg::Tensor("x"), Arg::Tensor("i")],
-        &[],
+        &[Form::legacy(
+            &["write_to_array"],
+            &[Binding::Slot("Out"), Binding::Slot("X"), Binding::Slot("I")],
+            &["Out"],
+        )
+        .overwriting("Out")],
         Write::parse,
     )
     .with_pir(&[Form::pir(
@@ -39,12 +44,34 @@ pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "array_read",
         &[Arg::Tensor("array"), Arg::Tensor("i")],
-        &[],
+        &[Form::legacy(
+            &["read_from_array"],
+            &[Binding::Slot("X"), Binding::Slot("I")],
+            &["Out"],
+        )],
         Read::parse,
     ),
-    OpDef::new("array_length", &[Arg::Tensor("x")], &[], Length::parse),
-    OpDef::new("array_to_tensor", &[Arg::Tensor("x")], &[], ToTensor::parse)
-        .with_results(&["out", "out_index"]),
+    OpDef::new(
+        "array_length",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(
+            &["lod_array_length"],
+            &[Binding::Slot("X")],
+            &["Out"],
+        )],
+        Length::parse,
+    ),
+    OpDef::new(
+        "array_to_tensor",
+        &[Arg::Tensor("x")],
+        &[Form::legacy(
+            &["tensor_array_to_tensor"],
+            &[Binding::Slot("X")],
+            &["Out", "OutIndex"],
+        )],
+        ToTensor::parse,
+    )
+    .with_results(&["out", "out_index"]),
 ];
 
 /// An empty list.

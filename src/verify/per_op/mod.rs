@@ -202,7 +202,8 @@ impl Comparison<'_> {
 
     /// The nodes that an op has become, and the positions of the results that they give; None if there are none.
     fn part(&mut self, step: &Step<'_>) -> Result<Option<(Part, Vec<usize>)>> {
-        let named = self.tensors.results(step.op);
+        let mut named = self.tensors.results(step.op);
+        named.retain(|(_, id, _)| self.is_defined(step, *id));
         let typed = named
             .iter()
             .map(|(_, id, name)| Some((*name, dtype(step, *id)?)));
@@ -213,6 +214,16 @@ impl Comparison<'_> {
         let part = self.graph.part(&results, &known)?;
         let positions = named.iter().map(|(position, ..)| *position).collect();
         Ok(part.map(|part| (part, positions)))
+    }
+
+    /// Whether a result has a value in this run. Otherwise a branch or a loop returns a variable that nothing has written,
+    /// for which Paddle has something of another type or shape.
+    fn is_defined(&self, step: &Step<'_>, id: ValueId) -> bool {
+        let declared = &self.model.program()[id];
+        let is_alike = |tensor: &Tensor| {
+            tensor.dtype() == declared.dtype && tensor.shape().len() == declared.shape.len()
+        };
+        step.op.blocks.is_empty() || step.tensor(id).is_some_and(is_alike)
     }
 
     /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
