@@ -111,14 +111,14 @@ pub(crate) fn layer<T: Real>(
         state_weights.apply(h, &mut recurrent);
         let gates = &gates[step * batch * rows..][..batch * rows];
         let outputs = &mut slices[step * batch * size..][..batch * size];
-        for (item, recurrent) in recurrent.outer_iter().enumerate() {
+        for (item, recurrent) in recurrent.outer_iter_mut().enumerate() {
             let is_inside = |lengths: &[i64]| (step as i64) < lengths[item];
             if !layer.lengths.is_none_or(is_inside) {
                 continue;
             }
             let (mut h, mut c) = (state.h.row_mut(item), state.c.row_mut(item));
             let (Some(recurrent), Some(h), Some(c)) =
-                (recurrent.as_slice(), h.as_slice_mut(), c.as_slice_mut())
+                (recurrent.into_slice(), h.as_slice_mut(), c.as_slice_mut())
             else {
                 return Err(Error::internal("a state is not contiguous"));
             };
@@ -289,31 +289,42 @@ fn tanh<T: Real>(x: T) -> T {
 }
 
 /// One step of one sequence. `x` is `W x` and `r` is `R h`, both with their biases; `h` and `c` are the state, which is
-/// brought forward.
+/// brought forward. `r` is where the gates are computed. The loops are short, so that each becomes vector instructions.
 #[inline(always)]
-fn one_step<T: Real>(cell: Cell, x: &[T], r: &[T], h: &mut [T], c: &mut [T]) {
+fn one_step<T: Real>(cell: Cell, x: &[T], r: &mut [T], h: &mut [T], c: &mut [T]) {
     let size = h.len();
-    let c = &mut c[..size];
-    let of = |gate: usize| (&x[gate * size..][..size], &r[gate * size..][..size]);
-    let (x0, r0) = of(0);
+    // The candidate of a GRU takes both apart.
+    let joined = if cell == Cell::Gru { 2 * size } else { r.len() };
+    for (r, x) in r[..joined].iter_mut().zip(x) {
+        *r += *x;
+    }
     match cell {
-        Cell::Tanh => (0..size).for_each(|unit| h[unit] = tanh(x0[unit] + r0[unit])),
-        Cell::Relu => (0..size).for_each(|unit| h[unit] = (x0[unit] + r0[unit]).max(T::zero())),
+        Cell::Tanh => h.iter_mut().zip(r).for_each(|(h, r)| *h = tanh(*r)),
+        Cell::Relu => h.iter_mut().zip(r).for_each(|(h, r)| *h = r.max(T::zero())),
         Cell::Lstm => {
-            let [(x1, r1), (x2, r2), (x3, r3)] = [1, 2, 3].map(of);
-            for unit in 0..size {
-                let (i, f) = (sigmoid(x0[unit] + r0[unit]), sigmoid(x1[unit] + r1[unit]));
-                let (g, o) = (tanh(x2[unit] + r2[unit]), sigmoid(x3[unit] + r3[unit]));
-                c[unit] = f * c[unit] + i * g;
-                h[unit] = o * tanh(c[unit]);
+            let (i_and_f, rest) = r.split_at_mut(2 * size);
+            let (g, o) = rest.split_at_mut(size);
+            i_and_f.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
+            o.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
+            g.iter_mut().for_each(|gate| *gate = tanh(*gate));
+            let (i, f) = i_and_f.split_at(size);
+            for (((c, i), f), g) in c.iter_mut().zip(i).zip(f).zip(g) {
+                *c = *f * *c + *i * *g;
+            }
+            for ((h, o), c) in h.iter_mut().zip(o).zip(c) {
+                *h = *o * tanh(*c);
             }
         }
         Cell::Gru => {
-            let [(x1, r1), (x2, r2)] = [1, 2].map(of);
-            for unit in 0..size {
-                let (reset, z) = (sigmoid(x0[unit] + r0[unit]), sigmoid(x1[unit] + r1[unit]));
-                let candidate = tanh(x2[unit] + reset * r2[unit]);
-                h[unit] = z * h[unit] + (T::one() - z) * candidate;
+            let (gates, candidate) = r.split_at_mut(2 * size);
+            gates.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
+            let (reset, z) = gates.split_at(size);
+            let x = &x[2 * size..];
+            for ((candidate, reset), x) in candidate.iter_mut().zip(reset).zip(x) {
+                *candidate = tanh(*x + *reset * *candidate);
+            }
+            for ((h, z), candidate) in h.iter_mut().zip(z).zip(candidate) {
+                *h = *z * *h + (T::one() - *z) * *candidate;
             }
         }
     }
