@@ -8,6 +8,7 @@ use super::model::{Initializer, InitializerData, OnnxModel};
 use super::nodes::{Graph, Kind, Node, TensorId};
 use super::notes;
 use super::opset::required_outputs;
+use super::scoping::refuse_misnamed;
 use crate::error::{Error, Result};
 use crate::program::{Facts, Origin, UniqueNames, ValueId};
 use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto};
@@ -16,7 +17,8 @@ use crate::tensor::Dim;
 /// The ONNX model of a program whose ops are all lowered. What nothing needs is dropped, and the rest gets its names.
 ///
 /// # Errors
-/// When an output of the program is not lowered, or a parameter is in no file: defects of this crate.
+/// When an output of the program is not lowered, a parameter is in no file, or a name is not in order: defects of this
+/// crate.
 pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let outputs = bind_outputs(&mut lowering)?;
     let Lowering {
@@ -70,12 +72,14 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     };
     let initializers = initializers(facts, &graph, &mut names)?;
     let tensors = given(&values, &graph, &mut names);
-    Ok(OnnxModel {
+    let model = OnnxModel {
         proto,
         initializers,
         tensors,
         notes,
-    })
+    };
+    refuse_misnamed(&model)?;
+    Ok(model)
 }
 
 /// For each value that an input of the graph or a node gives, the name of the tensor that holds it.

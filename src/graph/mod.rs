@@ -3,8 +3,9 @@
 //! Ops emit their nodes through a [`Lowering`], which hands out tensors, spells operators as the opset has them
 //! (`opset`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds shapes as
 //! tensors (`shapes`), weights out of rows of others (`rows`) and graphs inside of nodes (`bodies`), remembers which op a
-//! node comes from, and takes notes where ONNX can't follow (`notes`). At the end the nodes that nothing needs are dropped, and everything gets its name
-//! (`finish`, `encode`). The result is an `OnnxModel`, whose weights are still in Paddle's files.
+//! node comes from, and takes notes where ONNX can't follow (`notes`). At the end the nodes that nothing needs are
+//! dropped, everything gets its name (`finish`, `encode`), and the names are checked (`scoping`). The result is an
+//! `OnnxModel`, whose weights are still in Paddle's files.
 
 mod bodies;
 mod context;
@@ -17,6 +18,7 @@ mod notes;
 mod operators;
 mod opset;
 mod rows;
+mod scoping;
 mod shapes;
 mod types;
 
