@@ -2,7 +2,8 @@
 //!
 //! An [`OpDef`] names an op, its operands and results by PHI's signature, and the [`Form`]s in which files spell it.
 //! Its `parse` reads an op through an [`OpReader`] into an [`Operator`], which knows what can be said of the results
-//! before a run, which ONNX nodes compute them, and what Paddle computes. A [`Registry`] holds definitions, and finds
+//! before a run, which ONNX nodes compute them, and what Paddle computes. An op that holds blocks is a `Control` instead,
+//! which is handed the means to deal with these. A [`Registry`] holds definitions, and finds
 //! them by the names that they have in files.
 
 mod argument;

@@ -6,18 +6,15 @@
 use super::condition;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values};
+use crate::operator::{Arg, Macs, OpDef, OpReader, Operator, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{DType, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "assert",
     &[Arg::Tensor("cond"), Arg::List("data")],
-    &[Form::legacy(
-        &["assert"],
-        &[Binding::Slot("Cond"), Binding::List("Data")],
-        &[],
-    )],
+    // Paddle drops it from the programs that it writes in the older format.
+    &[],
     Assert::parse,
 )
 .with_results(&[])

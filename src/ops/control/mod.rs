@@ -1,4 +1,5 @@
-//! Control flow: ops that hold blocks of other ops.
+//! Control flow: ops that hold blocks of other ops, and what programs have beside them: lists of tensors, assertions,
+//! and variables that nothing has written.
 
 mod array;
 mod assert;
