@@ -33,22 +33,15 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let kept = outputs.iter().map(|(_, tensor, _)| *tensor);
     drop_unneeded(&mut graph, kept.collect());
     let notes = notes::kept(notes, &graph);
-    let called = outputs
-        .iter()
-        .map(|(name, tensor, _)| (name.as_str(), *tensor));
-    let mut names = Names::new(facts, &graph, called);
     let scopes = scopes.into_iter().flat_map(|scope| scope.tensors);
     let mut values: Vec<(ValueId, TensorId)> = scopes.chain(closed).collect();
     values.sort_unstable();
-    for (value, tensor) in &values {
-        names.prefer(*tensor, &facts.program()[*value].name);
-    }
+    let mut names = names(facts, &graph, &outputs, &values);
     let nodes = graph.nodes.iter().map(|node| names.node(node)).collect();
     let imports = imports(&graph, opset);
     let functions = graph.functions.iter();
-    let functions = functions
-        .map(|function| names.function(function, &imports))
-        .collect();
+    let functions = functions.map(|function| names.function(function, &imports));
+    let functions = functions.collect();
     let program = facts.program();
     let inputs = program.inputs().iter();
     let proto = ModelProto {
@@ -80,6 +73,23 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     };
     refuse_misnamed(&model)?;
     Ok(model)
+}
+
+/// Names for tensors: those by which callers know the outputs, and those of Paddle's variables.
+fn names(
+    facts: &Facts<'_>,
+    graph: &Graph,
+    outputs: &[(String, TensorId, ValueId)],
+    values: &[(ValueId, TensorId)],
+) -> Names {
+    let called = outputs
+        .iter()
+        .map(|(name, tensor, _)| (name.as_str(), *tensor));
+    let mut names = Names::new(facts, graph, called);
+    for (value, tensor) in values {
+        names.prefer(*tensor, &facts.program()[*value].name);
+    }
+    names
 }
 
 /// For each value that an input of the graph or a node gives, the name of the tensor that holds it.

@@ -100,13 +100,13 @@ impl Function for Assign {
     }
 }
 
-/// What `to_static` of Paddle 2 assigns to a variable that nothing has written.
+/// What `to_static` of Paddle 2 assigns to a variable that nothing has written, as a float32 or a float64.
 const NO_VALUE: f32 = 1.77113e27;
 
 fn assign_value(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {
     merge_values(&mut draft);
-    let no_value = [f64::from(NO_VALUE)];
-    if matches!(draft.attrs.get("values"), Some(Attr::Floats(values)) if *values == no_value)
+    let is_no_value = |values: &[f64]| matches!(values, [value] if *value as f32 == NO_VALUE);
+    if matches!(draft.attrs.get("values"), Some(Attr::Floats(values)) if is_no_value(values))
         && let [declared] = draft.results.as_slice()
     {
         let value = builder.constant(Tensor::vector(vec![NO_VALUE]));
@@ -156,5 +156,42 @@ impl Function for AssignValue {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         Ok(self.tensor.cast(values.dtype(self.dtype)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{Declared, OpKind};
+    use crate::tensor::Dim;
+
+    #[test]
+    fn what_to_static_makes_up_is_undefined() {
+        for (number, kind) in [
+            (f64::from(NO_VALUE), "undefined"),
+            (1.77113e27, "undefined"),
+            (1.7e27, "assign_value"),
+        ] {
+            let mut builder = Builder::new();
+            let declared = Declared {
+                name: "y".into(),
+                dtype: DType::F32,
+                shape: vec![Dim::Unknown, Dim::Known(8)],
+            };
+            let draft = Draft {
+                kind: OpKind::Known("assign_value"),
+                operands: Vec::new(),
+                results: vec![declared],
+                attrs: [("values".to_owned(), Attr::Floats(vec![number]))].into(),
+            };
+            assign_value(&mut builder, draft).unwrap();
+            let kinds: Vec<&str> = builder
+                .program
+                .ops
+                .iter()
+                .map(|op| op.kind.name())
+                .collect();
+            assert_eq!(kinds, [kind], "{number}");
+        }
     }
 }
