@@ -346,7 +346,11 @@ impl Tensor {
 
     /// The elements as f64, in row-major order.
     pub fn to_f64_vec(&self) -> Vec<f64> {
-        with_array!(self, array => array.iter().map(|x| x.to_f64()).collect())
+        with_array!(self, array => match array.as_slice() {
+            // Several times as fast as an iterator over the axes.
+            Some(elements) => elements.iter().map(|x| x.to_f64()).collect(),
+            None => array.iter().map(|x| x.to_f64()).collect(),
+        })
     }
 
     /// The elements as i64, in row-major order.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::tensor::Tensor;
@@ -142,50 +143,29 @@ impl Metrics {
     }
 
     fn elementwise(a: &[f64], b: &[f64], tolerance: &Tolerance) -> Self {
-        let mut metrics = Self {
-            max_abs: 0.0,
-            max_rel: 0.0,
-            mean_abs: 0.0,
-            cosine: 1.0,
-            disagreeing: 0,
+        // Parts of this length, whatever the number of threads, so that sums are the same everywhere.
+        const PART: usize = 1 << 16;
+        let parts = a.par_chunks(PART).zip(b.par_chunks(PART));
+        let parts: Vec<Sums> = parts.map(|(a, b)| Sums::of(a, b, tolerance)).collect();
+        let all = parts.into_iter().fold(Sums::new(), Sums::and);
+        let norms = f64::sqrt(all.a_squares) * f64::sqrt(all.b_squares);
+        Self {
+            max_abs: all.max_abs,
+            max_rel: all.max_rel,
+            mean_abs: all.abs / a.len().max(1) as f64,
+            cosine: if norms > 0.0 {
+                (all.dot / norms).clamp(-1.0, 1.0)
+            } else if all.a_squares != all.b_squares {
+                0.0
+            } else {
+                1.0
+            },
+            disagreeing: all.disagreeing,
             borderline: 0,
             elements: a.len(),
             argmax: None,
-            decades: BTreeMap::new(),
-        };
-        let (mut dot, mut a_squares, mut b_squares) = (0.0, 0.0, 0.0);
-        let mut decades = Decades::new();
-        for (&a, &b) in a.iter().zip(b) {
-            let same = a == b || (a.is_nan() && b.is_nan());
-            let error = if same { 0.0 } else { (a - b).abs() };
-            // NaN on one side alone is as far away as can be.
-            let error = if error.is_nan() { f64::INFINITY } else { error };
-            metrics.max_abs = metrics.max_abs.max(error);
-            metrics.mean_abs += error;
-            if error > 0.0 {
-                decades.count(error);
-            }
-            if b.abs() > SMALLEST_RELATIVE && error > 0.0 {
-                metrics.max_rel = metrics.max_rel.max(error / b.abs());
-            }
-            metrics.disagreeing += usize::from(!tolerance.allows(a, b));
-            if a.is_finite() && b.is_finite() {
-                dot += a * b;
-                a_squares += a * a;
-                b_squares += b * b;
-            }
+            decades: all.decades.counted(),
         }
-        metrics.decades = decades.counted();
-        if !a.is_empty() {
-            metrics.mean_abs /= a.len() as f64;
-        }
-        let norms = f64::sqrt(a_squares) * f64::sqrt(b_squares);
-        if norms > 0.0 {
-            metrics.cosine = (dot / norms).clamp(-1.0, 1.0);
-        } else if a_squares != b_squares {
-            metrics.cosine = 0.0;
-        }
-        metrics
     }
 
     /// Whether every element is within tolerance or borderline, and every row has its largest element in the same
@@ -193,6 +173,71 @@ impl Metrics {
     pub fn agrees(&self) -> bool {
         let argmax_agrees = |argmax: Argmax| argmax.same + argmax.tied == argmax.rows;
         self.disagreeing == 0 && (self.borderline > 0 || self.argmax.is_none_or(argmax_agrees))
+    }
+}
+
+/// What is added up, or the largest, over pairs of elements `a` and `b`.
+struct Sums {
+    max_abs: f64,
+    max_rel: f64,
+    abs: f64,
+    disagreeing: usize,
+    dot: f64,
+    a_squares: f64,
+    b_squares: f64,
+    decades: Decades,
+}
+
+impl Sums {
+    fn new() -> Self {
+        Self {
+            max_abs: 0.0,
+            max_rel: 0.0,
+            abs: 0.0,
+            disagreeing: 0,
+            dot: 0.0,
+            a_squares: 0.0,
+            b_squares: 0.0,
+            decades: Decades::new(),
+        }
+    }
+
+    fn of(a: &[f64], b: &[f64], tolerance: &Tolerance) -> Self {
+        let mut sums = Self::new();
+        for (&a, &b) in a.iter().zip(b) {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            let error = if same { 0.0 } else { (a - b).abs() };
+            // NaN on one side alone is as far away as can be.
+            let error = if error.is_nan() { f64::INFINITY } else { error };
+            sums.max_abs = sums.max_abs.max(error);
+            sums.abs += error;
+            if error > 0.0 {
+                sums.decades.count(error);
+            }
+            if b.abs() > SMALLEST_RELATIVE && error > 0.0 {
+                sums.max_rel = sums.max_rel.max(error / b.abs());
+            }
+            sums.disagreeing += usize::from(!tolerance.allows(a, b));
+            if a.is_finite() && b.is_finite() {
+                sums.dot += a * b;
+                sums.a_squares += a * a;
+                sums.b_squares += b * b;
+            }
+        }
+        sums
+    }
+
+    /// Those of both.
+    fn and(mut self, other: Self) -> Self {
+        self.max_abs = self.max_abs.max(other.max_abs);
+        self.max_rel = self.max_rel.max(other.max_rel);
+        self.abs += other.abs;
+        self.disagreeing += other.disagreeing;
+        self.dot += other.dot;
+        self.a_squares += other.a_squares;
+        self.b_squares += other.b_squares;
+        self.decades.add(&other.decades);
+        self
     }
 }
 
@@ -242,6 +287,12 @@ impl Decades {
             counts: [0; Self::POWERS],
             infinite: 0,
         }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let counts = self.counts.iter_mut().zip(&other.counts);
+        counts.for_each(|(count, other)| *count += other);
+        self.infinite += other.infinite;
     }
 
     /// Counts a positive number.
