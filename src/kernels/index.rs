@@ -3,7 +3,7 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::map::elements;
+use super::map::{PIECE_LEN, elements};
 use super::threads::filled;
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large};
@@ -72,8 +72,6 @@ pub(crate) fn picked<T: Element>(
 /// # Errors
 /// When they are not.
 pub(crate) fn concatenated<T: Element>(arrays: &[&Array<T>], axis: usize) -> Result<ArrayD<T>> {
-    /// The number of elements that a thread copies at once.
-    const PIECE_LEN: usize = 1 << 14;
     let mut shape = arrays[0].shape().to_vec();
     for array in &arrays[1..] {
         let differs = |other: usize| other != axis && array.shape().get(other) != shape.get(other);

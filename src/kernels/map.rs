@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::tensor::{Array, Element};
 
 /// The number of elements that a thread computes at once.
-const PIECE_LEN: usize = 1 << 14;
+pub(super) const PIECE_LEN: usize = 1 << 14;
 
 /// How many simple operations an element takes, as a rule.
 const OPERATIONS: usize = 4;

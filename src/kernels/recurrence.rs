@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayD, IxDyn};
 
-use super::map::reshape;
+use super::map::{elements, reshape};
 use super::matmul::matmul;
 use super::real::Real;
 use super::threads::{for_each_chunk, vectorised};
@@ -149,7 +149,7 @@ impl<T: Real> StateWeights<T> {
         }
         Self {
             panels,
-            bias: contiguous(weights.hidden_bias),
+            bias: elements(weights.hidden_bias).into_owned(),
         }
     }
 
@@ -182,18 +182,14 @@ fn gates_of_inputs<T: Real>(x: &Array<T>, weights: &Weights<'_, T>) -> Result<Ve
     let (rows, inputs) = (columns.shape()[1], columns.shape()[0]);
     let items = x.len() / inputs.max(1);
     let mut gates = matmul(&reshape(x, &[items, inputs])?, &columns)?;
-    let bias = contiguous(weights.input_bias);
+    let bias = elements(weights.input_bias);
     let slice = gates.as_slice_mut();
     let slice = slice.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
     for gates in slice.chunks_mut(rows.max(1)) {
-        let gates = gates.iter_mut().zip(&bias);
+        let gates = gates.iter_mut().zip(bias.iter());
         gates.for_each(|(gate, bias)| *gate += *bias);
     }
-    Ok(contiguous(&gates.into()))
-}
-
-fn contiguous<T: Real>(x: &Array<T>) -> Vec<T> {
-    x.iter().copied().collect()
+    Ok(gates.into_raw_vec_and_offset().0)
 }
 
 /// Refuses weights, states and lengths that don't fit.

@@ -438,23 +438,13 @@ impl<'a> Reader<'a> {
         let held = std::mem::take(&mut self.held);
         let arguments = carried.iter().map(|name| self.declared(name));
         let arguments = arguments.collect::<Result<_>>()?;
-        let arguments = self.builder.define_arguments(arguments);
-        self.scope.write(carried.to_vec(), arguments.clone());
         self.variables.enter(block)?;
-        self.builder.open_blocks.push(Block {
-            arguments,
-            ..Block::default()
-        });
-        self.define_lists()?;
-        self.ops(number, block)?;
-        self.settle(&|_| true)?;
         let own: HashSet<&str> = block.vars.iter().map(|var| var.name.as_str()).collect();
+        let block = self.ops_of_block(number, block, arguments)?;
         self.variables.leave();
         let scope = std::mem::replace(&mut self.scope, outside);
         self.held = held;
         self.builder.source = source;
-        let block = self.builder.open_blocks.pop();
-        let block = block.ok_or_else(|| Error::internal("a block was closed twice"))?;
         for (name, why) in &scope.not_computed {
             if !own.contains(name.as_str()) && !self.scope.not_computed.contains_key(name) {
                 self.scope.mark_not_computed(name, why.clone());

@@ -253,6 +253,20 @@ impl<'a> Reader<'a> {
                     .map(String::as_str),
             );
         }
+        let block = self.ops_of_block(number, block, given)?;
+        self.variables.leave();
+        self.scope = outside;
+        self.held = held;
+        Ok(block)
+    }
+
+    /// Reads the ops of a block whose variables are entered, and in which these stand for its arguments.
+    fn ops_of_block(
+        &mut self,
+        number: usize,
+        block: &'a BlockDesc,
+        given: Vec<Declared>,
+    ) -> Result<Block> {
         let names = given.iter().map(|argument| argument.name.clone()).collect();
         let arguments = self.builder.define_arguments(given);
         self.scope.write(names, arguments.clone());
@@ -263,9 +277,6 @@ impl<'a> Reader<'a> {
         self.define_lists()?;
         self.ops(number, block)?;
         self.settle(&|_| true)?;
-        self.variables.leave();
-        self.scope = outside;
-        self.held = held;
         let block = self.builder.open_blocks.pop();
         block.ok_or_else(|| Error::internal("a block was closed twice"))
     }

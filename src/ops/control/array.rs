@@ -5,11 +5,13 @@
 //! that shape before the first item is written: an empty list is undefined ([`super::undefined`]), and takes on the shape
 //! of what it is handed on with. Paddle: `phi/kernels/array_kernel.h`. ONNX: Concat, Gather and Reshape.
 
-use ndarray::{Axis, concatenate};
+use ndarray::Axis;
 
 use super::condition::scalar;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::index::concatenated;
+use crate::kernels::map::reshape;
 use crate::operator::{
     Arg, Binding, Form, Function, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
@@ -203,8 +205,8 @@ fn slice(list: &Tensor, start: usize, end: usize) -> Tensor {
 fn joined(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let differ = |_| Error::unsupported("a list of tensors of different shapes");
     with_arrays!(a, b, (a, b) => {
-        let both = concatenate(Axis(0), &[a.view(), b.view()]).map_err(differ)?;
-        Ok(Element::tensor(both.into_shared()))
+        let both = concatenated(&[a, b], 0).map_err(differ)?;
+        Ok(Element::tensor(both.into()))
     })
 }
 
@@ -382,9 +384,7 @@ impl Operator for ToTensor {
             Element::tensor(if self.is_stacked {
                 moved
             } else {
-                let whole = moved.as_standard_layout().into_owned();
-                let joined = whole.into_shape_with_order(shape);
-                joined.map_err(|_| Error::internal("a list changed its number of elements"))?.into_shared()
+                reshape(&moved, &shape)?
             })
         });
         let extents = vec![extent as i64; *count];

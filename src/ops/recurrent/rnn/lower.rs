@@ -42,13 +42,7 @@ impl Rnn {
         x: TensorId,
         first: &[TensorId],
     ) -> Result<Vec<TensorId>> {
-        let lengths = match self.lengths {
-            Some(id) => {
-                let lengths = g.value(id)?;
-                Some(g.cast(lengths, g.dtype(id), DType::I32))
-            }
-            None => None,
-        };
+        let lengths = self.lower_lengths(g, DType::I32)?;
         let mut inputs: Vec<Option<TensorId>> = vec![Some(x)];
         inputs.extend(self.lower_weights(g, layer)?.map(Some));
         inputs.push(lengths);
@@ -68,6 +62,15 @@ impl Rnn {
         Ok(results)
     }
 
+    /// The lengths of the sequences in this element type, if they are given.
+    fn lower_lengths(&self, g: &mut Lowering<'_>, dtype: DType) -> Result<Option<TensorId>> {
+        let Some(id) = self.lengths else {
+            return Ok(None);
+        };
+        let lengths = g.value(id)?;
+        Ok(Some(g.cast(lengths, g.dtype(id), dtype)))
+    }
+
     /// As [`Self::lower_layer`], out of matrix products.
     fn compose_layer(
         &self,
@@ -76,14 +79,8 @@ impl Rnn {
         x: TensorId,
         first: &[TensorId],
     ) -> Result<Vec<TensorId>> {
-        let lengths = match self.lengths {
-            Some(id) => {
-                let lengths = g.value(id)?;
-                let lengths = g.cast(lengths, g.dtype(id), DType::I64);
-                Some(g.unsqueeze(lengths, &[1]))
-            }
-            None => None,
-        };
+        let lengths = self.lower_lengths(g, DType::I64)?;
+        let lengths = lengths.map(|lengths| g.unsqueeze(lengths, &[1]));
         let mut results: Vec<Vec<TensorId>> = vec![Vec::new(); 1 + first.len()];
         for (number, weights) in self.weights(layer).enumerate() {
             let direction = Direction {
