@@ -183,6 +183,8 @@ pub enum Accuracy {
     Rounded,
     /// Up to the rounding of a long sum, or of a transcendental function.
     Accumulated,
+    /// As `Accumulated`, for an op whose result has the shape of its operand, and each element sums along an axis of it.
+    AlongAxis,
     /// Up to the rounding of numbers near 1, from which runtimes compute results however small: a sigmoid is
     /// `(1 + tanh(x / 2)) / 2`.
     NearOne,

@@ -10,7 +10,7 @@ use memmap2::Mmap;
 
 use super::lifetimes::Lifetimes;
 use super::rounding::Rounding;
-use super::walk::{Alter, Step, Walk};
+use super::walk::{Alter, Made, Step, Walk};
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{Accuracy, ParsedOp, Precision, Registry, Values};
@@ -57,7 +57,7 @@ impl<'p> Reference<'p> {
     /// # Errors
     /// When an input is missing or of another type or shape, or an op can't be computed.
     pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
-        self.run_whole(inputs, &mut |tensor, _, _| tensor)
+        self.run_whole(inputs, &mut |tensor, _| tensor)
     }
 
     /// Runs as [`Reference::run`] does, with all results moved by as much as rounding may move them, by the accuracy of
@@ -71,7 +71,9 @@ impl<'p> Reference<'p> {
         rounding: &mut Rounding,
         accuracy: &(dyn Fn(&Op) -> Option<Accuracy> + Sync),
     ) -> Result<Vec<Tensor>> {
-        let mut alter = |tensor, dtype, op: &Op| rounding.result(tensor, dtype, accuracy(op));
+        let mut alter = |tensor, of: Made<'_>| {
+            rounding.result(tensor, of.dtype, accuracy(of.op), of.largest_operand)
+        };
         self.run_whole(inputs, &mut alter)
     }
 
@@ -89,11 +91,10 @@ impl<'p> Reference<'p> {
         inputs: &[(String, Tensor)],
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
-        self.walk(inputs, &mut |tensor, _, _| tensor, visit)
+        self.walk(inputs, &mut |tensor, _| tensor, visit)
     }
 
-    /// Runs op by op. `alter` gets every result with its element type in the program and its op, and returns what is kept
-    /// of it.
+    /// Runs op by op. `alter` gets every result, and returns what is kept of it.
     fn walk(
         &self,
         inputs: &[(String, Tensor)],

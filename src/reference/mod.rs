@@ -9,5 +9,5 @@ mod rounding;
 mod walk;
 
 pub use interpreter::Reference;
-pub(crate) use rounding::Rounding;
+pub(crate) use rounding::{Rounding, roundings};
 pub(crate) use walk::Step;

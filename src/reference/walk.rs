@@ -6,11 +6,20 @@ use super::lifetimes::Lifetime;
 use super::rounding::Rounding;
 use crate::error::{Error, Result};
 use crate::operator::{Behaviour, ParsedOp, Precision, Run, evaluate};
-use crate::program::{Op, ValueId};
+use crate::program::{Op, Operand, ValueId};
 use crate::tensor::{DType, Tensor};
 
-/// What is kept of a result, which has this element type in the program and is of this op.
-pub(super) type Alter<'a> = dyn FnMut(Tensor, DType, &Op) -> Tensor + Send + 'a;
+/// What is kept of a result.
+pub(super) type Alter<'a> = dyn FnMut(Tensor, Made<'_>) -> Tensor + Send + 'a;
+
+/// Where a result comes from.
+pub(super) struct Made<'o> {
+    /// The result's element type in the program.
+    pub dtype: DType,
+    pub op: &'o Op,
+    /// The number of elements of the op's largest operand.
+    pub largest_operand: usize,
+}
 
 /// A run under way.
 pub(super) struct Walk<'w> {
@@ -52,6 +61,7 @@ impl Walk<'_> {
             }
         };
         let results = evaluate(&**operator, op, &self.tensors, self.precision)?;
+        let largest_operand = largest_operand(op, |id| self.tensors.get(id.index())?.as_ref());
         let kept = op.results.iter().zip(results).map(|(id, tensor)| {
             let declared = self.dtypes[id.index()];
             let dtype = self.precision.keeping(declared);
@@ -61,7 +71,12 @@ impl Walk<'_> {
             } else {
                 tensor
             };
-            (self.alter)(tensor, declared, op)
+            let made = Made {
+                dtype: declared,
+                op,
+                largest_operand,
+            };
+            (self.alter)(tensor, made)
         });
         Ok(kept.collect())
     }
@@ -77,6 +92,13 @@ impl Walk<'_> {
         let tensor = self.tensors.get(id.index()).cloned().flatten();
         tensor.ok_or_else(|| Error::internal("a value is used before it is computed"))
     }
+}
+
+/// The number of elements of the largest operand of an op, of those that `tensor` gives.
+fn largest_operand<'t>(op: &Op, tensor: impl Fn(ValueId) -> Option<&'t Tensor>) -> usize {
+    let operands = op.operands.iter().flat_map(Operand::values);
+    let lengths = operands.filter_map(|id| Some(tensor(*id)?.len()));
+    lengths.max().unwrap_or(0)
 }
 
 /// The blocks of an op, which a run runs.
@@ -126,6 +148,11 @@ impl Step<'_> {
         self.tensors.get(id.index())?.as_ref()
     }
 
+    /// The number of elements of the op's largest operand.
+    pub fn largest_operand(&self) -> usize {
+        largest_operand(self.op, |id| self.tensor(id))
+    }
+
     /// The values that nothing reads after this op. They are dropped after the visit.
     pub fn dead(&self) -> &[ValueId] {
         &self.lifetime.dead
@@ -140,7 +167,7 @@ impl Step<'_> {
             tensors,
             dtypes: self.dtypes.clone(),
             precision,
-            alter: &mut |tensor, _, _| tensor,
+            alter: &mut |tensor, _| tensor,
         };
         walk.results(self.op, self.parsed, self.lifetime)
     }

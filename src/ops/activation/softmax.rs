@@ -5,7 +5,7 @@
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{norm, with_real};
-use crate::operator::{Function, OpDef, OpReader, Parsed, Values};
+use crate::operator::{Accuracy, Function, OpDef, OpReader, Parsed, Values};
 use crate::ops::shared::pointwise::{of_x, plain};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Tensor, normalize_axis};
@@ -16,10 +16,12 @@ pub(super) const OPS: &[OpDef] = &[
         // The layout is a hint to oneDNN; `axis` alone says over which elements the sum goes.
         &[plain(&["softmax"]).ignoring(&["data_format"])],
         |op| Softmax::parse(op, false),
-    ),
+    )
+    .with_accuracy(Accuracy::AlongAxis),
     of_x("log_softmax", &[plain(&["log_softmax"])], |op| {
         Softmax::parse(op, true)
-    }),
+    })
+    .with_accuracy(Accuracy::AlongAxis),
 ];
 
 /// `exp(x) / Σ exp(x)` along an axis, or the logarithm of that.

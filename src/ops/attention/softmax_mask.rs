@@ -7,7 +7,9 @@
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, norm, with_real};
-use crate::operator::{Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values};
+use crate::operator::{
+    Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
+};
 use crate::ops::shared::decomposition::{Decomposition, decomposed};
 use crate::ops::shared::pointwise::{of_x, plain};
 use crate::program::{Attr, Builder, Draft, Fact, Facts, ValueId};
@@ -19,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["fused_softmax_mask_upper_triangle"])],
         CausalSoftmax::parse,
     )
+    .with_accuracy(Accuracy::AlongAxis)
     .with_limits(&["other numbers of queries than of keys"])
     .with_dtypes(FLOATS),
     decomposed(

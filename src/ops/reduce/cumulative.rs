@@ -37,7 +37,7 @@ pub(super) const OPS: &[OpDef] = &[
     )
     .with_limits(&["a computed axis"])
     .with_dtypes(NUMBERS)
-    .with_accuracy(Accuracy::Accumulated),
+    .with_accuracy(Accuracy::AlongAxis),
     of_axis("cumprod", &[plain(&["cumprod"])], Cumulative::cumprod).with_dtypes(WIDE),
     of_axis(
         "logcumsumexp",
@@ -62,7 +62,7 @@ const fn extremes(names: &'static [&'static str]) -> Form {
 }
 
 const fn of_axis(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
-    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse).with_accuracy(Accuracy::Accumulated)
+    OpDef::new(name, &[Arg::Tensor("x")], legacy, parse).with_accuracy(Accuracy::AlongAxis)
 }
 
 const fn extreme(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

@@ -3,7 +3,7 @@
 use super::report::OwnError;
 use crate::operator::Accuracy;
 use crate::program::Operand;
-use crate::reference::{Rounding, Step};
+use crate::reference::{Rounding, Step, roundings};
 use crate::tensor::Tensor;
 use crate::verify::metrics::{Metrics, Tolerance};
 use crate::verify::noise::{FEW, NOISE_MULTIPLE, Noise, OTHERS};
@@ -44,15 +44,12 @@ fn judge(
     };
     let noise = Noise::of(std::iter::once((reference, exact)));
     let unit = reference.dtype().unit_roundoff().unwrap_or(0.0);
-    let terms = match accuracy {
-        Some(Accuracy::Accumulated) => terms(step, reference),
-        _ => 1.0,
-    };
+    let roundings = roundings(accuracy, step.largest_operand(), reference);
     let noise = noise.map(|noise| Noise {
         floor: noise
             .floor
             .max(unit * accuracy.map_or(0.0, Accuracy::hidden_magnitude))
-            .max(unit * noise.largest * rounded_sums(terms)),
+            .max(unit * noise.largest * roundings / NOISE_MULTIPLE),
         ..noise
     });
     let error = |noise: Option<Noise>| {
@@ -107,21 +104,6 @@ fn with_samples(
     }
 }
 
-/// How many elements of the largest operand there are for each of the result, as in a reduction or a pool.
-fn terms(step: &Step<'_>, result: &Tensor) -> f64 {
-    let operands = step.op.operands.iter().flat_map(Operand::values);
-    let largest = operands
-        .filter_map(|id| Some(step.tensor(*id)?.len()))
-        .max();
-    largest.unwrap_or(0) as f64 / result.len().max(1) as f64
-}
-
-/// The noise of a sum of so many terms, in roundings of the sum. The reference adds up in float64, and rounds once; runtimes
-/// add up in float32, where the errors of so many sums grow like a random walk.
-fn rounded_sums(terms: f64) -> f64 {
-    (terms.sqrt() / NOISE_MULTIPLE).max(1.0)
-}
-
 /// The largest error of rounding a position between elements to float32, in elements.
 fn rounded_positions(step: &Step<'_>) -> f64 {
     let operands = step.op.operands.iter().flat_map(Operand::values);
@@ -135,32 +117,5 @@ fn failure(reason: &str) -> OwnError {
         metrics: None,
         noise: None,
         failure: Some(reason.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sums_in_float32_are_within_their_noise() {
-        for terms in [1, 100, 25_600, 1_000_000] {
-            // Numbers between 26 and 27, in no order.
-            let numbers = (0..terms).map(|i: u32| {
-                26.0 + (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32
-            });
-            let (mut lanes, mut exact) = ([0.0_f32; 8], 0.0_f64);
-            for (i, number) in numbers.enumerate() {
-                lanes[i % 8] += number;
-                exact += f64::from(number);
-            }
-            let error = (f64::from(lanes.iter().sum::<f32>()) - exact).abs() / exact;
-            let noise = f64::from(f32::EPSILON) / 2.0 * rounded_sums(terms.into());
-            assert!(
-                error <= NOISE_MULTIPLE * noise,
-                "{terms} terms: {error:e} with noise {noise:e}"
-            );
-        }
-        assert_eq!(rounded_sums(64.0), 1.0);
     }
 }
