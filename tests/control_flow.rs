@@ -4,11 +4,15 @@
 mod support;
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use paddle2onnx::verify::{Inputs, VerifyOptions, verify};
-use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, OPSETS};
-use support::{PADDLE_VERSIONS, onnx_runtime, programs};
+use paddle2onnx::verify::{Inputs, Report, VerifyOptions, Within, verify};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Error, Model, OPSETS};
+use prost::Message;
+use support::onnx::decode;
+use support::onnx::proto::NodeProto;
+use support::{PADDLE_VERSIONS, fixture, onnx_runtime, programs};
 
 fn name(program: &Path) -> String {
     let folder = program.parent().and_then(Path::file_name).unwrap();
@@ -33,6 +37,7 @@ fn agrees(program: &Path, opset: u32) -> Result<(), String> {
     let options = VerifyOptions {
         inputs: Inputs::Files(goldens.clone()),
         expected: goldens,
+        per_op: opset == DEFAULT_OPSET,
         ort_lib: Some(onnx_runtime().to_path_buf()),
         ..VerifyOptions::default()
     };
@@ -46,10 +51,15 @@ fn agrees(program: &Path, opset: u32) -> Result<(), String> {
         verify(&model, &output, &options, &|_| {})
     });
     match report {
-        Ok(report) if report.verdict.is_pass() => Ok(()),
+        Ok(report) if report.verdict.is_pass() && are_all_compared(&report) => Ok(()),
         Ok(report) => Err(format!("{report:?}")),
         Err(e) => Err(e.to_string()),
     }
+}
+
+fn are_all_compared(report: &Report) -> bool {
+    let mut found = report.per_op.iter();
+    found.all(|found| found.not_compared.is_empty())
 }
 
 /// Every network at the lowest, the default and the highest opset.
@@ -66,4 +76,64 @@ fn networks() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The first multiplication in a body of these nodes.
+fn inner_product(nodes: &mut [NodeProto]) -> Option<&mut NodeProto> {
+    let attributes = nodes.iter_mut().flat_map(|node| &mut node.attribute);
+    let mut bodies = attributes.filter_map(|attr| attr.g.as_mut());
+    bodies.find_map(
+        |body| match body.node.iter().position(|node| node.op_type() == "Mul") {
+            Some(position) => Some(&mut body.node[position]),
+            None => inner_product(&mut body.node),
+        },
+    )
+}
+
+/// The loop of `while_in_if` with a wrong node in its body, op by op, in a round.
+fn blamed(round: Option<usize>) -> Result<Vec<(String, Vec<Within>)>, Error> {
+    let program = fixture("paddle-3.3.1/control_flow/while_in_if/inference.json");
+    let model = Model::open(&program, None).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("model.onnx");
+    model.convert(&onnx, &ConvertOptions::default()).unwrap();
+    let mut wrong = decode(&onnx);
+    let graph = wrong.graph.as_mut().unwrap();
+    inner_product(&mut graph.node).unwrap().op_type = Some("Div".into());
+    fs::write(&onnx, wrong.encode_to_vec()).unwrap();
+    let options = VerifyOptions {
+        per_op: true,
+        round: round.and_then(NonZeroUsize::new),
+        ort_lib: Some(onnx_runtime().to_path_buf()),
+        ..VerifyOptions::default()
+    };
+    let report = verify(&model, &onnx, &options, &|_| {})?;
+    assert!(!report.verdict.is_pass());
+    let found = report.per_op.unwrap();
+    let culprit = found.culprit.unwrap().report;
+    let wrong = found.ops.into_iter().filter(|op| !op.own.agrees);
+    let wrong: Vec<_> = wrong.map(|op| (op.op, op.within)).collect();
+    assert_eq!(wrong[0], (culprit.op, culprit.within));
+    Ok(wrong)
+}
+
+#[test]
+fn the_blame_names_the_round_and_the_branch() {
+    let rounds = |wrong: &[(String, Vec<Within>)]| -> Vec<Option<usize>> {
+        let innermost = wrong.iter().map(|(_, within)| within.last());
+        innermost.filter_map(|block| Some(block?.round)).collect()
+    };
+    let wrong = blamed(None).unwrap();
+    let (op, within) = &wrong[0];
+    assert_eq!(op, "scale");
+    let blocks: Vec<String> = within.iter().map(Within::to_string).collect();
+    assert_eq!(
+        blocks,
+        ["the true branch of op 6 `if`", "round 1 of op 10 `while`"]
+    );
+    // The first round, the last, and the loop itself, which is in no round.
+    assert_eq!(rounds(&wrong), [Some(1), Some(5), None]);
+    assert_eq!(rounds(&blamed(Some(3)).unwrap()), [Some(3), None]);
+    let refusal = blamed(Some(6)).unwrap_err().to_string();
+    assert!(refusal.contains("no loop has a round 6"), "{refusal}");
 }

@@ -124,6 +124,10 @@ struct Judging {
     #[arg(long)]
     per_op: bool,
 
+    /// The round of loops whose ops are compared; the first is 1 [default: the first and the last]
+    #[arg(long, value_name = "N", requires = "per_op")]
+    round: Option<NonZeroUsize>,
+
     /// ONNX Runtime's library, or its folder [default: $ORT_DYLIB_PATH, else beside this program,
     /// in the system's folders and in Python's packages]
     #[arg(long, value_name = "FILE")]
@@ -240,6 +244,7 @@ impl Comparing {
             paddle: judging.reference.map(|Witness::Paddle| python),
             tolerance: judging.tolerance(),
             per_op: judging.per_op,
+            round: judging.round,
             ort_lib: judging.ort_lib.clone(),
         }
     }

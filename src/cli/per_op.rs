@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use paddle2onnx::tensor::display_shape;
-use paddle2onnx::verify::{Culprit, OpReport, OwnError, PerOp, Statistics};
+use paddle2onnx::verify::{
+    Culprit, OpReport, OwnError, PerOp, Statistics, Within, in_words, whole_place,
+};
 
 use super::style::{BAD, HEADING};
 use super::{fields, shortened};
@@ -35,8 +37,16 @@ fn table(text: &mut String, found: &PerOp) {
         "{:>5}  {:<14}  {:<PLACE$}  {:>8}  {:>8}",
         "op", "", "layer", "own", "all"
     );
+    let mut around: &[Within] = &[];
     for op in &found.ops {
+        if op.within != around {
+            around = &op.within;
+            if !around.is_empty() {
+                let _ = writeln!(text, "{:>5}  In {}:", "", in_words(around));
+            }
+        }
         let place = shortened::to_end(&op.place, PLACE);
+        let name = format!("{:width$}{}", "", op.op, width = 2 * around.len());
         let own = own(&op.own);
         let all = op.accumulated.as_ref();
         let all = all.map_or_else(
@@ -46,7 +56,7 @@ fn table(text: &mut String, found: &PerOp) {
         let line = format!(
             "{:>5}  {:<14}  {place:<PLACE$}  {own:>8}  {all:>8}",
             op.index,
-            shortened::to_end(&op.op, 14)
+            shortened::to_end(&name, 14)
         );
         if op.own.agrees {
             let _ = writeln!(text, "{line}");
@@ -76,13 +86,12 @@ fn own(own: &OwnError) -> String {
 /// The op to blame, with its error, attributes, operands and results.
 fn accuse(text: &mut String, culprit: &Culprit) {
     let Culprit { report, .. } = culprit;
-    let OpReport {
-        index, op, place, ..
-    } = report;
+    let OpReport { index, op, .. } = report;
     let bold = BAD.bold();
     let _ = writeln!(
         text,
-        "{bold}The op to blame: op {index} `{op}`{bold:#} in {place}"
+        "{bold}The op to blame: op {index} `{op}`{bold:#} in {}",
+        whole_place(&report.place, &report.within)
     );
     let attributes = culprit.attributes.iter();
     let attributes: Vec<String> = attributes

@@ -54,6 +54,11 @@ pub(crate) trait Control: Send + Sync {
     /// When Paddle would refuse the operands, or an op of a block.
     fn evaluate(&self, run: &mut dyn Run) -> Result<Vec<Tensor>>;
 
+    /// Whether the op may run its block several times.
+    fn is_loop(&self) -> bool {
+        false
+    }
+
     /// The multiply-accumulates of one run. Those of a block that may run once, never or often are not known.
     fn macs(&self) -> Macs {
         Macs::Unknown

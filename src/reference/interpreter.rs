@@ -10,7 +10,7 @@ use memmap2::Mmap;
 
 use super::lifetimes::Lifetimes;
 use super::rounding::Rounding;
-use super::walk::{Alter, Made, Step, Walk};
+use super::walk::{Alter, Made, Rounds, Step, Visitor, Walk};
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{Accuracy, ParsedOp, Precision, Registry, Values};
@@ -79,28 +79,32 @@ impl<'p> Reference<'p> {
 
     /// Runs to the end, with results that are altered as in [`Reference::walk`].
     fn run_whole(&self, inputs: &[(String, Tensor)], alter: &mut Alter<'_>) -> Result<Vec<Tensor>> {
-        let mut walk = || self.walk(inputs, alter, &mut |_| Ok(ControlFlow::Continue(())));
+        let mut walk = || self.walk(inputs, alter, None);
         // From inside of the thread pool: otherwise this thread would go to sleep, and be woken, for each parallel kernel.
         let outputs = rayon::scope(|_| walk())?;
         outputs.ok_or_else(|| Error::internal("a run ended early"))
     }
 
-    /// Runs as [`Reference::run`] does, and calls `visit` after each op. None if `visit` ends the run early.
+    /// Runs as [`Reference::run`] does, and calls `visit` after each op, those of blocks in these `rounds`. None if
+    /// `visit` ends the run early.
     pub(crate) fn run_by_op(
         &self,
         inputs: &[(String, Tensor)],
+        rounds: Rounds,
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
-        self.walk(inputs, &mut |tensor, _| tensor, visit)
+        let visitor = Visitor { visit, rounds };
+        self.walk(inputs, &mut |tensor, _| tensor, Some(visitor))
     }
 
     /// Runs op by op. `alter` gets every result, and returns what is kept of it.
-    fn walk(
+    fn walk<'w>(
         &self,
         inputs: &[(String, Tensor)],
-        alter: &mut Alter<'_>,
-        visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
+        alter: &'w mut Alter<'w>,
+        visitor: Option<Visitor<'w>>,
     ) -> Result<Option<Vec<Tensor>>> {
+        let is_visited = visitor.is_some();
         let mut tensors = self.fixed.clone();
         for id in self.program.inputs() {
             let value = &self.program[*id];
@@ -112,21 +116,15 @@ impl<'p> Reference<'p> {
             tensors,
             precision: self.precision,
             alter,
+            visitor,
+            around: Vec::new(),
         };
         let ops = self.program.ops().iter().zip(&self.ops);
         for ((op, parsed), lifetime) in ops.zip(&self.lifetimes.ops) {
             walk.op(op, parsed, lifetime)?;
-            let step = Step {
-                op,
-                parsed,
-                lifetime,
-                dtypes: &walk.dtypes,
-                tensors: &walk.tensors,
-            };
-            if visit(step)?.is_break() {
+            if is_visited && walk.visitor.is_none() {
                 return Ok(None);
             }
-            walk.drop_dead(lifetime);
         }
         let values = Values {
             tensors: &walk.tensors,

@@ -10,4 +10,5 @@ mod walk;
 
 pub use interpreter::Reference;
 pub(crate) use rounding::{Rounding, roundings};
-pub(crate) use walk::Step;
+pub use walk::Within;
+pub(crate) use walk::{Rounds, Step};

@@ -1,11 +1,15 @@
 //! A run, op by op and block by block.
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use serde::Serialize;
 
 use super::lifetimes::Lifetime;
 use super::rounding::Rounding;
 use crate::error::{Error, Result};
-use crate::operator::{Behaviour, ParsedOp, Precision, Run, evaluate};
+use crate::operator::{Behaviour, Control, ParsedOp, Precision, Run, evaluate};
 use crate::program::{Op, Operand, ValueId};
 use crate::tensor::{DType, Tensor};
 
@@ -21,6 +25,44 @@ pub(super) struct Made<'o> {
     pub largest_operand: usize,
 }
 
+/// In which rounds of a loop the ops of its block are visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rounds {
+    FirstAndLast,
+    /// In the round of this number; the first has the number 1.
+    Only(usize),
+}
+
+/// What is called after each op: of the program, of branches that are taken, and of these rounds of loops.
+pub(super) struct Visitor<'v> {
+    pub visit: &'v mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
+    pub rounds: Rounds,
+}
+
+/// A block of an op, in a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Within {
+    /// The position of the op that holds the block, in the program's file.
+    pub index: usize,
+    /// The name of that op in the program.
+    pub op: String,
+    /// Which of its blocks it is. That of a branch which is taken if the condition holds is the block 0.
+    pub block: usize,
+    /// The number of the round, for a loop. The first has the number 1.
+    pub round: Option<usize>,
+}
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.round, self.block) {
+            (Some(round), _) => write!(f, "round {round}")?,
+            (None, 0) => f.write_str("the true branch")?,
+            (None, _) => f.write_str("the false branch")?,
+        }
+        write!(f, " of op {} `{}`", self.index, self.op)
+    }
+}
+
 /// A run under way.
 pub(super) struct Walk<'w> {
     /// The tensor of each value that is alive.
@@ -30,18 +72,38 @@ pub(super) struct Walk<'w> {
     pub precision: Precision,
     /// Gets every result, and returns what is kept of it.
     pub alter: &'w mut Alter<'w>,
+    /// None if no op is visited, or none any more.
+    pub visitor: Option<Visitor<'w>>,
+    /// The blocks around the ops that run now, from the outside in, where these are visited.
+    pub around: Vec<Within>,
 }
 
 impl Walk<'_> {
-    /// Runs one op, and keeps its results.
+    /// Runs one op, keeps its results, has it visited, and drops the values that end with it.
     ///
     /// # Errors
-    /// When it can't be computed.
+    /// When it can't be computed, and those of the visitor.
     pub fn op(&mut self, op: &Op, parsed: &ParsedOp, lifetime: &Lifetime) -> Result<()> {
         let results = self.results(op, parsed, lifetime);
         let results = results.map_err(|e| e.at_op(&op.source))?;
         for (id, tensor) in op.results.iter().zip(results) {
             self.tensors[id.index()] = Some(tensor);
+        }
+        if let Some(visitor) = &mut self.visitor {
+            let step = Step {
+                op,
+                parsed,
+                lifetime,
+                around: &self.around,
+                dtypes: &self.dtypes,
+                tensors: &self.tensors,
+            };
+            if (visitor.visit)(step)?.is_break() {
+                self.visitor = None;
+            }
+        }
+        for id in &lifetime.dead {
+            self.tensors[id.index()] = None;
         }
         Ok(())
     }
@@ -51,14 +113,7 @@ impl Walk<'_> {
         let operator = match parsed.behaviour() {
             Behaviour::Plain(operator) => operator,
             // Its results are those of other ops, and kept as these are.
-            Behaviour::Control(control) => {
-                return control.evaluate(&mut Blocks {
-                    walk: self,
-                    op,
-                    parsed,
-                    lifetime,
-                });
-            }
+            Behaviour::Control(control) => return self.control(&**control, op, parsed, lifetime),
         };
         let results = evaluate(&**operator, op, &self.tensors, self.precision)?;
         let largest_operand = largest_operand(op, |id| self.tensors.get(id.index())?.as_ref());
@@ -81,11 +136,26 @@ impl Walk<'_> {
         Ok(kept.collect())
     }
 
-    /// Drops the values that end with an op.
-    pub fn drop_dead(&mut self, lifetime: &Lifetime) {
-        for id in &lifetime.dead {
-            self.tensors[id.index()] = None;
-        }
+    /// The results of an op that holds blocks.
+    fn control(
+        &mut self,
+        control: &dyn Control,
+        op: &Op,
+        parsed: &ParsedOp,
+        lifetime: &Lifetime,
+    ) -> Result<Vec<Tensor>> {
+        let mut blocks = Blocks {
+            walk: self,
+            op,
+            parsed,
+            lifetime,
+            is_loop: control.is_loop(),
+            rounds: 0,
+            last: None,
+        };
+        let results = control.evaluate(&mut blocks)?;
+        blocks.visit_last()?;
+        Ok(results)
     }
 
     fn value(&self, id: ValueId) -> Result<Tensor> {
@@ -107,14 +177,36 @@ struct Blocks<'b, 'w> {
     op: &'b Op,
     parsed: &'b ParsedOp,
     lifetime: &'b Lifetime,
+    is_loop: bool,
+    /// How many times a block has run.
+    rounds: usize,
+    /// The number of the block that ran last, and its arguments, if that round is to be visited if it is the last.
+    last: Option<(usize, Vec<Tensor>)>,
 }
 
-impl Run for Blocks<'_, '_> {
-    fn value(&self, id: ValueId) -> Result<Tensor> {
-        self.walk.value(id)
+impl Blocks<'_, '_> {
+    /// Runs a block, with visits to its ops.
+    fn visited(&mut self, number: usize, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        self.walk.around.push(Within {
+            index: self.op.source.index,
+            op: self.op.kind.name().to_owned(),
+            block: number,
+            round: self.is_loop.then_some(self.rounds),
+        });
+        let results = self.run(number, arguments);
+        self.walk.around.pop();
+        results
     }
 
-    fn block(&mut self, number: usize, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    /// Runs a block, without visits to its ops.
+    fn unseen(&mut self, number: usize, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let visitor = self.walk.visitor.take();
+        let results = self.run(number, arguments);
+        self.walk.visitor = visitor;
+        results
+    }
+
+    fn run(&mut self, number: usize, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
         let block = self.op.blocks.get(number);
         let parsed = self.parsed.blocks.get(number);
         let parts = block.zip(parsed).zip(self.lifetime.blocks.get(number));
@@ -126,10 +218,42 @@ impl Run for Blocks<'_, '_> {
         let ops = block.ops.iter().zip(parsed).zip(&lifetimes.ops);
         for ((op, parsed), lifetime) in ops {
             self.walk.op(op, parsed, lifetime)?;
-            self.walk.drop_dead(lifetime);
         }
         let results = block.results.iter();
         results.map(|id| self.walk.value(*id)).collect()
+    }
+
+    /// Runs the last round again, with visits: which round is the last is known after it.
+    fn visit_last(&mut self) -> Result<()> {
+        if let Some((number, arguments)) = self.last.take() {
+            self.visited(number, arguments)?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for Blocks<'_, '_> {
+    fn value(&self, id: ValueId) -> Result<Tensor> {
+        self.walk.value(id)
+    }
+
+    fn block(&mut self, number: usize, arguments: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        self.rounds += 1;
+        let Some(rounds) = self.walk.visitor.as_ref().map(|visitor| visitor.rounds) else {
+            return self.run(number, arguments);
+        };
+        let is_visited = match rounds {
+            _ if !self.is_loop => true,
+            Rounds::FirstAndLast => self.rounds == 1,
+            Rounds::Only(round) => self.rounds == round,
+        };
+        if is_visited {
+            return self.visited(number, arguments);
+        }
+        if rounds == Rounds::FirstAndLast {
+            self.last = Some((number, arguments.clone()));
+        }
+        self.unseen(number, arguments)
     }
 }
 
@@ -138,6 +262,8 @@ pub(crate) struct Step<'s> {
     pub op: &'s Op,
     pub(super) parsed: &'s ParsedOp,
     pub(super) lifetime: &'s Lifetime,
+    /// The blocks around the op, from the outside in.
+    pub around: &'s [Within],
     pub(super) dtypes: &'s Arc<[DType]>,
     pub(super) tensors: &'s [Option<Tensor>],
 }
@@ -168,6 +294,8 @@ impl Step<'_> {
             dtypes: self.dtypes.clone(),
             precision,
             alter: &mut |tensor, _| tensor,
+            visitor: None,
+            around: Vec::new(),
         };
         walk.results(self.op, self.parsed, self.lifetime)
     }

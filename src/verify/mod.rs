@@ -26,6 +26,7 @@ mod subject;
 mod top;
 mod verdict;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -33,10 +34,13 @@ use serde::Serialize;
 pub use html::{About, html};
 pub use inputs::{Distribution, ImageInputs, Inputs, RandomInputs, Range};
 
+pub use crate::reference::Within;
 pub use metrics::{Argmax, Metrics, Tolerance};
 pub use noise::{NOISE_MULTIPLE, Noise};
 pub use npz::read as read_npz;
-pub use per_op::{Culprit, NotCompared, OpReport, OwnError, PerOp, Statistics, Worst};
+pub use per_op::{
+    Culprit, NotCompared, OpReport, OwnError, PerOp, Statistics, Worst, in_words, whole_place,
+};
 pub use subject::NotJudged;
 use subject::Subject;
 use top::Labels;
@@ -45,6 +49,7 @@ pub use verdict::Verdict;
 
 use crate::error::{Error, Result};
 use crate::model::Model;
+use crate::reference::Rounds;
 use crate::runtime::OnnxRuntime;
 use per_op::Search;
 use sides::{Sides, Trials};
@@ -68,6 +73,9 @@ pub struct VerifyOptions {
     pub tolerance: Option<Tolerance>,
     /// Whether to compare every op as well, on the inputs of the first run.
     pub per_op: bool,
+    /// In which round of every loop the ops of its block are compared, where every op is. The first has the number 1; None for
+    /// the first and the last.
+    pub round: Option<NonZeroUsize>,
     /// ONNX Runtime's library or the folder of that; None to look for it.
     pub ort_lib: Option<PathBuf>,
 }
@@ -80,8 +88,16 @@ impl Default for VerifyOptions {
             paddle: None,
             tolerance: None,
             per_op: false,
+            round: None,
             ort_lib: None,
         }
+    }
+}
+
+impl VerifyOptions {
+    fn rounds(&self) -> Rounds {
+        let round = self.round;
+        round.map_or(Rounds::FirstAndLast, |round| Rounds::Only(round.get()))
     }
 }
 
@@ -300,7 +316,8 @@ pub fn verify(
     let compare = |set: &inputs::Set, search| {
         per_op::compare(&subject, onnx, &runtime, set, search, progress)
     };
-    look_into_ops(&mut report, options.per_op, &sets, &compare)?;
+    let everything = options.per_op.then(|| options.rounds());
+    look_into_ops(&mut report, everything, &sets, &compare)?;
     report.verdict = Verdict::of(&report);
     report.remarks = remarks::of(&report);
     Ok(report)
@@ -310,14 +327,14 @@ pub fn verify(
 /// rounding decides outputs, so that only the ops can tell.
 fn look_into_ops(
     report: &mut Report,
-    everything: bool,
+    everything: Option<Rounds>,
     sets: &[inputs::Set],
     compare: &dyn Fn(&inputs::Set, Search) -> Result<PerOp>,
 ) -> Result<()> {
-    if everything {
+    if let Some(rounds) = everything {
         let first = sets.first();
         report.per_op = first
-            .map(|set| compare(set, Search::Everything))
+            .map(|set| compare(set, Search::Everything(rounds)))
             .transpose()?;
         return Ok(());
     }

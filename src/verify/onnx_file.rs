@@ -21,12 +21,15 @@ use crate::tensor::DType;
 /// A decoded ONNX file. Its weights stay in files mapped into memory until a part needs them.
 pub(super) struct OnnxFile {
     path: PathBuf,
+    /// The model without its nodes.
     model: ModelProto,
+    /// The nodes of the graph and of the bodies inside of it, each after those that it needs.
+    nodes: Vec<NodeProto>,
     /// By the name of a tensor, the position of the node that computes it.
     producers: HashMap<String, usize>,
     /// By the name of an initializer, its position.
     initializers: HashMap<String, usize>,
-    /// The names of the graph's inputs.
+    /// The names of the inputs of the graph and of the bodies.
     inputs: BTreeSet<String>,
     /// The files of external data that are mapped so far.
     maps: HashMap<PathBuf, Bytes>,
@@ -60,19 +63,23 @@ impl OnnxFile {
             Error::malformed(format!("not an ONNX model, or a damaged one: {e}")).in_file(path)
         })?;
         let graph = model.graph.get_or_insert_default();
-        let outputs = graph.node.iter().enumerate();
+        let inputs = graph.input.iter().map(|input| input.name().to_owned());
+        let mut inputs: BTreeSet<String> = inputs.collect();
+        let mut nodes = Vec::new();
+        flatten(std::mem::take(&mut graph.node), &mut nodes, &mut inputs);
+        let outputs = nodes.iter().enumerate();
         let producers = outputs.flat_map(|(position, node)| {
             let outputs = node.output.iter();
             outputs.map(move |output| (output.clone(), position))
         });
         let initializers = graph.initializer.iter().enumerate();
         let initializers = initializers.map(|(position, tensor)| (tensor.name().into(), position));
-        let inputs = graph.input.iter().map(|input| input.name().to_owned());
         Ok(Self {
             path: path.to_path_buf(),
             producers: producers.collect(),
             initializers: initializers.collect(),
-            inputs: inputs.collect(),
+            inputs,
+            nodes,
             model,
             maps: HashMap::new(),
         })
@@ -90,7 +97,7 @@ impl OnnxFile {
         self.producers.contains_key(name)
     }
 
-    /// Whether a tensor of this name is an output of a node or an input of the graph.
+    /// Whether a tensor of this name is an output of a node or an input of the graph or a body.
     pub fn gives(&self, name: &str) -> bool {
         self.makes(name) || self.inputs.contains(name)
     }
@@ -102,7 +109,7 @@ impl OnnxFile {
 
     /// The nodes that compute `results` from known tensors: those for which `known` has an element
     /// type. None if there are no such nodes, because the results are initializers, or if a result is
-    /// an input of the graph or needs one that is not known.
+    /// an input of the graph or of a body, or needs one that is not known.
     ///
     /// # Errors
     /// When the results need a tensor that is neither computed nor given, or weights that can't be
@@ -157,7 +164,6 @@ impl OnnxFile {
         results: &[(&str, DType)],
         known: &dyn Fn(&str) -> Option<DType>,
     ) -> Result<Option<Trace>> {
-        let graph = self.graph()?;
         let mut nodes = BTreeSet::new();
         let (mut inputs, mut constants) = (BTreeSet::new(), BTreeSet::new());
         let mut left: Vec<&str> = results.iter().map(|(name, _)| *name).collect();
@@ -167,7 +173,7 @@ impl OnnxFile {
                 inputs.insert(name);
             } else if let Some(position) = self.producers.get(name) {
                 if nodes.insert(*position) {
-                    each_read(&graph.node[*position], &mut |name| left.push(name));
+                    each_read(&self.nodes[*position], &mut |name| left.push(name));
                 }
             } else if let Some(position) = self.initializers.get(name) {
                 constants.insert(*position);
@@ -180,7 +186,7 @@ impl OnnxFile {
         }
         let nodes = nodes.into_iter();
         let trace = Trace {
-            nodes: nodes.map(|node| graph.node[node].clone()).collect(),
+            nodes: nodes.map(|node| self.nodes[node].clone()).collect(),
             inputs: inputs.into_iter().map(str::to_owned).collect(),
             constants: constants.into_iter().collect(),
         };
@@ -230,6 +236,17 @@ impl OnnxFile {
         inside.map(|bytes| bytes.slice(range)).ok_or_else(|| {
             Error::malformed(format!("the file ends inside of `{}`", tensor.name())).in_file(&path)
         })
+    }
+}
+
+/// Adds nodes to `flat`, each after those of its bodies, and the names of the inputs of these bodies to `inputs`.
+fn flatten(nodes: Vec<NodeProto>, flat: &mut Vec<NodeProto>, inputs: &mut BTreeSet<String>) {
+    for node in nodes {
+        for body in node.attribute.iter().filter_map(|attr| attr.g.as_ref()) {
+            inputs.extend(body.input.iter().map(|input| input.name().to_owned()));
+            flatten(body.node.clone(), flat, inputs);
+        }
+        flat.push(node);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What people must know of a verdict beyond the numbers.
 
-use super::{OutputReport, PerOp, Report};
+use super::{OutputReport, PerOp, Report, whole_place};
 
 /// The remarks on a report, each a sentence or two.
 pub(super) fn of(report: &Report) -> Vec<String> {
@@ -72,7 +72,7 @@ fn by_ops(found: &PerOp) -> Vec<String> {
             found.compared + found.not_compared.len(),
             first.index,
             first.op,
-            first.place,
+            whole_place(&first.place, &first.within),
             first.reason
         ));
     }

@@ -56,6 +56,16 @@ struct Culprit {
     index: u64,
     op: String,
     place: String,
+    #[serde(default)]
+    within: Vec<Within>,
+}
+
+/// A block around an op.
+#[derive(Deserialize)]
+struct Within {
+    index: u64,
+    op: String,
+    round: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -290,8 +300,25 @@ fn first_disagreement(verification: &Verification) -> Option<String> {
 /// A clause on the op to blame, if it was found.
 fn culprit(verification: &Verification) -> Option<String> {
     let found = verification.per_op.as_ref()?;
-    let Culprit { index, op, place } = found.culprit.as_ref()?;
-    Some(format!("; the op to blame is op {index}, `{op}` ({place})"))
+    let Culprit {
+        index,
+        op,
+        place,
+        within,
+    } = found.culprit.as_ref()?;
+    let around = within.iter().rev().map(|block| {
+        let round = block.round.map(|round| format!("round {round} of "));
+        format!(
+            ", in {}op {} `{}`",
+            round.unwrap_or_default(),
+            block.index,
+            block.op
+        )
+    });
+    let around: String = around.collect();
+    Some(format!(
+        "; the op to blame is op {index}, `{op}` ({place}{around})"
+    ))
 }
 
 /// The limits that a result exceeds, in a phrase for each.

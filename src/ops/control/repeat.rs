@@ -152,4 +152,8 @@ impl Control for Repeat {
         }
         Ok(carried)
     }
+
+    fn is_loop(&self) -> bool {
+        true
+    }
 }

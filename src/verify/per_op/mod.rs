@@ -14,7 +14,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-pub use report::{Culprit, NotCompared, OpReport, OwnError, PerOp, Statistics, Worst};
+pub use report::{
+    Culprit, NotCompared, OpReport, OwnError, PerOp, Statistics, Worst, in_words, whole_place,
+};
 
 use super::inputs::Set;
 use super::metrics::{Metrics, Tolerance};
@@ -25,7 +27,7 @@ use crate::graph::{DEFAULT_OPSET, OPSETS};
 use crate::model::Model;
 use crate::operator::Precision;
 use crate::program::{Op, Operand, ValueId};
-use crate::reference::Step;
+use crate::reference::{Rounds, Step};
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::{DType, Tensor};
 use own::own_error;
@@ -36,15 +38,25 @@ use tensors::Tensors;
 pub(super) enum Search {
     /// The ops up to the first that is wrong.
     Culprit,
-    /// All ops, each alone and on the results of the nodes before, to show how errors grow.
-    Everything,
+    /// All ops, in these rounds of loops, each alone and on the results of the nodes before, to show how errors grow.
+    Everything(Rounds),
+}
+
+impl Search {
+    /// In which rounds of loops to look.
+    fn rounds(self) -> Rounds {
+        match self {
+            Search::Culprit => Rounds::FirstAndLast,
+            Search::Everything(rounds) => rounds,
+        }
+    }
 }
 
 /// Compares the part of a model that is judged with an ONNX file, op by op, on one set of inputs.
 ///
 /// # Errors
 /// When the file can't be read, or is not one that this version of this crate has written for the
-/// model: tensors are recognised by their names.
+/// model: tensors are recognised by their names. When no loop has the round that is asked for.
 pub(super) fn compare(
     subject: &Subject<'_>,
     onnx: &Path,
@@ -57,20 +69,7 @@ pub(super) fn compare(
     let graph = OnnxFile::read(onnx)?;
     let opset = graph.opset().filter(|opset| OPSETS.contains(opset));
     let lowered = model.lower(opset.unwrap_or(DEFAULT_OPSET))?;
-    let inputs = model.program().inputs().iter();
-    let inputs: Vec<&str> = inputs
-        .map(|id| model.program()[*id].name.as_str())
-        .collect();
-    let mut made = lowered.tensors.values();
-    // A program of which no op becomes a node makes no tensors at all.
-    let makes_none = made.all(|name| inputs.contains(&name.as_str()));
-    if !makes_none && !lowered.tensors.values().any(|name| graph.makes(name)) {
-        return Err(Error::unsupported(
-            "none of the program's values has a tensor of its name in the model; it can be compared \
-             op by op only as this version has written it",
-        )
-        .in_file(onnx));
-    }
+    refuse_other(model, &lowered.tensors, &graph).map_err(|e| e.in_file(onnx))?;
     let names = lowered.tensors.into_iter();
     let names = names.filter(|(_, name)| graph.gives(name)).collect();
     let tensors = Tensors::new(&subject.program, names, &graph)?;
@@ -93,13 +92,38 @@ pub(super) fn compare(
         },
     };
     let ops = subject.program.ops().len();
-    let mut number = 0;
-    reference.run_by_op(&set.tensors, &mut |step| {
-        number += 1;
+    let (mut number, mut is_round_met) = (1, false);
+    reference.run_by_op(&set.tensors, search.rounds(), &mut |step| {
         progress(&format!("{}: comparing op {number} of {ops}", set.label));
+        number += usize::from(step.around.is_empty());
+        is_round_met |= step.around.iter().any(|block| block.round.is_some());
         comparison.step(&step)
     })?;
-    Ok(comparison.report)
+    match search.rounds() {
+        Rounds::Only(round) if !is_round_met => Err(Error::invalid(format!(
+            "no loop has a round {round} on these inputs: {}",
+            set.label
+        ))),
+        _ => Ok(comparison.report),
+    }
+}
+
+/// Refuses a graph in which none of the tensors is made that hold the values of the model.
+fn refuse_other(model: &Model, tensors: &HashMap<ValueId, String>, graph: &OnnxFile) -> Result<()> {
+    let inputs = model.program().inputs().iter();
+    let inputs: Vec<&str> = inputs
+        .map(|id| model.program()[*id].name.as_str())
+        .collect();
+    let mut made = tensors.values();
+    // A program of which no op becomes a node makes no tensors at all.
+    let makes_none = made.all(|name| inputs.contains(&name.as_str()));
+    if makes_none || tensors.values().any(|name| graph.makes(name)) {
+        return Ok(());
+    }
+    Err(Error::unsupported(
+        "none of the program's values has a tensor of its name in the model; it can be compared op by op only as this \
+         version has written it",
+    ))
 }
 
 /// A comparison under way.
@@ -116,6 +140,10 @@ struct Comparison<'c> {
 }
 
 impl Comparison<'_> {
+    fn shows_everything(&self) -> bool {
+        matches!(self.search, Search::Everything(_))
+    }
+
     /// Compares the op that the reference has just run. Breaks when the culprit is found, if nothing
     /// else is looked for.
     fn step(&mut self, step: &Step<'_>) -> Result<ControlFlow<()>> {
@@ -133,7 +161,7 @@ impl Comparison<'_> {
         for id in self.tensors.keep(step) {
             self.computed.remove(&id);
         }
-        let is_done = self.search == Search::Culprit && self.report.culprit.is_some();
+        let is_done = !self.shows_everything() && self.report.culprit.is_some();
         Ok(if is_done {
             ControlFlow::Break(())
         } else {
@@ -157,6 +185,7 @@ impl Comparison<'_> {
                 self.report.not_compared.push(NotCompared {
                     index: step.op.source.index,
                     op: step.op.kind.name().to_owned(),
+                    within: step.around.to_vec(),
                     place: place(step.op),
                     reason: format!("its nodes do not run alone: {}", e.message()),
                 });
@@ -168,7 +197,7 @@ impl Comparison<'_> {
         let accuracy = self.model.registry().accuracy(step.op);
         let (worst, own) = own_error(step, accuracy, positions, &found, &exact);
         let mut report = self.describe(step, own);
-        if self.search == Search::Everything {
+        if self.shows_everything() && step.around.is_empty() {
             report.accumulated = self.accumulate(step, (part, &mut session), positions);
         }
         if !report.own.agrees && self.report.culprit.is_none() {
@@ -176,7 +205,7 @@ impl Comparison<'_> {
             let results = (id, found.get(worst), exact.get(positions[worst]));
             self.report.culprit = Some(self.accuse(step, report.clone(), results));
         }
-        if self.search == Search::Everything {
+        if self.shows_everything() {
             self.report.ops.push(report);
         }
         Ok(())
@@ -217,13 +246,18 @@ impl Comparison<'_> {
     }
 
     /// Whether a result has a value in this run. Otherwise a branch or a loop returns a variable that nothing has written,
-    /// for which Paddle has something of another type or shape.
+    /// for which Paddle has something of another type or shape, or an op in a block reads such a variable.
     fn is_defined(&self, step: &Step<'_>, id: ValueId) -> bool {
-        let declared = &self.model.program()[id];
-        let is_alike = |tensor: &Tensor| {
-            tensor.dtype() == declared.dtype && tensor.shape().len() == declared.shape.len()
+        let is_alike = |id: ValueId| {
+            let declared = &self.model.program()[id];
+            step.tensor(id).is_some_and(|tensor| {
+                tensor.dtype() == declared.dtype && tensor.shape().len() == declared.shape.len()
+            })
         };
-        step.op.blocks.is_empty() || step.tensor(id).is_some_and(is_alike)
+        let mut operands = step.op.operands.iter().flat_map(Operand::values);
+        let is_outside = step.around.is_empty();
+        let is_plain = is_outside && step.op.blocks.is_empty();
+        is_plain || is_alike(id) && (is_outside || operands.all(|id| is_alike(*id)))
     }
 
     /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
@@ -268,6 +302,7 @@ impl Comparison<'_> {
         OpReport {
             index: step.op.source.index,
             op: step.op.kind.name().to_owned(),
+            within: step.around.to_vec(),
             place: place(step.op),
             tensor: tensor.unwrap_or_default().to_owned(),
             shape: shape.map_or_else(Vec::new, |tensor| tensor.shape().to_vec()),

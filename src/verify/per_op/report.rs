@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::reference::Within;
 use crate::tensor::Tensor;
 use crate::verify::{Metrics, Noise};
 
@@ -10,8 +11,8 @@ use crate::verify::{Metrics, Noise};
 pub struct PerOp {
     /// What the inputs are: a batch size, shapes or a file.
     pub inputs: String,
-    /// The ops that have become nodes, in the program's order; empty if only the culprit was looked
-    /// for.
+    /// The ops that have become nodes, in the order in which they ran: those of a block before the op that holds it. Empty if
+    /// only the culprit was looked for.
     pub ops: Vec<OpReport>,
     /// The number of ops that have become nodes and were compared.
     pub compared: usize,
@@ -32,6 +33,9 @@ pub struct NotCompared {
     pub index: usize,
     /// The op's name in the program.
     pub op: String,
+    /// The blocks around the op, from the outside in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<Within>,
     /// The layer of the op, or else the variable that it writes.
     pub place: String,
     /// Why not, as a clause.
@@ -45,6 +49,9 @@ pub struct OpReport {
     pub index: usize,
     /// The op's name in the program.
     pub op: String,
+    /// The blocks around the op, from the outside in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<Within>,
     /// The layer of the op, or else the variable that it writes.
     pub place: String,
     /// The name of the ONNX tensor that holds the op's first result.
@@ -54,8 +61,22 @@ pub struct OpReport {
     /// The error that the op itself makes, on the operands of the reference.
     pub own: OwnError,
     /// The distance of the first result from the reference, where the nodes of all ops so far ran on
-    /// one another's results. None if it was not asked for, or there is nothing to compare.
+    /// one another's results. None if it was not asked for, there is nothing to compare, or the op is in a block.
     pub accumulated: Option<Metrics>,
+}
+
+/// A layer, and the blocks around an op of it, in words.
+pub fn whole_place(place: &str, within: &[Within]) -> String {
+    if within.is_empty() {
+        return place.to_owned();
+    }
+    format!("{place}, in {}", in_words(within))
+}
+
+/// Blocks around an op, from the inside out: `round 2 of op 12 `while`, in the true branch of op 3 `if``.
+pub fn in_words(blocks: &[Within]) -> String {
+    let inside_out = blocks.iter().rev().map(Within::to_string);
+    inside_out.collect::<Vec<_>>().join(", in ")
 }
 
 /// How far the nodes of one op are from what the op computes exactly from the same operands.

@@ -16,11 +16,11 @@ pub(super) struct Tensors {
     names: HashMap<ValueId, String>,
     /// The values that each ONNX tensor holds: several where an op has become no node.
     ids: HashMap<String, Vec<ValueId>>,
-    /// By value, the position of the last op whose nodes read it.
+    /// By value, the position in the program of the last op whose nodes read it, or those of an op in its blocks.
     last_read: HashMap<ValueId, usize>,
     /// Values that the reference has dropped, but whose last reader is still to come.
     kept: HashMap<ValueId, Tensor>,
-    /// The number of ops that have been run.
+    /// The number of the program's ops that have been run.
     position: usize,
 }
 
@@ -46,25 +46,44 @@ impl Tensors {
             kept: HashMap::new(),
             position: 0,
         };
-        let mut computed: HashSet<ValueId> = program.inputs().iter().copied().collect();
+        let mut computed = program.inputs().iter().copied().collect();
         for (position, op) in program.ops().iter().enumerate() {
-            let results = tensors.results(op).into_iter();
-            let results: Vec<_> = results
-                .map(|(_, id, name)| (name, program[id].dtype))
-                .collect();
-            let known = |name: &str| {
-                let mut ids = tensors.values(name);
-                Some(program[ids.find(|id| computed.contains(id))?].dtype)
-            };
-            let read = graph.read_by(&results, &known)?;
-            for name in read {
-                for id in tensors.ids.get(&name).into_iter().flatten() {
-                    tensors.last_read.insert(*id, position);
-                }
-            }
-            computed.extend(&op.results);
+            tensors.add_reads(op, position, program, graph, &mut computed)?;
         }
         Ok(tensors)
+    }
+
+    /// Records that the nodes of an op, and those of the ops in its blocks, read values at a position.
+    fn add_reads(
+        &mut self,
+        op: &Op,
+        position: usize,
+        program: &Program,
+        graph: &OnnxFile,
+        computed: &mut HashSet<ValueId>,
+    ) -> Result<()> {
+        for block in &op.blocks {
+            computed.extend(&block.arguments);
+            for op in &block.ops {
+                self.add_reads(op, position, program, graph, computed)?;
+            }
+        }
+        let results = self.results(op).into_iter();
+        let results: Vec<_> = results
+            .map(|(_, id, name)| (name, program[id].dtype))
+            .collect();
+        let known = |name: &str| {
+            let mut ids = self.values(name);
+            Some(program[ids.find(|id| computed.contains(id))?].dtype)
+        };
+        let read = graph.read_by(&results, &known)?;
+        for name in read {
+            for id in self.ids.get(&name).into_iter().flatten() {
+                self.last_read.insert(*id, position);
+            }
+        }
+        computed.extend(&op.results);
+        Ok(())
     }
 
     /// The results of an op that have a tensor, with their positions; none if the op has become no node of its own,
@@ -105,12 +124,10 @@ impl Tensors {
     }
 
     /// Keeps what the reference is about to drop but later ops read, and returns the values that nothing reads any more.
+    /// In a block, any of the ops may be the later one, until the op that holds the block has run.
     pub fn keep(&mut self, step: &Step<'_>) -> Vec<ValueId> {
-        let is_read = |id: &ValueId| {
-            self.last_read
-                .get(id)
-                .is_some_and(|last| *last > self.position)
-        };
+        let next = self.position + usize::from(step.around.is_empty());
+        let is_read = |id: &ValueId| self.last_read.get(id).is_some_and(|last| *last >= next);
         let (kept, mut over): (Vec<_>, Vec<_>) = step.dead().iter().copied().partition(is_read);
         let past = self.kept.keys().copied().filter(|id| !is_read(id));
         over.extend(past.collect::<Vec<_>>());
@@ -122,7 +139,7 @@ impl Tensors {
                 self.kept.insert(id, tensor.clone());
             }
         }
-        self.position += 1;
+        self.position = next;
         over
     }
 }
