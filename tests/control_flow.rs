@@ -137,3 +137,31 @@ fn the_blame_names_the_round_and_the_branch() {
     let refusal = blamed(Some(6)).unwrap_err().to_string();
     assert!(refusal.contains("no loop has a round 6"), "{refusal}");
 }
+
+/// The numbers of MatMul nodes: in the graph, in its loops, and so on inwards.
+fn products(nodes: &[NodeProto], depth: usize, counts: &mut Vec<usize>) {
+    counts.resize(counts.len().max(depth + 1), 0);
+    for node in nodes {
+        counts[depth] += usize::from(node.op_type() == "MatMul");
+        let bodies = node.attribute.iter().filter_map(|attr| attr.g.as_ref());
+        bodies.for_each(|body| products(&body.node, depth + 1, counts));
+    }
+}
+
+/// What no round changes is computed before the loops, but what a branch alone needs stays there.
+#[test]
+fn invariant_products_move_out_of_loops() {
+    for program in [
+        "paddle-2.6.2/control_flow/invariant/inference.pdmodel",
+        "paddle-3.3.1/control_flow/invariant/inference.json",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let onnx = folder.path().join("model.onnx");
+        let model = Model::open(&fixture(program), None).unwrap();
+        model.convert(&onnx, &ConvertOptions::default()).unwrap();
+        let mut counts = Vec::new();
+        products(&decode(&onnx).graph.unwrap().node, 0, &mut counts);
+        // The keys and values; the query, the scores and the mean, which the inner loop does not change; the late addition.
+        assert_eq!(counts, [2, 3, 1], "{program}");
+    }
+}

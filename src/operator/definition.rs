@@ -62,6 +62,9 @@ pub struct OpDef {
     pub opset: u32,
     /// How closely two right implementations agree.
     pub accuracy: Accuracy,
+    /// Whether the op may be computed although Paddle would not: it has a result for all operands whose types and shapes
+    /// fit it, whatever their elements are.
+    pub is_speculatable: bool,
     /// What can't be converted, each as a noun.
     pub limits: &'static [&'static str],
     /// Whether files have it. Otherwise readers alone make it.
@@ -108,6 +111,7 @@ impl OpDef {
             dtypes: ANY,
             opset: 11,
             accuracy: Accuracy::Exact,
+            is_speculatable: false,
             limits: &[],
             is_in_files: true,
             parse,
@@ -164,6 +168,12 @@ impl OpDef {
     /// Sets [`OpDef::accuracy`].
     pub const fn with_accuracy(mut self, accuracy: Accuracy) -> Self {
         self.accuracy = accuracy;
+        self
+    }
+
+    /// Sets [`OpDef::is_speculatable`].
+    pub const fn speculatable(mut self) -> Self {
+        self.is_speculatable = true;
         self
     }
 

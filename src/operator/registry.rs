@@ -186,6 +186,12 @@ impl Registry {
         is_random(op) || op.inner_ops().any(is_random)
     }
 
+    /// Whether an op may be computed although Paddle would not, as [`OpDef::is_speculatable`] has it.
+    pub(crate) fn is_speculatable(&self, op: &Op) -> bool {
+        let def = self.find(op.kind.name());
+        def.is_some_and(|def| def.is_speculatable)
+    }
+
     /// Reads the operands and attributes of an op, and of those in its blocks.
     ///
     /// # Errors

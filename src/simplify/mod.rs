@@ -4,14 +4,17 @@
 //!    as operands may be equal.
 //! 2. [`take`] puts branches that are always taken in place of their ops. It comes second, because most conditions that
 //!    are known are results.
-//! 3. [`merge`] lets the readers of equal ops read the results of the first.
-//! 4. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 3. [`hoist`] moves what no round of a loop changes in front of the loop. It comes third, since a value that is carried
+//!    but stays the same is no longer carried then.
+//! 4. [`merge`] lets the readers of equal ops read the results of the first.
+//! 5. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
 
 mod dead;
 mod fold;
+mod hoist;
 mod merge;
 mod replaced;
 mod take;
@@ -26,6 +29,7 @@ pub(crate) fn simplify(program: &Program, registry: &Registry) -> Program {
     let mut program = program.clone();
     fold::fold(&mut program, registry);
     take::take(&mut program);
+    hoist::hoist(&mut program, registry);
     merge::merge(&mut program, registry);
     dead::drop_unneeded(&mut program);
     program

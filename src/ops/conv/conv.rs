@@ -36,6 +36,7 @@ const fn convolution(name: &'static str, legacy: &'static [Form], parse: Parse) 
     OpDef::new(name, operands, legacy, parse)
         .with_dtypes(FLOATS)
         .with_accuracy(Accuracy::Accumulated)
+        .speculatable()
 }
 
 /// A convolution without a bias: `input` is `[n, c, …]` (or `[n, …, c]`), `filter`

@@ -22,13 +22,18 @@ use crate::tensor::DType::{F64, I32, I64};
 use crate::tensor::{DType, Dim, Element, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
-    binary("add", &[form(&["elementwise_add"])], parse::<Add>).with_dtypes(ANY),
+    binary("add", &[form(&["elementwise_add"])], parse::<Add>)
+        .with_dtypes(ANY)
+        .speculatable(),
     binary(
         "subtract",
         &[form(&["elementwise_sub", "minus"])],
         parse::<Subtract>,
-    ),
-    binary("multiply", &[form(&["elementwise_mul"])], parse::<Multiply>).with_dtypes(ANY),
+    )
+    .speculatable(),
+    binary("multiply", &[form(&["elementwise_mul"])], parse::<Multiply>)
+        .with_dtypes(ANY)
+        .speculatable(),
     binary("divide", &[form(&["elementwise_div"])], parse::<Divide>),
     binary(
         "floor_divide",

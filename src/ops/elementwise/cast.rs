@@ -16,7 +16,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         // It repeats the type of the operand.
         .ignoring(&["in_dtype"])],
     Cast::parse,
-)];
+)
+.speculatable()];
 
 /// Conversion to another element type, as C's casts do.
 struct Cast {

@@ -35,6 +35,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Scale::parse,
     )
+    .speculatable()
     .with_accuracy(Accuracy::Rounded),
 ];
 

@@ -39,7 +39,8 @@ pub(super) const OPS: &[OpDef] = &[
     )
     .with_pir(&[Form::pir(&["bmm", "mv"], &["X", "Y"], X_AND_Y)])
     .with_dtypes(&[I32, I64, F16, BF16, F32, F64])
-    .with_accuracy(Accuracy::Accumulated),
+    .with_accuracy(Accuracy::Accumulated)
+    .speculatable(),
     OpDef::new(
         "matmul_with_flatten",
         &[Arg::Tensor("x"), Arg::Tensor("y")],
@@ -49,7 +50,8 @@ pub(super) const OPS: &[OpDef] = &[
         MatmulWithFlatten::parse,
     )
     .with_dtypes(FLOATS)
-    .with_accuracy(Accuracy::Accumulated),
+    .with_accuracy(Accuracy::Accumulated)
+    .speculatable(),
 ];
 
 /// Makes the `alpha` of `ProgramDesc`'s older `matmul` an op of its own: a `scale` behind the product.

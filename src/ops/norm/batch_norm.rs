@@ -45,7 +45,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     Form::pir(&["batch_norm_", "sync_batch_norm"], POSITIONS, FROM).keeping(&[(1, 1), (2, 2)]),
 ])
 .with_dtypes(FLOATS)
-.with_accuracy(Accuracy::Accumulated)];
+.with_accuracy(Accuracy::Accumulated)
+.speculatable()];
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias`, where all but `x` are vectors over the channels of `x`. The
 /// channel axis is axis 1, or the last one.

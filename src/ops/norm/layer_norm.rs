@@ -29,7 +29,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     LayerNorm::parse,
 )
 .with_dtypes(FLOATS)
-.with_accuracy(Accuracy::Accumulated)];
+.with_accuracy(Accuracy::Accumulated)
+.speculatable()];
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias` over the axes from `begin_norm_axis` on.
 ///

@@ -29,6 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Reshape::parse,
     )
+    .speculatable()
     .with_pir(&[Form::pir(
         &["legacy_reshape"],
         &["x", "shape"],
@@ -45,7 +46,8 @@ pub(super) const OPS: &[OpDef] = &[
         &[Arg::Tensor("x")],
         &[Form::legacy(&["flatten_contiguous_range"], &[X], &["Out"])],
         Flatten::parse,
-    ),
+    )
+    .speculatable(),
     // Not in PHI: the flatten of Paddle 1.x, which always gives a matrix.
     OpDef::new(
         "flatten2",

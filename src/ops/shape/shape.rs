@@ -35,10 +35,12 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         |op| parse(op, DType::I32),
-    ),
+    )
+    .speculatable(),
     OpDef::new("shape64", &[Arg::Tensor("input")], &[], |op| {
         parse(op, DType::I64)
-    }),
+    })
+    .speculatable(),
 ];
 
 /// The number of elements of `x`, as an int64 scalar.

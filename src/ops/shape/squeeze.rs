@@ -26,7 +26,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Squeeze::parse,
-    ),
+    )
+    .speculatable(),
     OpDef::new(
         "unsqueeze",
         &[Arg::Tensor("x"), Arg::IntArray("axis")],
@@ -42,7 +43,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Unsqueeze::parse,
-    ),
+    )
+    .speculatable(),
 ];
 
 /// `x` without its axes of extent 1: those listed in `axis`, or all if none is listed. A listed axis of

@@ -17,7 +17,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         // A hint to oneDNN.
         .ignoring(&["data_format"])],
     Transpose::parse,
-)];
+)
+.speculatable()];
 
 /// `x` with its axes permuted: axis `i` of the result is axis `perm[i]` of `x`.
 struct Transpose {

@@ -29,6 +29,7 @@ pub(crate) const fn of_x(name: &'static str, legacy: &'static [Form], parse: Par
     OpDef::new(name, &[Arg::Tensor("x")], legacy, parse)
         .with_dtypes(FLOATS)
         .with_accuracy(Accuracy::Accumulated)
+        .speculatable()
 }
 
 /// A function of a number, which an op applies to each element.
