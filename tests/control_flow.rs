@@ -165,3 +165,25 @@ fn invariant_products_move_out_of_loops() {
         assert_eq!(counts, [2, 3, 1], "{program}");
     }
 }
+
+/// A loop that has a few rounds in every run is no loop in ONNX, and neither are the loops in it.
+#[test]
+fn a_few_rounds_are_unrolled() {
+    for (version, file) in [("2.6.2", "inference.pdmodel"), ("3.3.1", "inference.json")] {
+        let loops = |network: &str| {
+            let program = fixture(&format!("paddle-{version}/control_flow/{network}/{file}"));
+            let folder = tempfile::tempdir().unwrap();
+            let onnx = folder.path().join("model.onnx");
+            let model = Model::open(&program, None).unwrap();
+            model.convert(&onnx, &ConvertOptions::default()).unwrap();
+            let nodes = decode(&onnx).graph.unwrap().node;
+            let loops = nodes.iter().filter(|node| node.op_type() == "Loop");
+            loops.count()
+        };
+        assert_eq!(
+            (loops("few_rounds"), loops("many_rounds")),
+            (0, 1),
+            "{version}"
+        );
+    }
+}

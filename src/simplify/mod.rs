@@ -4,10 +4,11 @@
 //!    as operands may be equal.
 //! 2. [`take`] puts branches that are always taken in place of their ops. It comes second, because most conditions that
 //!    are known are results.
-//! 3. [`hoist`] moves what no round of a loop changes in front of the loop. It comes third, since a value that is carried
+//! 3. [`unroll`] puts the rounds of short loops in place of these, with the help of the passes before it.
+//! 4. [`hoist`] moves what no round of a loop changes in front of the loop. It comes fourth, since a value that is carried
 //!    but stays the same is no longer carried then.
-//! 4. [`merge`] lets the readers of equal ops read the results of the first.
-//! 5. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 5. [`merge`] lets the readers of equal ops read the results of the first.
+//! 6. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
@@ -18,6 +19,7 @@ mod hoist;
 mod merge;
 mod replaced;
 mod take;
+mod unroll;
 
 pub(crate) use dead::drop_unneeded;
 
@@ -29,6 +31,7 @@ pub(crate) fn simplify(program: &Program, registry: &Registry) -> Program {
     let mut program = program.clone();
     fold::fold(&mut program, registry);
     take::take(&mut program);
+    unroll::unroll(&mut program, registry);
     hoist::hoist(&mut program, registry);
     merge::merge(&mut program, registry);
     dead::drop_unneeded(&mut program);

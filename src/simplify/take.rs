@@ -72,7 +72,7 @@ fn taken(ops: Vec<Op>, program: &Program, replaced: &mut Replaced) -> Vec<Op> {
 }
 
 /// What the condition of an op with blocks always says, if that is known.
-fn known_condition(op: &Op, program: &Program, replaced: &Replaced) -> Option<bool> {
+pub(super) fn known_condition(op: &Op, program: &Program, replaced: &Replaced) -> Option<bool> {
     let &Operand::One(mut condition) = op.operands.first().filter(|_| !op.blocks.is_empty())?
     else {
         return None;
