@@ -199,18 +199,6 @@ impl Lowering<'_> {
         self.node("Mul", &[x, tanh], [])
     }
 
-    /// Emits BitwiseNot of an integer tensor. Before opset 18, the first with the operator, emits Sub for `-1 - x`, in
-    /// int64, since ONNX Runtime has no kernel of Sub for narrow integers.
-    pub fn bitwise_not(&mut self, x: TensorId, dtype: DType) -> TensorId {
-        if self.opset >= 18 {
-            return self.node("BitwiseNot", &[x], []);
-        }
-        let ones = self.scalar(DType::I64, -1.0);
-        let x = self.cast(x, dtype, DType::I64);
-        let not = self.node("Sub", &[ones, x], []);
-        self.cast(not, DType::I64, dtype)
-    }
-
     /// Emits `op_type`, Softmax or LogSoftmax, along one axis of a tensor of `rank` axes. Before opset 13, these
     /// operators normalise over all axes from `axis` on together, so `axis` is swapped with the last by Transpose, and
     /// back.

@@ -2,7 +2,7 @@
 //! `bitwise_left_shift`, `bitwise_right_shift`.
 //!
 //! Paddle: `phi/kernels/bitwise_kernel.h`, `phi/kernels/funcs/bitwise_functors.h`. ONNX: BitwiseAnd, BitwiseOr,
-//! BitwiseXor, BitwiseNot; And, Or, Xor, Not for bools. ONNX's BitShift takes unsigned integers alone, so a shift is a
+//! BitwiseXor, BitwiseNot; And, Or, Xor, Not for bools, and for each bit before opset 18. ONNX's BitShift takes unsigned integers alone, so a shift is a
 //! multiplication by a power of two (Mul), or a division by one (Mod, Sub, Div), in int64.
 
 use super::compare::comparison;
@@ -72,13 +72,17 @@ impl Function for Bitwise {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let dtype = self.pair.dtype(g)?;
         let (x, y) = self.pair.lower(g)?;
+        let gate = self.gate.onnx();
+        if dtype == Bool {
+            return Ok(g.node(gate, &[x, y], []));
+        }
         let op_type = match self.gate {
-            gate if dtype == Bool => gate.onnx(),
             Gate::And => "BitwiseAnd",
             Gate::Or => "BitwiseOr",
             Gate::Xor => "BitwiseXor",
         };
-        Ok(g.node(op_type, &[x, y], []))
+        let rank = g.rank(self.pair.x).max(g.rank(self.pair.y));
+        Ok(g.bitwise([op_type, gate], [x, y], dtype, rank))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
