@@ -75,6 +75,18 @@ pub(crate) struct Statistics<T> {
     pub epsilon: f64,
 }
 
+/// The mean and the variance of each channel of `x`, with the channels along `axis`.
+pub(crate) fn channel_statistics<T: Real>(x: &Array<T>, axis: usize) -> (Vec<T>, Vec<T>) {
+    let channels = x.axis_iter(Axis(axis)).map(|channel| {
+        let channel: Vec<T> = channel.iter().copied().collect();
+        let count = channel.len() as f64;
+        let mean = sum_of(&channel, |x| x) / count;
+        let variance = sum_of(&channel, |x| (x - mean).powi(2)) / count;
+        (T::from_f64(mean), T::from_f64(variance))
+    });
+    channels.unzip()
+}
+
 /// `(x - mean) / √(variance + epsilon) · scale + bias`, with the channels along `axis`.
 pub(crate) fn batch_norm<T: Real>(
     x: &Array<T>,

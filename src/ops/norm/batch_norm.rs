@@ -1,6 +1,8 @@
-//! Batch normalisation at inference, with the statistics of training: `batch_norm`, also written `sync_batch_norm`.
+//! Batch normalisation: `batch_norm`, also written `sync_batch_norm`.
 //!
-//! Paddle: `phi/kernels/batch_norm_kernel.h`. ONNX: BatchNormalization.
+//! At inference, with the statistics of training as a rule. Those of `x` itself are asked for by layers that normalise
+//! their own weights, and by programs that were exported in training mode. Paddle: `phi/kernels/batch_norm_kernel.h`.
+//! ONNX: BatchNormalization; ReduceMean and arithmetic with the statistics of `x`.
 
 use super::channels::check_parameters;
 use crate::error::{Error, Result};
@@ -22,7 +24,8 @@ const FROM: &[Binding] = &[
     Binding::Optional("Bias"),
 ];
 
-/// The operands of the PIR op. It overwrites two of them with its results, which at inference are what it has read.
+/// The operands of the PIR op. It overwrites two of them with its results. These are what it has read, or they are
+/// statistics for the next batches, which nothing reads at inference.
 const POSITIONS: &[&str] = &["X", "Mean", "Variance", "Scale", "Bias"];
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
@@ -40,7 +43,6 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     BatchNorm::parse,
 )
-.with_limits(&["training"])
 .with_pir(&[
     Form::pir(&["batch_norm_", "sync_batch_norm"], POSITIONS, FROM).keeping(&[(1, 1), (2, 2)]),
 ])
@@ -50,6 +52,9 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 
 /// `(x - mean) / √(variance + epsilon) · scale + bias`, where all but `x` are vectors over the channels of `x`. The
 /// channel axis is axis 1, or the last one.
+///
+/// With the statistics of `x`, `mean` and `variance` are those of each channel, and a channel of one element stays as it
+/// is.
 struct BatchNorm {
     x: ValueId,
     mean: ValueId,
@@ -58,6 +63,8 @@ struct BatchNorm {
     bias: Option<ValueId>,
     epsilon: f64,
     channels_last: bool,
+    /// Whether the statistics are those of `x`, and not the operands.
+    is_of_x: bool,
 }
 
 impl BatchNorm {
@@ -67,12 +74,6 @@ impl BatchNorm {
         let is_test =
             op.attr_or("is_test", false)? && !op.attr_or("trainable_statistics", false)?;
         let is_global: bool = op.attr_or("use_global_stats", false)?;
-        if !is_test && !is_global {
-            return Err(Error::unsupported(
-                "batch_norm in training mode, with the statistics of each batch; call eval() on the \
-                 model before it is exported",
-            ));
-        }
         Ok(Box::new(Self {
             x: op.operand("x")?,
             mean: op.operand("mean")?,
@@ -81,6 +82,7 @@ impl BatchNorm {
             bias: op.optional("bias")?,
             epsilon: op.attr_or("epsilon", 1e-5)?,
             channels_last: Layout::parse(op)? == Layout::ChannelsLast,
+            is_of_x: !is_test && !is_global,
         }))
     }
 
@@ -93,6 +95,38 @@ impl BatchNorm {
             _ if self.channels_last => Ok(rank - 1),
             _ => Ok(1),
         }
+    }
+
+    /// Emits the nodes for the statistics of `x`.
+    fn lower_of_x(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        g.note(
+            "normalises by the statistics of its operand, as in training; where that is not meant, call eval() on the \
+             model before it is exported",
+        );
+        let (x, dtype, shape) = (g.value(self.x)?, g.dtype(self.x), g.shape(self.x).to_vec());
+        let axis = self.axis(shape.len())?;
+        let others: Vec<usize> = (0..shape.len()).filter(|other| *other != axis).collect();
+        let count = others.iter().map(|other| shape[*other].known());
+        let count = count.fold(Some(1), |a: Option<i64>, b| a?.checked_mul(b?));
+        if count == Some(1) {
+            return Ok(x);
+        }
+        let mut y = g.standardize(x, dtype, &others, self.epsilon);
+        let behind: Vec<i64> = (1..(shape.len() - axis) as i64).collect();
+        for (op_type, parameter) in [("Mul", self.scale), ("Add", self.bias)] {
+            if let Some(parameter) = parameter {
+                let parameter = g.value(parameter)?;
+                let parameter = g.unsqueeze(parameter, &behind);
+                y = g.node(op_type, &[y, parameter], []);
+            }
+        }
+        if count.is_some() {
+            return Ok(y);
+        }
+        let channels = g.shape_slice(x, axis as i64, axis as i64 + 1);
+        let elements = g.node("Size", &[x], []);
+        let is_single = g.node("Equal", &[elements, channels], []);
+        Ok(g.node("Where", &[is_single, x, y], []))
     }
 
     /// Emits a vector over the channels, with the same value for each.
@@ -119,6 +153,9 @@ impl Function for BatchNorm {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        if self.is_of_x {
+            return self.lower_of_x(g);
+        }
         let mut x = g.value(self.x)?;
         let rank = g.rank(self.x);
         let axis = self.axis(rank)?;
@@ -153,10 +190,18 @@ impl Function for BatchNorm {
         let get = |id: Option<ValueId>| id.map(|id| values.get(id)).transpose();
         let (mean, variance) = (values.get(self.mean)?, values.get(self.variance)?);
         let (scale, bias) = (get(self.scale)?, get(self.bias)?);
+        if self.is_of_x && x.len() == x.shape()[axis] {
+            return Ok(x.clone());
+        }
         with_real!(x, x => {
+            let (mean, variance) = if self.is_of_x {
+                norm::channel_statistics(x, axis)
+            } else {
+                (elements(mean, x)?, elements(variance, x)?)
+            };
             let statistics = norm::Statistics {
-                mean: elements(mean, x)?,
-                variance: elements(variance, x)?,
+                mean,
+                variance,
                 scale: scale.map(|scale| elements(scale, x)).transpose()?,
                 bias: bias.map(|bias| elements(bias, x)).transpose()?,
                 epsilon: self.epsilon,
