@@ -1,7 +1,7 @@
 //! Repetition along axes: `tile` repeats all of a tensor, `repeat_interleave` each slice of it.
 //!
-//! Paddle: `phi/kernels/{tile,repeat_interleave}_kernel.h`. ONNX: Tile for `tile`, Gather for
-//! `repeat_interleave`.
+//! Paddle: `phi/kernels/{tile,repeat_interleave}_kernel.h`. ONNX: Tile for `tile`; Gather for
+//! `repeat_interleave`, or Expand of a single slice.
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -61,7 +61,6 @@ pub(super) const OPS: &[OpDef] = &[
         .renaming(&[("dim", "axis")])],
         RepeatInterleave::parse,
     )
-    .with_limits(&["computed numbers of copies"])
     .with_pir(&[Form::pir(
         &["repeat_interleave_with_tensor_index"],
         &["x", "repeats"],
@@ -165,7 +164,7 @@ fn tiled<T: Element>(x: &Array<T>, shape: &[usize], times: &[usize]) -> Result<T
 }
 
 /// The slices of `x` along `axis`, repeated: all of them `repeats` times if that is a scalar, or slice `i`
-/// `repeats[i]` times if it is a vector. The numbers must be known before a run.
+/// `repeats[i]` times if it is a vector. A scalar must be known before a run.
 struct RepeatInterleave {
     x: ValueId,
     repeats: ValueId,
@@ -206,10 +205,44 @@ impl RepeatInterleave {
         Ok(positions)
     }
 
-    /// The numbers of copies, and whether there is one for all slices.
-    fn known(&self, facts: &Facts<'_>) -> Result<(Vec<i64>, bool)> {
-        let repeats = facts.constant_integers(self.repeats, "repeats")?;
-        Ok((repeats, facts.rank(self.repeats) == 0))
+    /// The numbers of copies, and whether there is one for all slices; none if there is one for each, and they are
+    /// computed.
+    fn known(&self, facts: &Facts<'_>) -> Result<Option<(Vec<i64>, bool)>> {
+        match facts.rank(self.repeats) {
+            0 => Ok(Some((
+                facts.constant_integers(self.repeats, "repeats")?,
+                true,
+            ))),
+            1 => Ok(facts.integers(self.repeats).map(|each| (each, false))),
+            rank => Err(Error::malformed(format!(
+                "numbers of copies of rank {rank}"
+            ))),
+        }
+    }
+
+    /// Emits the nodes for numbers of copies that are computed, one for each slice.
+    fn lower_computed(&self, g: &mut Lowering<'_>, x: TensorId, axis: usize) -> Result<TensorId> {
+        let repeats = g.int_array(self.repeats)?;
+        if g.shape(self.repeats) == [Dim::Known(1)] {
+            let mut extents = vec![g.vector(&vec![1; axis]), repeats];
+            extents.push(g.vector(&vec![1; g.rank(self.x) - axis - 1]));
+            let shape = g.concat(&extents, 0);
+            return Ok(g.node("Expand", &[x, shape], []));
+        }
+        // The slice for a position is the number of slices whose copies end at it or before.
+        let zero = g.constant(Tensor::scalar(0_i64));
+        let ends = g.node("CumSum", &[repeats, zero], []);
+        let count = g.reduce("ReduceSum", repeats, &[0], true);
+        let positions = g.count_up(count);
+        let column = g.unsqueeze(positions, &[1]);
+        let is_behind = g.compare_or_equal("Less", ends, column);
+        let is_behind = g.cast(is_behind, DType::Bool, DType::I64);
+        let slices = g.reduce("ReduceSum", is_behind, &[1], false);
+        Ok(g.node(
+            "Gather",
+            &[x, slices],
+            [("axis", NodeAttr::Int(axis as i64))],
+        ))
     }
 }
 
@@ -217,12 +250,19 @@ impl Function for RepeatInterleave {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let mut shape = facts.shape(self.x).to_vec();
         let axis = normalize_axis(self.axis, shape.len())?;
-        let (repeats, is_one) = self.known(facts)?;
-        shape[axis] = match (repeats.as_slice(), shape[axis].extent()) {
-            ([1], _) if is_one => shape[axis].clone(),
-            (_, Some(extent)) => Dim::from(Self::positions(&repeats, is_one, extent)?.len()),
-            (each, None) if !is_one => Dim::from(Self::positions(each, false, each.len())?.len()),
-            _ => Dim::Unknown,
+        shape[axis] = match (self.known(facts)?, shape[axis].extent()) {
+            (None, _) => match facts.content(self.repeats) {
+                Some([only]) => only.clone(),
+                _ => Dim::Unknown,
+            },
+            (Some((repeats, true)), _) if repeats == [1] => shape[axis].clone(),
+            (Some((repeats, is_one)), Some(extent)) => {
+                Dim::from(Self::positions(&repeats, is_one, extent)?.len())
+            }
+            (Some((each, false)), None) => {
+                Dim::from(Self::positions(&each, false, each.len())?.len())
+            }
+            (Some(_), None) => Dim::Unknown,
         };
         Ok(Fact::new(facts.dtype(self.x), shape))
     }
@@ -230,7 +270,9 @@ impl Function for RepeatInterleave {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let x = g.value(self.x)?;
         let axis = normalize_axis(self.axis, g.rank(self.x))?;
-        let (repeats, is_one) = self.known(g)?;
+        let Some((repeats, is_one)) = self.known(g)? else {
+            return self.lower_computed(g, x, axis);
+        };
         let extent = g.shape(self.x)[axis].extent();
         let extent = if is_one { extent } else { Some(repeats.len()) };
         let positions = match (extent, repeats.as_slice()) {
