@@ -187,3 +187,18 @@ fn a_few_rounds_are_unrolled() {
         );
     }
 }
+
+/// An op of a block that stands in the way is listed alone, and not the op that holds the block.
+#[test]
+fn an_obstacle_in_a_block() {
+    for program in PADDLE_VERSIONS.map(|version| format!("{version}/control_flow/warped")) {
+        let programs = programs(&program);
+        let model = Model::open(&programs[0], None).unwrap();
+        let obstacles = model.obstacles(11).unwrap();
+        let ops: Vec<&str> = obstacles.iter().map(|o| o.op.as_str()).collect();
+        assert!(
+            matches!(ops[..], ["grid_sample" | "grid_sampler"]),
+            "{program}: {ops:?}"
+        );
+    }
+}

@@ -90,6 +90,10 @@ impl<'p> Lowering<'p> {
             self.graph.nodes.extend(fitted);
             Ok(results)
         });
+        if results.is_err() {
+            // Or the op whose block it is in would be refused for its nodes as well.
+            self.graph.nodes.truncate(start);
+        }
         self.end_notes();
         (self.source, self.op_start, self.label) = outer;
         let results = results.map_err(|e| e.at_op(&op.source))?;
