@@ -400,6 +400,25 @@ fn blocks_return_what_is_due() {
     refuses("if", &numeric, &["`if`", "it takes bool, not float32"]);
 }
 
+/// An error of an op in a block names the block.
+#[test]
+fn places_in_blocks() {
+    let source = fixture("paddle-3.3.1/control_flow/if_in_while/inference.json");
+    let mut program: Value = serde_json::from_slice(&fs::read(source).unwrap()).unwrap();
+    let body = &mut op(&mut program, "1.while")["regions"][0]["blocks"][0]["ops"];
+    let mut inner = body.as_array_mut().unwrap().iter_mut();
+    let branch = inner.find(|op| op["#"] == "1.if").unwrap();
+    let branch = &mut branch["regions"][1]["blocks"][0]["ops"];
+    let mut inner = branch.as_array_mut().unwrap().iter_mut();
+    let op = inner
+        .find(|op| !op["I"].as_array().unwrap().is_empty())
+        .unwrap();
+    op["I"][0]["%"] = json!(1000);
+    let folder = tempfile::tempdir().unwrap();
+    let ran = convert(folder.path(), program.to_string().as_bytes());
+    is_refusal(&ran, &["value 1000", ", in block 1 of op ", "`if`"]);
+}
+
 /// What a block defines is gone when it ends, and what it reads must be there.
 #[test]
 fn blocks_keep_their_values() {

@@ -15,7 +15,7 @@ use paddle2onnx::{ConvertOptions, Model};
 use prost::Message;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use support::command::{command, names_in, run};
+use support::command::{command, is_refusal, names_in, run};
 use support::fixture;
 use support::framework::op_desc::{Attr, Slot};
 use support::framework::{AttrType, BlockDesc, OpDesc, ProgramDesc, VarDesc};
@@ -476,6 +476,22 @@ fn overflow(block: &mut BlockDesc) {
         .find(|var| var.name == "filter")
         .unwrap();
     *dims(filter) = vec![i64::MAX; 4];
+}
+
+/// A `conditional_block` of the earliest releases runs if tensors have elements, which its attribute says by its absence.
+#[test]
+fn conditions_that_are_no_scalars() {
+    let source = fixture("paddle-2.6.2/control_flow/if/inference.pdmodel");
+    let mut program = ProgramDesc::decode(fs::read(source).unwrap().as_slice()).unwrap();
+    let branch = op(&mut program.blocks[0], "conditional_block");
+    branch
+        .attrs
+        .retain(|attr| attr.name != "is_scalar_condition");
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("m.pdmodel");
+    fs::write(&model, program.encode_to_vec()).unwrap();
+    let ran = run(command([Path::new("convert"), &model]));
+    is_refusal(&ran, &["`conditional_block`", "its condition is no scalar"]);
 }
 
 /// Input shapes that no memory holds are legal until a run. To inspect and convert them must not allocate.

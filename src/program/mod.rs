@@ -235,6 +235,9 @@ pub struct Source {
     pub index: usize,
     /// Its name in the file, without the dialect `pd_op` of PIR.
     pub name: String,
+    /// The block that it stands in, such as ``block 2 of op 7 `while` ``, if it is not the main one. A `ProgramDesc`
+    /// numbers its blocks; in PIR, those of each op count from 0.
+    pub block: Option<Arc<str>>,
     /// The path of the layer that it belongs to, such as `/VisionTransformer/Block/Attention/`. None in `ProgramDesc`,
     /// which has none; empty in PIR where the op belongs to no layer.
     pub layer: Option<Arc<str>>,
@@ -246,11 +249,22 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "op {} `{}`", self.index, self.name)?;
         match &self.layer {
-            Some(layer) if layer.is_empty() => Ok(()),
-            Some(layer) => write!(f, " in {layer}"),
-            None if self.output.is_empty() => Ok(()),
-            None => write!(f, " (writes `{}`)", self.output),
+            Some(layer) if layer.is_empty() => {}
+            Some(layer) => write!(f, " in {layer}")?,
+            None if self.output.is_empty() => {}
+            None => write!(f, " (writes `{}`)", self.output)?,
         }
+        match &self.block {
+            Some(block) => write!(f, ", in {block}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Source {
+    /// The block of this number that the op holds, as [`Source::block`] has it for the ops inside.
+    pub(crate) fn inner_block(&self, number: usize) -> Arc<str> {
+        format!("block {number} of op {} `{}`", self.index, self.name).into()
     }
 }
 

@@ -9,6 +9,7 @@ mod control_flow;
 mod variables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use control_flow::Held;
 use variables::Variables;
@@ -85,6 +86,7 @@ pub(super) fn program(
         held: Vec::new(),
         entered: HashSet::new(),
         ops: 0,
+        within: None,
     };
     reader.builder.release = Release::stated(desc.version.map(|version| version.version()));
     let expected = reader.variables.weights()?;
@@ -103,6 +105,7 @@ fn source(index: usize, op: &OpDesc) -> Source {
     Source {
         index,
         name: op.r#type.clone(),
+        block: None,
         layer: None,
         output: output.cloned().unwrap_or_default(),
     }
@@ -184,13 +187,18 @@ struct Reader<'a> {
     entered: HashSet<usize>,
     /// The number of ops that were read, those in blocks included.
     ops: usize,
+    /// The present block, as [`Source::block`] has it.
+    within: Option<Arc<str>>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads the ops of the block of this number.
     fn ops(&mut self, number: usize, block: &'a BlockDesc) -> Result<()> {
         for op in &block.ops {
-            let source = source(self.ops, op);
+            let source = Source {
+                block: self.within.clone(),
+                ..source(self.ops, op)
+            };
             self.ops += 1;
             self.builder.source = source.clone();
             self.convert(number, op).map_err(|e| e.at_op(source))?;
@@ -274,9 +282,12 @@ impl<'a> Reader<'a> {
             arguments,
             ..Block::default()
         });
+        let within = self.builder.source.inner_block(number);
+        let outer = self.within.replace(within);
         self.define_lists()?;
         self.ops(number, block)?;
         self.settle(&|_| true)?;
+        self.within = outer;
         let block = self.builder.open_blocks.pop();
         block.ok_or_else(|| Error::internal("a block was closed twice"))
     }

@@ -33,12 +33,7 @@ impl Reader<'_> {
             }
             operands => operands?,
         };
-        let source = self.builder.source.clone();
-        let blocks = op.regions.iter().flat_map(|region| &region.blocks);
-        let bodies: Vec<Body> = blocks
-            .map(|block| self.block(block))
-            .collect::<Result<_>>()?;
-        self.builder.source = source;
+        let bodies = self.bodies(op)?;
         let Some((condition, carried)) = operands.split_first() else {
             return Err(Error::malformed("has no condition"));
         };
@@ -111,8 +106,23 @@ impl Reader<'_> {
         Ok((numbers.into_iter().collect(), blocks))
     }
 
+    /// Reads the bodies of control flow that an op holds.
+    pub(super) fn bodies(&mut self, op: &Op<'_>) -> Result<Vec<Body>> {
+        let source = self.builder.source.clone();
+        let outer = self.within.take();
+        let mut bodies = Vec::new();
+        let blocks = op.regions.iter().flat_map(|region| &region.blocks);
+        for (number, block) in blocks.enumerate() {
+            self.within = Some(source.inner_block(number));
+            bodies.push(self.block(block)?);
+        }
+        self.within = outer;
+        self.builder.source = source;
+        Ok(bodies)
+    }
+
     /// Reads a body of control flow.
-    pub(super) fn block(&mut self, block: &pir::Block<'_>) -> Result<Body> {
+    fn block(&mut self, block: &pir::Block<'_>) -> Result<Body> {
         self.numbers.open_scope();
         let mut arguments = Vec::new();
         for argument in block.args.iter().chain(&block.kwargs) {

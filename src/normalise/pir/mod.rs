@@ -9,6 +9,7 @@ mod control_flow;
 mod numbers;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use numbers::{Numbered, Numbers};
 
@@ -40,6 +41,7 @@ pub(super) fn program(
         numbers: Numbers::default(),
         names: UniqueNames::default(),
         ops: 0,
+        within: None,
         unreadable: None,
         outputs: Vec::new(),
     };
@@ -89,6 +91,7 @@ fn source(index: usize, op: &Op<'_>) -> Source {
             "pd_op" => name.to_owned(),
             _ => format!("{dialect}.{name}"),
         },
+        block: None,
         layer: Some(layer.into()),
         output: format!("{layer}{name}"),
     }
@@ -187,6 +190,8 @@ struct Reader<'a> {
     names: UniqueNames,
     /// The number of ops that were read, those in blocks included.
     ops: usize,
+    /// The present block, as [`Source::block`] has it.
+    within: Option<Arc<str>>,
     /// Why what the present block returns can't be read, if so.
     unreadable: Option<String>,
     /// The outputs, each with its column, by which they are sorted in the end.
@@ -260,7 +265,10 @@ impl Reader<'_> {
 
     fn ops(&mut self, ops: &[Op<'_>]) -> Result<()> {
         for op in ops {
-            let source = source(self.ops, op);
+            let source = Source {
+                block: self.within.clone(),
+                ..source(self.ops, op)
+            };
             self.ops += 1;
             self.builder.source = source.clone();
             self.op(op).map_err(|e| e.at_op(source))?;
@@ -462,11 +470,8 @@ impl Reader<'_> {
         for operand in &op.operands {
             values.extend(self.numbers.peek(operand.number)?);
         }
-        let source = self.builder.source.clone();
-        let blocks = op.regions.iter().flat_map(|region| &region.blocks);
-        let blocks = blocks.map(|block| Ok(self.block(block)?.block));
-        let blocks = blocks.collect::<Result<_>>()?;
-        self.builder.source = source;
+        let blocks = self.bodies(op)?.into_iter();
+        let blocks = blocks.map(|body| body.block).collect();
         let known = op
             .results
             .iter()
