@@ -400,6 +400,45 @@ fn blocks_return_what_is_due() {
     refuses("if", &numeric, &["`if`", "it takes bool, not float32"]);
 }
 
+/// What a loop keeps for its gradient is dropped, unless something reads it.
+#[test]
+fn stacks_for_gradients() {
+    let source = fixture("paddle-3.3.1/control_flow/while/inference.json");
+    let mut program: Value = serde_json::from_slice(&fs::read(source).unwrap()).unwrap();
+    let typed = |number: i64, name: &str| json!({ "%": number, "TT": { "#": name } });
+    let results = [
+        typed(900, "cf.t_stack"),
+        typed(901, "cf.t_inlet"),
+        typed(902, "cf.t_outlet"),
+    ];
+    let create = json!({ "#": "2.stack_create", "I": [], "O": results, "A": [] });
+    let push = json!({ "#": "2.tuple_push", "I": [{ "%": 901 }, { "%": -1 }], "O": [], "A": [] });
+    let body = &mut op(&mut program, "1.while")["regions"][0]["blocks"][0]["ops"];
+    body.as_array_mut().unwrap().insert(0, push);
+    let place = |program: &mut Value, name: &str| {
+        let mut all = ops(program).iter();
+        all.position(|op| op["#"] == name).unwrap()
+    };
+    let at = place(&mut program, "1.while");
+    ops(&mut program).insert(at, create);
+    let folder = tempfile::tempdir().unwrap();
+    let ran = convert(folder.path(), program.to_string().as_bytes());
+    assert_eq!(ran.code, Some(0), "{ran}");
+
+    let mut popped = op(&mut program, "1.fetch")["O"][0].clone();
+    popped["%"] = json!(903);
+    let pop = json!({ "#": "2.tuple_pop", "I": [{ "%": 902 }], "O": [popped], "A": [] });
+    let at = place(&mut program, "1.fetch");
+    ops(&mut program).insert(at, pop);
+    op(&mut program, "1.fetch")["I"][0]["%"] = json!(903);
+    let folder = tempfile::tempdir().unwrap();
+    let ran = convert(folder.path(), program.to_string().as_bytes());
+    is_refusal(
+        &ran,
+        &["`cf.tuple_pop`", "for the gradient", "paddle.jit.save"],
+    );
+}
+
 /// An error of an op in a block names the block.
 #[test]
 fn places_in_blocks() {

@@ -52,9 +52,15 @@ impl Registry {
         static STANDARD: LazyLock<Registry> = LazyLock::new(|| {
             let mut files = FAMILIES.iter().copied().flatten();
             let registry = files.try_fold(Registry::empty(), |registry, ops| registry.with(ops));
-            let registry = registry.and_then(|registry| {
-                registry.with_refusals(recurrent::NEED_LOD, recurrent::NEEDS_LOD)
-            });
+            let refusals = [
+                (control::OF_TRAINING, control::IS_OF_TRAINING),
+                (recurrent::NEED_LOD, recurrent::NEEDS_LOD),
+            ];
+            let registry = refusals
+                .into_iter()
+                .fold(registry, |registry, (names, why)| {
+                    registry?.with_refusals(names, why)
+                });
             registry.expect("no op is defined twice")
         });
         STANDARD.clone()

@@ -17,3 +17,11 @@ pub(super) const OPS: &[&[OpDef]] = &[
     repeat::OPS,
     undefined::OPS,
 ];
+
+/// The ops with which the rounds of a loop keep values for its gradient. Paddle leaves them out of what it saves for
+/// inference, and what they keep is read by gradients alone.
+pub(super) const OF_TRAINING: &[&str] = &["cf.stack_create", "cf.tuple_pop", "cf.tuple_push"];
+
+/// Why they can't be converted.
+pub(super) const IS_OF_TRAINING: &str =
+    "keeps values for the gradient of a loop: save the program for inference (paddle.jit.save)";
