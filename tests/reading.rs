@@ -275,6 +275,22 @@ fn a_checkpoint_is_not_the_weights() {
     is_refusal(&ran, &["inference.pdparams is a training checkpoint"]);
 }
 
+/// A list whose items are known to differ in shape is refused, with both shapes.
+#[test]
+fn lists_of_unequal_tensors() {
+    for version in PADDLE_VERSIONS {
+        let program = unusual(version, "unequal_list");
+        let ran = run(command([Path::new("convert"), &program]));
+        let words = [
+            "a list of tensors of the shape",
+            "8]",
+            "2] is written",
+            "have to be alike",
+        ];
+        is_refusal(&ran, &words);
+    }
+}
+
 /// Complex numbers are shown by name, and each op that reads or makes them is listed.
 #[test]
 fn complex_numbers_are_listed() {

@@ -453,11 +453,11 @@ impl Reader<'_> {
             None => positions
                 .first()
                 .copied()
-                .filter(|_| op.name.ends_with('_')),
+                .filter(|_| op.name.ends_with('_') && ids.len() == 1),
         };
         let position = overwritten.and_then(|name| positions.iter().position(|p| *p == name));
         let operand = position.and_then(|position| op.operands.get(position));
-        if let (Some(operand), [id]) = (operand, ids.as_slice()) {
+        if let (Some(operand), Some(id)) = (operand, ids.first()) {
             self.numbers.overwrite(operand.number, *id);
         }
         let kept = form.map_or(&[][..], |form| form.kept);

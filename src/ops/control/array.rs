@@ -3,7 +3,8 @@
 //!
 //! A list is one tensor here, with its items along a new first axis, so that all have one shape. Nothing is known of
 //! that shape before the first item is written: an empty list is undefined ([`super::undefined`]), and takes on the shape
-//! of what it is handed on with. Paddle: `phi/kernels/array_kernel.h`. ONNX: Concat, Gather and Reshape.
+//! of what it is handed on with. Where that is not known before a run, an item is compared with those of a list that has
+//! some alone. Paddle: `phi/kernels/array_kernel.h`. ONNX: Concat, Gather and Reshape.
 
 use ndarray::Axis;
 
@@ -15,8 +16,10 @@ use crate::kernels::map::reshape;
 use crate::operator::{
     Arg, Binding, Form, Function, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
-use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{DType, Dim, Element, Tensor, normalize_axis, with_array, with_arrays};
+use crate::program::{Fact, Facts, ValueId, single};
+use crate::tensor::{
+    DType, Dim, Element, Tensor, display_shape, normalize_axis, with_array, with_arrays,
+};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new("create_array", &[], &[], Create::parse)
@@ -52,7 +55,13 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Read::parse,
-    ),
+    )
+    // `list[i]`, where the position may count from the end.
+    .with_pir(&[Form::pir(
+        &["slice_array_dense"],
+        &["input", "starts"],
+        &[Binding::Slot("input"), Binding::Slot("starts")],
+    )]),
     OpDef::new(
         "array_length",
         &[Arg::Tensor("x")],
@@ -131,6 +140,15 @@ impl Write {
             i: op.operand("i")?,
         }))
     }
+
+    /// The tensor of a list, with a list of one item in place of that at the position `i`, or behind all.
+    fn replaced(g: &mut Lowering<'_>, array: TensorId, i: TensorId, item: TensorId) -> TensorId {
+        let (zero, one, last) = (g.vector(&[0]), g.vector(&[1]), g.vector(&[i64::MAX]));
+        let next = g.node("Add", &[i, one], []);
+        let before = g.node("Slice", &[array, zero, i, zero], []);
+        let after = g.node("Slice", &[array, next, last, zero], []);
+        g.concat(&[before, item, after], 0)
+    }
 }
 
 impl Function for Write {
@@ -149,7 +167,21 @@ impl Function for Write {
             ))
         })?;
         if !array.is_undefined {
-            list.shape[0] = Dim::Unknown;
+            let items = &array.shape[1..];
+            let pairs = items.iter().zip(&x.shape);
+            let mut known = pairs.clone().filter_map(|(a, b)| a.known().zip(b.known()));
+            if known.any(|(a, b)| a != b) {
+                return Err(Error::unsupported(format!(
+                    "a list of tensors of the shape {}, to which one of the shape {} is written: one tensor holds the \
+                     list in ONNX, and its items have to be alike",
+                    display_shape(items),
+                    display_shape(&x.shape)
+                )));
+            }
+            list.shape = [Dim::Unknown]
+                .into_iter()
+                .chain(pairs.map(|(a, b)| a.or(b)))
+                .collect();
         }
         Ok(Fact::new(list.dtype, list.shape))
     }
@@ -165,16 +197,30 @@ impl Function for Write {
         let i = g.cast(i, g.dtype(self.i), DType::I64);
         let i = scalar(g, i, g.rank(self.i));
         let i = g.unsqueeze(i, &[0]);
-        let (zero, one, last) = (g.vector(&[0]), g.vector(&[1]), g.vector(&[i64::MAX]));
-        let next = g.node("Add", &[i, one], []);
-        let before = g.node("Slice", &[array, zero, i, zero], []);
-        let after = g.node("Slice", &[array, next, last, zero], []);
-        Ok(g.concat(&[before, item, after], 0))
+        let mut items = g.shape(self.array)[1..].iter().zip(g.shape(self.x));
+        if items.all(|(a, b)| a.same(b)) {
+            return Ok(Self::replaced(g, array, i, item));
+        }
+        g.note(
+            "takes all items of the list for tensors of one shape, and fails where they are not",
+        );
+        // An empty list has a shape that was made up, which no item need have.
+        let count = g.shape_slice(array, 0, 1);
+        let has_items = g.cast(count, DType::I64, DType::Bool);
+        let has_items = scalar(g, has_items, 1);
+        let then = g.body(0, |g, _| Ok(vec![Self::replaced(g, array, i, item)]))?;
+        let otherwise = g.body(0, |_, _| Ok(vec![item]))?;
+        let attrs = [
+            ("then_branch", NodeAttr::Graph(then)),
+            ("else_branch", NodeAttr::Graph(otherwise)),
+        ];
+        Ok(g.node("If", &[has_items], attrs))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (array, x) = (values.get(self.array)?, values.get(self.x)?);
-        let i = position(values, self.i)?;
+        let i = single(&values.integers(self.i)?, "i")?;
+        let i = usize::try_from(i).map_err(|_| Error::malformed(format!("item {i} of a list")))?;
         let item = with_array!(x, x => Element::tensor(x.clone().insert_axis(Axis(0))));
         let count = array.shape().first().copied().unwrap_or_default();
         match i {
@@ -193,7 +239,7 @@ impl Function for Write {
 }
 
 /// The items `start..end` of a list.
-fn slice(list: &Tensor, start: usize, end: usize) -> Tensor {
+pub(super) fn slice(list: &Tensor, start: usize, end: usize) -> Tensor {
     with_array!(list, list => {
         let mut list = list.clone();
         list.slice_axis_inplace(Axis(0), (start..end).into());
@@ -202,7 +248,7 @@ fn slice(list: &Tensor, start: usize, end: usize) -> Tensor {
 }
 
 /// Two lists behind each other.
-fn joined(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(super) fn joined(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let differ = |_| Error::unsupported("a list of tensors of different shapes");
     with_arrays!(a, b, (a, b) => {
         let both = concatenated(&[a, b], 0).map_err(differ)?;
@@ -210,15 +256,16 @@ fn joined(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     })
 }
 
-/// The position in a list that a tensor of one element holds.
-fn position(values: &Values<'_>, id: ValueId) -> Result<usize> {
-    match values.integers(id)?.as_slice() {
-        [i] => usize::try_from(*i).map_err(|_| Error::malformed(format!("item {i} of a list"))),
-        other => Err(Error::malformed(format!(
-            "the position in a list has {} elements",
-            other.len()
-        ))),
-    }
+/// The item of a list at a position, which counts from the end where it is negative, with the position from the start.
+pub(super) fn item(list: &Tensor, i: i64) -> Result<(usize, Tensor)> {
+    let count = list.shape().first().copied().unwrap_or_default();
+    let position = if i < 0 { i + count as i64 } else { i };
+    let position = usize::try_from(position).ok().filter(|i| *i < count);
+    let position =
+        position.ok_or_else(|| Error::malformed(format!("item {i} of a list of {count}")))?;
+    let item =
+        with_array!(list, list => Element::tensor(list.clone().index_axis_move(Axis(0), position)));
+    Ok((position, item))
 }
 
 /// An item of a list.
@@ -251,13 +298,8 @@ impl Function for Read {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        let array = values.get(self.array)?;
-        let i = position(values, self.i)?;
-        let count = array.shape().first().copied().unwrap_or_default();
-        if i >= count {
-            return Err(Error::malformed(format!("item {i} of a list of {count}")));
-        }
-        Ok(with_array!(array, array => Element::tensor(array.clone().index_axis_move(Axis(0), i))))
+        let i = single(&values.integers(self.i)?, "i")?;
+        Ok(item(values.get(self.array)?, i)?.1)
     }
 }
 

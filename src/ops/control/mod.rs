@@ -2,6 +2,7 @@
 //! and variables that nothing has written.
 
 mod array;
+mod array_slice;
 mod assert;
 mod branch;
 mod condition;
@@ -12,6 +13,7 @@ use crate::operator::OpDef;
 
 pub(super) const OPS: &[&[OpDef]] = &[
     array::OPS,
+    array_slice::OPS,
     assert::OPS,
     branch::OPS,
     repeat::OPS,

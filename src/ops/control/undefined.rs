@@ -4,7 +4,7 @@
 //! that is not so. Paddle's `to_static` makes one up, of whatever type and shape; nothing reads it but copies, branches and
 //! loops, which hand it on. So it takes on the type and the rank of what it is handed on with.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::operator::{Arg, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
@@ -43,16 +43,17 @@ impl Function for Undefined {
 /// The tensor that holds a value where it is handed on as one of what `as_what` says: its own, or, if it is undefined,
 /// one of that type and rank.
 ///
-/// # Errors
-/// When it is a list without items, and the shape of the items is known in a run alone.
+/// A list without items has the shape of such items, with extents of 1 where they are known in a run alone.
 pub(super) fn handed_on(g: &mut Lowering<'_>, id: ValueId, as_what: &Fact) -> Result<TensorId> {
     let fact = g.get(id);
     if fact.is_undefined && fact.shape.first() == Some(&Dim::Known(0)) && !as_what.is_undefined {
         let mut shape = as_what.shape.clone();
         shape[0] = Dim::Known(0);
-        let shape = g
-            .dims(&shape)
-            .ok_or_else(|| Error::needs_extents("a list of tensors of open shapes"))?;
+        let Some(shape) = g.dims(&shape) else {
+            let extents = shape.iter().map(|dim| dim.known().unwrap_or(1) as usize);
+            let empty = Tensor::from_elements(&extents.collect::<Vec<_>>(), Vec::<i64>::new())?;
+            return Ok(g.constant(empty.cast(as_what.dtype)));
+        };
         let value = Tensor::vector(vec![0_i64]).cast(as_what.dtype);
         return Ok(g.node(
             "ConstantOfShape",
