@@ -32,9 +32,6 @@ pub(super) const OPS: &[OpDef] = &[decomposed(
 .with_results(&["reset_hidden_prev", "hidden"])
 .with_result_positions(&[1, 2])];
 
-/// The most units that are taken for possible, so that no product of extents overflows.
-const LARGEST: i64 = 1 << 24;
-
 /// An activation by its number in Paddle. None changes nothing.
 fn activation(number: i64) -> Result<Option<&'static str>> {
     match number {
@@ -55,10 +52,7 @@ fn unit(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let gate = activation(parts.attr("gate_activation", 1)?)?;
     let origin_mode = parts.attr("origin_mode", false)?;
     let (mut x, h, weight) = (parts.operand(0)?, parts.operand(1)?, parts.operand(2)?);
-    let size = parts.extent(weight, 0)?;
-    if !(1..=LARGEST).contains(&size) {
-        return Err(Error::malformed(format!("a GRU of {size} units")));
-    }
+    let size = super::refuse_impossible(parts.extent(weight, 0)?)?;
     if let Some(bias) = parts.optional(3) {
         let bias = parts.reshaped(bias, &[1, -1]);
         x = parts.op("add", &[x, bias], &[], 2);
@@ -102,7 +96,12 @@ fn weights(parts: &mut Decomposition<'_>, whole: ValueId, size: i64) -> [ValueId
 }
 
 /// The elements of `x` along an axis from one position to before another.
-fn cut(parts: &mut Decomposition<'_>, x: ValueId, axis: i64, (start, end): (i64, i64)) -> ValueId {
+pub(super) fn cut(
+    parts: &mut Decomposition<'_>,
+    x: ValueId,
+    axis: i64,
+    (start, end): (i64, i64),
+) -> ValueId {
     let (start, end) = (parts.integers(&[start]), parts.integers(&[end]));
     let axes = [("axes", Attr::Ints(vec![axis]))];
     parts.op("slice", &[x, start, end], &axes, parts.rank(x))

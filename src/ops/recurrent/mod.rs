@@ -6,6 +6,7 @@
 mod ctc_align;
 mod gather_tree;
 mod gru_unit;
+mod lstm_unit;
 mod rnn;
 mod steps;
 mod viterbi;
@@ -20,6 +21,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     ctc_align::OPS,
     gather_tree::OPS,
     gru_unit::OPS,
+    lstm_unit::OPS,
     rnn::OPS,
     viterbi::OPS,
 ];
@@ -72,6 +74,14 @@ pub(super) const NEED_LOD: &[&str] = &[
     "shrink_rnn_memory",
     "split_lod_tensor",
 ];
+
+/// A number of units, if one step of a recurrence can have so many that no product of extents overflows.
+fn refuse_impossible(units: i64) -> Result<i64> {
+    if (1..=1 << 24).contains(&units) {
+        return Ok(units);
+    }
+    Err(Error::malformed(format!("a step of {units} units")))
+}
 
 /// The refusal of an op that takes sequences by LoD where it is not given their lengths.
 fn needs_lod(lengths: &str) -> Error {
