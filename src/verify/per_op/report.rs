@@ -17,7 +17,7 @@ pub struct PerOp {
     /// The number of ops that have become nodes and were compared.
     pub compared: usize,
     /// The number of ops that have become no node, since their results are known before a run, needed
-    /// by nothing, or the same as an operand.
+    /// by nothing, or the same as an operand; or since they or the operands are of variables that nothing has written.
     pub without_nodes: usize,
     /// The ops whose nodes could not be run alone.
     #[serde(skip_serializing_if = "Vec::is_empty")]
