@@ -57,6 +57,10 @@ fn drop_ops(ops: &mut Vec<Op>, needed: &mut Needed) {
 /// Drops the results of an `if` that are not needed, and what its branches do for them.
 fn narrow_branches(op: &mut Op, needed: &Needed) {
     let is_needed: Vec<bool> = op.results.iter().map(|id| needed.contains(id)).collect();
+    let mut blocks = op.blocks.iter();
+    if blocks.any(|block| block.results.len() != is_needed.len()) {
+        return;
+    }
     keep(&mut op.results, &is_needed);
     for block in &mut op.blocks {
         keep(&mut block.results, &is_needed);

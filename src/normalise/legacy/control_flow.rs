@@ -8,9 +8,10 @@
 //!
 //! Refuses conditions that are several tensors or no scalar, and ops that read what a branch alone has written.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{DEEPEST, Reader, Scope, arguments, attrs};
+use super::blocks::{ops_in, variables, written_by};
+use super::{Reader, Scope, arguments, attrs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::OpDef;
 use crate::program::{Attr, Block, Declared, Draft, OpKind, Operand, Source, ValueId};
@@ -177,8 +178,13 @@ impl<'a> Reader<'a> {
         self.declared(&name)?;
         let condition = self.mask(op)?;
         let mut held = self.joined(condition, then, otherwise);
-        let then = self.side_value(then, &held.then);
-        let otherwise = self.side_value(otherwise, &held.otherwise);
+        let then = self.side_value(
+            then,
+            held.value(then, |held| &held.then, |write| write.then),
+        );
+        let otherwise_value =
+            held.value(otherwise, |held| &held.otherwise, |write| write.otherwise);
+        let otherwise = self.side_value(otherwise, otherwise_value);
         let both = then.and_then(|then| Ok((then, otherwise?)));
         if let Ok((then, otherwise)) = both {
             held.writes.push(Write {
@@ -218,12 +224,18 @@ impl<'a> Reader<'a> {
     /// The branch that is held back and writes these variables, or one of them, on the sides where they are due. If there
     /// is none, one without ops.
     fn joined(&mut self, condition: ValueId, then: &str, otherwise: &str) -> Held {
-        let is_whole = |held: &Held| held.then.writes(then) || held.otherwise.writes(otherwise);
+        let is_whole = |held: &Held| {
+            let own = held.then.writes(then) || held.otherwise.writes(otherwise);
+            own || held.writes(then) || held.writes(otherwise)
+        };
         let whole = self.position_of(is_whole, |_, other| other == condition);
         if let Some(position) = whole {
             return self.held.remove(position);
         }
-        let is_turned = |held: &Held| held.then.writes(otherwise) || held.otherwise.writes(then);
+        let is_turned = |held: &Held| {
+            let own = held.then.writes(otherwise) || held.otherwise.writes(then);
+            own || held.writes(then) || held.writes(otherwise)
+        };
         let turned = self.position_of(is_turned, |reader, other| {
             reader.are_opposites(condition, other)
         });
@@ -239,10 +251,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What a variable stands for at the end of a branch.
-    fn side_value(&mut self, name: &str, side: &Side) -> Result<ValueId> {
-        if let Some(value) = side.own.get(name) {
-            return Ok(*value);
+    /// What a variable stands for at the end of a branch, which may have written it.
+    fn side_value(&mut self, name: &str, written: Option<ValueId>) -> Result<ValueId> {
+        if let Some(value) = written {
+            return Ok(value);
         }
         self.settle(&|held| held == name)?;
         self.scope.read(name)
@@ -271,9 +283,8 @@ impl<'a> Reader<'a> {
         }
         let blocks = self.blocks;
         let mut names = HashSet::new();
-        let mut mention = |op: &'a OpDesc| names.extend(variables(op));
-        for number in attrs::blocks(op) {
-            each_op(blocks, number, DEEPEST, &mut mention);
+        for number in attrs::blocks(op).filter_map(|number| usize::try_from(number).ok()) {
+            names.extend(ops_in(blocks, number).flat_map(variables));
         }
         let own: HashSet<&str> = variables(op).collect();
         self.settle(&|name| own.contains(name) || names.contains(name))
@@ -333,7 +344,7 @@ impl<'a> Reader<'a> {
     fn repetition(&self, number: usize, op: &OpDesc) -> Result<Loop> {
         let condition = only(&op.inputs, "Condition")?.to_owned();
         let (inner, _) = self.only_block(number, op)?;
-        let written = written_by(self.blocks, inner, DEEPEST).into_iter();
+        let written = written_by(self.blocks, inner).into_iter();
         let (carried, others): (Vec<&str>, Vec<&str>) =
             written.partition(|name| self.scope.current.contains_key(*name));
         let initial = carried.iter().map(|name| self.scope.read(name));
@@ -363,6 +374,11 @@ impl<'a> Reader<'a> {
             ..
         } = repetition;
         let body = self.body(number, op, &carried)?;
+        if !carried.contains(&condition) {
+            return Err(Error::malformed(
+                "no round writes its condition, so it would never end",
+            ));
+        }
         for name in repetition.others {
             let why = format!("which only the rounds of {source} write");
             self.scope.mark_not_computed(&name, why);
@@ -500,6 +516,23 @@ impl Held {
         self
     }
 
+    /// Whether either block writes a variable that has a value without it.
+    fn writes(&self, name: &str) -> bool {
+        self.writes.iter().any(|write| write.name == name)
+    }
+
+    /// The value of a variable at the end of one of the blocks, if either writes it.
+    fn value(
+        &self,
+        name: &str,
+        side: impl Fn(&Self) -> &Side,
+        value: impl Fn(&Write) -> ValueId,
+    ) -> Option<ValueId> {
+        let own = side(self).own.get(name).copied();
+        let write = self.writes.iter().find(|write| write.name == name);
+        own.or_else(|| write.map(value))
+    }
+
     /// The same `if`, by the opposite condition.
     fn turned(self, condition: ValueId) -> Self {
         let writes = self.writes.into_iter().map(|write| Write {
@@ -526,50 +559,6 @@ impl Side {
     fn writes(&self, name: &str) -> bool {
         self.own.contains_key(name)
     }
-}
-
-/// The variables that an op reads and writes itself.
-fn variables(op: &OpDesc) -> impl Iterator<Item = &str> {
-    let slots = op.inputs.iter().chain(&op.outputs);
-    slots.flat_map(|slot| &slot.arguments).map(String::as_str)
-}
-
-/// Calls `visit` for the ops of a block and of those in it, to this depth.
-fn each_op<'b>(
-    blocks: &'b [BlockDesc],
-    number: i32,
-    depth: usize,
-    visit: &mut dyn FnMut(&'b OpDesc),
-) {
-    let block = usize::try_from(number).ok().and_then(|n| blocks.get(n));
-    let (Some(block), Some(depth)) = (block, depth.checked_sub(1)) else {
-        return;
-    };
-    for op in &block.ops {
-        visit(op);
-        let inner = attrs::blocks(op).filter(|inner| *inner > number);
-        inner.for_each(|inner| each_op(blocks, inner, depth, visit));
-    }
-}
-
-/// The variables from around a block that it and the blocks in it write, to this depth.
-fn written_by(blocks: &[BlockDesc], number: usize, depth: usize) -> BTreeSet<&str> {
-    let (Some(block), Some(depth)) = (blocks.get(number), depth.checked_sub(1)) else {
-        return BTreeSet::new();
-    };
-    let mut written = BTreeSet::new();
-    for op in &block.ops {
-        let outputs = op.outputs.iter().flat_map(|slot| &slot.arguments);
-        written.extend(outputs.map(String::as_str));
-        let inner = attrs::blocks(op).filter_map(|inner| usize::try_from(inner).ok());
-        for inner in inner.filter(|inner| *inner > number) {
-            written.extend(written_by(blocks, inner, depth));
-        }
-    }
-    for own in &block.vars {
-        written.remove(own.name.as_str());
-    }
-    written
 }
 
 /// The only variable in a slot of an op.

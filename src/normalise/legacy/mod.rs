@@ -5,6 +5,7 @@
 //! they become [`Block`]s of these ops.
 
 mod attrs;
+mod blocks;
 mod control_flow;
 mod variables;
 

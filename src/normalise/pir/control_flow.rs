@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Reader, attrs};
+use super::{Reader, YIELD, attrs, split_name};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::OpDef;
 use crate::program::{Block, Declared, Draft, OpKind, Operand, ValueId};
@@ -109,6 +109,9 @@ impl Reader<'_> {
     /// Reads the bodies of control flow that an op holds.
     pub(super) fn bodies(&mut self, op: &Op<'_>) -> Result<Vec<Body>> {
         let source = self.builder.source.clone();
+        if op.regions.iter().any(|region| region.blocks.len() > 1) {
+            return Err(Error::malformed("holds a region of several blocks"));
+        }
         let outer = self.within.take();
         let mut bodies = Vec::new();
         let blocks = op.regions.iter().flat_map(|region| &region.blocks);
@@ -136,6 +139,10 @@ impl Reader<'_> {
             ..Block::default()
         });
         let outer = self.unreadable.take();
+        let before_last = block.ops.iter().rev().skip(1);
+        if before_last.map(split_name).any(|name| name == YIELD) {
+            return Err(Error::malformed("a block goes on behind its `cf.yield`"));
+        }
         self.ops(&block.ops)?;
         let unreadable = std::mem::replace(&mut self.unreadable, outer);
         let overwritten = self.numbers.close_scope();

@@ -52,6 +52,9 @@ pub(super) fn program(
     Ok(reader.builder.program)
 }
 
+/// The dialect and the name of the op that ends a block.
+const YIELD: (&str, &str) = ("cf", "yield");
+
 /// The dialect and the name of an op. Most files abbreviate a dialect to its number.
 fn split_name<'o>(op: &'o Op<'_>) -> (&'o str, &'o str) {
     let (dialect, name) = op.name.split_once('.').unwrap_or(("builtin", &op.name));
@@ -284,7 +287,7 @@ impl Reader<'_> {
             ("builtin", "slice") => self.pick(op),
             ("builtin", "shadow_output") => self.output(op, "output_name"),
             ("pd_op", "fetch") => self.output(op, "name"),
-            ("cf", "yield") => self.hand_out(op),
+            YIELD => self.hand_out(op),
             _ => {
                 let (registry, name) = (self.registry, self.builder.source.name.as_str());
                 let plain = name.strip_suffix('_').unwrap_or(name);

@@ -113,11 +113,12 @@ fn fill_declared(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
     let declared = draft.results.clone();
     let values = fill_value(builder, draft)?;
     // Up to Paddle 2.4, a scalar has rank 1.
+    let has_ranks = !builder.release.is_before(2, 5);
     let is_scalar = |shape: &[Dim]| shape.is_empty() || shape == [Dim::Known(1)];
     if let ([declared], [value]) = (declared.as_slice(), values.as_slice())
         && builder.constant_value(*value).is_some()
         && builder.rank(*value) != declared.shape.len()
-        && !(is_scalar(builder.shape(*value)) && is_scalar(&declared.shape))
+        && (has_ranks || !is_scalar(builder.shape(*value)) || !is_scalar(&declared.shape))
     {
         return Ok(undefined(builder, declared.clone(), *value));
     }
