@@ -71,8 +71,8 @@ impl BatchNorm {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         // How fast the statistics follow the batches in training.
         op.ignore("momentum");
-        let is_test =
-            op.attr_or("is_test", false)? && !op.attr_or("trainable_statistics", false)?;
+        let is_trainable: bool = op.attr_or("trainable_statistics", false)?;
+        let is_test = op.attr_or("is_test", false)? && !is_trainable;
         let is_global: bool = op.attr_or("use_global_stats", false)?;
         Ok(Box::new(Self {
             x: op.operand("x")?,
