@@ -58,6 +58,14 @@ impl PoolGeometry {
         })
     }
 
+    /// Whether windows end with the input, and there is no padding that averages could count.
+    pub fn ends_with_input(&self) -> bool {
+        let is_none = |pads: &Vec<[usize; 2]>| pads.iter().all(|pads| *pads == [0, 0]);
+        self.ceil_mode
+            && !self.counts_beyond
+            && matches!(&self.padding, Padding::Explicit(pads) if is_none(pads))
+    }
+
     /// The number of spatial axes.
     pub fn axes(&self) -> usize {
         self.strides.len()

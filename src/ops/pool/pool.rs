@@ -17,11 +17,11 @@ use crate::tensor::{Array, DType, Dim, Tensor};
 pub(super) const OPS: &[OpDef] = &[
     definition("pool2d", &[form(&["pool2d"])], Pool::parse::<2>).with_limits(&[
         "a computed kernel",
-        "`ceil_mode` with `exclusive`=False over open extents",
+        "`ceil_mode` with padding that counts, over open axes",
     ]),
     definition("pool3d", &[form(&["pool3d"])], Pool::parse::<3>).with_limits(&[
         "a computed kernel",
-        "`ceil_mode` with `exclusive`=False over open extents",
+        "`ceil_mode` with padding that counts, over open axes",
     ]),
     definition("lp_pool2d", &[NORMS], Pool::parse::<2>)
         .with_limits(&["a computed kernel", "`ceil_mode` over open extents"]),
@@ -174,7 +174,7 @@ impl Function for Pool {
             (Pooling::Norm(p), _) => self.lower_norm(g, x, p, &image, &kernel)?,
             (Pooling::Max, _) => self.lower_max(g, x, &image, &kernel)?,
             (Pooling::Average { counts_padding }, _) => {
-                if counts_padding {
+                if counts_padding && !self.geometry.ends_with_input() {
                     self.lower_counting(g, x, &image, &kernel)?
                 } else {
                     self.lower_exclusive(g, x, &image, &kernel)?
