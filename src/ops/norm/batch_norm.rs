@@ -106,8 +106,8 @@ impl BatchNorm {
         let (x, dtype, shape) = (g.value(self.x)?, g.dtype(self.x), g.shape(self.x).to_vec());
         let axis = self.axis(shape.len())?;
         let others: Vec<usize> = (0..shape.len()).filter(|other| *other != axis).collect();
-        let count = others.iter().map(|other| shape[*other].known());
-        let count = count.fold(Some(1), |a: Option<i64>, b| a?.checked_mul(b?));
+        let mut extents = others.iter().map(|other| shape[*other].known());
+        let count = extents.try_fold(1_i64, |count, extent| count.checked_mul(extent?));
         if count == Some(1) {
             return Ok(x);
         }
