@@ -43,6 +43,28 @@ fn notes_are_in_the_json() {
     }
 }
 
+/// Which axes have extent 1 is known in a run alone, and the rank has to be known before.
+#[test]
+fn open_axes_that_may_be_squeezed() {
+    let folder = folder();
+    for program in [
+        "paddle-2.6.2/ops/squeeze/all_open.pdmodel",
+        "paddle-3.3.1/ops/squeeze/all_open.json",
+    ] {
+        let program = fixture(program).display().to_string();
+        let ran = paddle2onnx(
+            &format!("convert {program} -o DIR/model.onnx"),
+            folder.path(),
+        );
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert!(
+            ran.stderr
+                .contains("the extent of axis 0 is open: the axis stays"),
+            "{ran}"
+        );
+    }
+}
+
 #[test]
 fn most_models_have_none() {
     let folder = folder();

@@ -130,6 +130,18 @@ impl Function for Squeeze {
                  Paddle keeps the axis then"
             ));
         }
+        let mut open = g
+            .shape(self.x)
+            .iter()
+            .map(|extent| extent.known().is_none());
+        if listed.is_empty()
+            && let Some(axis) = open.position(|is_open| is_open)
+        {
+            g.note(format!(
+                "no axes are listed, and the extent of axis {axis} is open: the axis stays where it is 1, while Paddle \
+                 removes it then"
+            ));
+        }
         let removed: Vec<i64> = removed.into_iter().map(|axis| axis as i64).collect();
         Ok(g.squeeze(x, &removed))
     }
