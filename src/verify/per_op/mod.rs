@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::graph::{DEFAULT_OPSET, OPSETS};
 use crate::model::Model;
 use crate::operator::Precision;
-use crate::program::{Op, Operand, ValueId};
+use crate::program::{Op, OpKind, Operand, ValueId};
 use crate::reference::{Rounds, Step};
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::{DType, Tensor};
@@ -180,8 +180,7 @@ impl Comparison<'_> {
         });
         let (mut session, found) = match ran {
             Ok(ran) => ran,
-            // An operand that nothing has written yet, such as an empty list.
-            Err(_) if !self.reads_as_declared(step) => {
+            Err(_) if self.reads_undefined(step) => {
                 self.report.without_nodes += 1;
                 return Ok(());
             }
@@ -265,13 +264,18 @@ impl Comparison<'_> {
         })
     }
 
-    /// Whether all that an op reads is as declared, also in its blocks.
-    fn reads_as_declared(&self, step: &Step<'_>) -> bool {
-        let mut is_all = true;
+    /// Whether an op reads, also in its blocks, a variable that nothing has written yet, such as an empty list.
+    fn reads_undefined(&self, step: &Step<'_>) -> bool {
+        let makes_undefined = |op: &Op| {
+            let kinds = ["undefined", "create_array"].map(OpKind::Known);
+            kinds.contains(&op.kind)
+        };
+        let mut is_undefined = false;
         step.op.each_read(&mut |id| {
-            is_all &= step.tensor(id).is_none() || self.is_as_declared(step, id);
+            is_undefined |= step.tensor(id).is_some() && !self.is_as_declared(step, id);
         });
-        is_all
+        // Elsewhere, it is the file that declares something else than what is there.
+        is_undefined && self.model.program().all_ops().any(makes_undefined)
     }
 
     /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
