@@ -72,7 +72,7 @@ impl<'p> Reference<'p> {
         accuracy: &(dyn Fn(&Op) -> Option<Accuracy> + Sync),
     ) -> Result<Vec<Tensor>> {
         let mut alter = |tensor, of: Made<'_>| {
-            rounding.result(tensor, of.dtype, accuracy(of.op), of.largest_operand)
+            rounding.result(tensor, of.dtype, accuracy(of.op), of.largest_operand())
         };
         self.run_whole(inputs, &mut alter)
     }

@@ -44,7 +44,10 @@ impl Rounding {
             }
             accuracy => accuracy.map_or(0.0, Accuracy::hidden_magnitude),
         };
-        let reach = unit * (self.multiple).max(roundings(accuracy, largest_operand, &exact));
+        let reach = unit
+            * self
+                .multiple
+                .max(roundings(accuracy, largest_operand, &exact));
         for x in &mut elements {
             if x.is_finite() && !holds(dtype, *x) {
                 *x += x.abs().max(hidden) * reach * self.share();

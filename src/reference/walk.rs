@@ -21,8 +21,14 @@ pub(super) struct Made<'o> {
     /// The result's element type in the program.
     pub dtype: DType,
     pub op: &'o Op,
+    tensors: &'o [Option<Tensor>],
+}
+
+impl Made<'_> {
     /// The number of elements of the op's largest operand.
-    pub largest_operand: usize,
+    pub fn largest_operand(&self) -> usize {
+        largest_operand(self.op, self.tensors)
+    }
 }
 
 /// In which rounds of a loop the ops of its block are visited.
@@ -116,7 +122,6 @@ impl Walk<'_> {
             Behaviour::Control(control) => return self.control(&**control, op, parsed, lifetime),
         };
         let results = evaluate(&**operator, op, &self.tensors, self.precision)?;
-        let largest_operand = largest_operand(op, |id| self.tensors.get(id.index())?.as_ref());
         let kept = op.results.iter().zip(results).map(|(id, tensor)| {
             let declared = self.dtypes[id.index()];
             let dtype = self.precision.keeping(declared);
@@ -129,7 +134,7 @@ impl Walk<'_> {
             let made = Made {
                 dtype: declared,
                 op,
-                largest_operand,
+                tensors: &self.tensors,
             };
             (self.alter)(tensor, made)
         });
@@ -164,10 +169,10 @@ impl Walk<'_> {
     }
 }
 
-/// The number of elements of the largest operand of an op, of those that `tensor` gives.
-fn largest_operand<'t>(op: &Op, tensor: impl Fn(ValueId) -> Option<&'t Tensor>) -> usize {
+/// The number of elements of the largest operand of an op, of those that are alive.
+fn largest_operand(op: &Op, tensors: &[Option<Tensor>]) -> usize {
     let operands = op.operands.iter().flat_map(Operand::values);
-    let lengths = operands.filter_map(|id| Some(tensor(*id)?.len()));
+    let lengths = operands.filter_map(|id| Some(tensors.get(id.index())?.as_ref()?.len()));
     lengths.max().unwrap_or(0)
 }
 
@@ -276,7 +281,7 @@ impl Step<'_> {
 
     /// The number of elements of the op's largest operand.
     pub fn largest_operand(&self) -> usize {
-        largest_operand(self.op, |id| self.tensor(id))
+        largest_operand(self.op, self.tensors)
     }
 
     /// The values that nothing reads after this op. They are dropped after the visit.
