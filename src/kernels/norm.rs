@@ -79,10 +79,7 @@ pub(crate) struct Statistics<T> {
 pub(crate) fn channel_statistics<T: Real>(x: &Array<T>, axis: usize) -> (Vec<T>, Vec<T>) {
     let channels = x.axis_iter(Axis(axis)).map(|channel| {
         let channel: Vec<T> = channel.iter().copied().collect();
-        let count = channel.len() as f64;
-        let mean = sum_of(&channel, |x| x) / count;
-        let variance = sum_of(&channel, |x| (x - mean).powi(2)) / count;
-        (T::from_f64(mean), T::from_f64(variance))
+        moments(&channel)
     });
     channels.unzip()
 }
@@ -267,13 +264,18 @@ pub(crate) fn local_response<T: Real>(x: &Array<T>, of: &Response) -> ArrayD<T> 
     result
 }
 
+/// The mean and the variance. Sums of f32 are taken in f64: the reference should add no noise of its own.
+#[inline(always)]
+fn moments<T: Real>(elements: &[T]) -> (T, T) {
+    let count = elements.len() as f64;
+    let mean = sum_of(elements, |x| x) / count;
+    let variance = sum_of(elements, |x| (x - mean).powi(2)) / count;
+    (T::from_f64(mean), T::from_f64(variance))
+}
+
 #[inline(always)]
 fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
-    // Sums of f32 are taken in f64: the reference should add no noise of its own.
-    let count = row.len() as f64;
-    let mean = sum_of(row, |x| x) / count;
-    let variance = T::from_f64(sum_of(row, |x| (x - mean).powi(2)) / count);
-    let mean = T::from_f64(mean);
+    let (mean, variance) = moments(row);
     let inverse = (variance + epsilon).sqrt().recip();
     for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
         *x = (*x - mean) * inverse * *scale + *bias;
