@@ -1,9 +1,9 @@
 //! The ONNX graph under construction.
 //!
 //! Ops emit their nodes through a [`Lowering`], which hands out tensors, spells operators as the opset has them
-//! (`opset`, `bits`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds shapes as
-//! tensors (`shapes`), weights out of rows of others (`rows`) and graphs inside of nodes (`bodies`), remembers which op a
-//! node comes from, and takes notes where ONNX can't follow (`notes`). At the end the nodes that nothing needs are
+//! (`opset`, `bits`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds
+//! shapes as tensors (`shapes`), weights out of rows of others (`rows`) and graphs inside of nodes (`bodies`), remembers
+//! which op a node comes from, and takes notes where ONNX can't follow (`notes`). At the end the nodes that nothing needs are
 //! dropped, everything gets its name (`finish`, `encode`), and the names are checked (`scoping`). The result is an
 //! `OnnxModel`, whose weights are still in Paddle's files.
 

@@ -1,7 +1,7 @@
 //! Loop-invariant values: what every round of a loop would compute anew is computed once, before the loop.
 //!
-//! An op moves out of a loop if it reads nothing that the loop carries or makes, and may be computed where there is no
-//! round: then it must not fail, and Paddle would not have run it. Before the pass:
+//! An op moves out of a loop if it reads nothing that the loop carries or makes, and may be computed where the loop has no
+//! round, in which Paddle would not run it. Before the pass:
 //!
 //! ```text
 //! %9:h = while(%2:less_than, [%1:h]) : float32 [?, 4]

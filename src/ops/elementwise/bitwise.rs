@@ -2,8 +2,8 @@
 //! `bitwise_left_shift`, `bitwise_right_shift`.
 //!
 //! Paddle: `phi/kernels/bitwise_kernel.h`, `phi/kernels/funcs/bitwise_functors.h`. ONNX: BitwiseAnd, BitwiseOr,
-//! BitwiseXor, BitwiseNot; And, Or, Xor, Not for bools, and for each bit before opset 18. ONNX's BitShift takes unsigned integers alone, so a shift is a
-//! multiplication by a power of two (Mul), or a division by one (Mod, Sub, Div), in int64.
+//! BitwiseXor, BitwiseNot; And, Or, Xor, Not for bools, and for each bit before opset 18. ONNX's BitShift takes unsigned
+//! integers alone, so a shift is a multiplication by a power of two (Mul), or a division by one (Mod, Sub, Div), in int64.
 
 use super::compare::comparison;
 use super::logical::Gate;
