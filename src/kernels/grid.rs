@@ -4,10 +4,9 @@ use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
 use super::interpolate::Tap;
-use super::map::elements;
 use super::real::Real;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element, refuse_too_large};
+use crate::tensor::{Array, Element, refuse_too_large, row_major};
 
 /// For each sampled point, the elements of a channel that it is the weighted sum of, by their positions in
 /// the flattened spatial axes.
@@ -61,7 +60,7 @@ pub(crate) fn sample<T: Real>(
     let result_shape = [&[n, c], shape].concat();
     refuse_too_large(&result_shape)?;
     let mut result = vec![T::zero(); n * c * count];
-    let elements = elements(x);
+    let elements = row_major(x);
     if count > 0 && plane > 0 {
         let planes = result
             .par_chunks_mut(count)

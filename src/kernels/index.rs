@@ -3,10 +3,10 @@
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::map::{PIECE_LEN, elements};
+use super::map::PIECE_LEN;
 use super::threads::filled;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element, refuse_too_large};
+use crate::tensor::{Array, Element, refuse_too_large, row_major};
 
 /// The position, counted from the start, that `index` names on an axis of this extent.
 pub(crate) fn position(index: i64, extent: usize) -> Result<usize> {
@@ -52,7 +52,7 @@ pub(crate) fn picked<T: Element>(
     let inner: usize = x.shape()[axis + 1..].iter().product();
     let mut shape = x.shape().to_vec();
     shape[axis] = positions.len();
-    let elements = elements(x);
+    let elements = row_major(x);
     let len: usize = shape.iter().product();
     let row_len = (positions.len() * inner).max(1);
     // SAFETY: a row of the result has `inner` elements for each position.
@@ -83,7 +83,7 @@ pub(crate) fn concatenated<T: Element>(arrays: &[&Array<T>], axis: usize) -> Res
         }
     }
     shape[axis] = arrays.iter().map(|array| array.shape()[axis]).sum();
-    let parts: Vec<_> = arrays.iter().map(|array| elements(array)).collect();
+    let parts: Vec<_> = arrays.iter().map(|array| row_major(array)).collect();
     let outer: usize = shape[..axis].iter().product();
     // What is joined, in the order of the result, and where each part ends there.
     let slices = (0..outer).flat_map(|index| {

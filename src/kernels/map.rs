@@ -12,7 +12,7 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::threads::{filled, vectorised};
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element};
+use crate::tensor::{Array, Element, row_major, to_row_major};
 
 /// The number of elements that a thread computes at once.
 pub(super) const PIECE_LEN: usize = 1 << 14;
@@ -22,7 +22,7 @@ const OPERATIONS: usize = 4;
 
 /// Applies `f` to each element.
 pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync) -> Result<ArrayD<T>> {
-    let elements = elements(x);
+    let elements = row_major(x);
     in_pieces(x.shape(), &|start, result| {
         let elements = &elements[start..][..result.len()];
         vectorised(|| {
@@ -126,7 +126,7 @@ impl<'a, T: Element> Rows<'a, T> {
         });
         Self {
             axes: axes.collect(),
-            elements: elements(x),
+            elements: row_major(x),
             len,
         }
     }
@@ -140,33 +140,6 @@ impl<'a, T: Element> Rows<'a, T> {
         }
         let row = &self.elements[start..start + self.len];
         if self.len == 1 { row } else { &row[range] }
-    }
-}
-
-/// The elements in row-major order.
-pub(crate) fn elements<T: Element>(x: &Array<T>) -> Cow<'_, [T]> {
-    match x.as_slice() {
-        Some(elements) => elements.into(),
-        None => in_row_major_order(x).into(),
-    }
-}
-
-/// A copy of the elements in row-major order. It is made row by row, in parallel: an iterator over all elements would
-/// take twenty times as long.
-fn in_row_major_order<T: Element>(x: &Array<T>) -> Vec<T> {
-    if x.is_empty() {
-        return Vec::new();
-    }
-    let rows: Vec<_> = x.rows().into_iter().collect();
-    let row_len = x.shape().last().copied().unwrap_or(1);
-    // SAFETY: a row has as many elements as there is room for.
-    unsafe {
-        filled(x.len(), row_len, x.len() * OPERATIONS, |index, room| {
-            let pairs = room.iter_mut().zip(&rows[index]);
-            pairs.for_each(|(to, from)| {
-                to.write(*from);
-            });
-        })
     }
 }
 
@@ -219,12 +192,22 @@ pub(crate) fn reshape<T: Element>(x: &Array<T>, shape: &[usize]) -> Result<Array
     let reshaped = if x.is_standard_layout() {
         x.clone().into_shape_with_order(IxDyn(shape))
     } else {
-        Array::from_shape_vec(IxDyn(shape), in_row_major_order(x))
+        Array::from_shape_vec(IxDyn(shape), to_row_major(x))
     };
     reshaped.map_err(|_| {
         let from = x.shape();
         Error::malformed(format!("can't reshape {from:?} to {shape:?}"))
     })
+}
+
+/// `part` of an array of `whole` elements. It shares them if it has a quarter of them or more, and is a copy otherwise,
+/// since a few shared elements keep all of them in memory.
+pub(crate) fn part_of<T: Element>(whole: usize, part: Array<T>) -> Result<Array<T>> {
+    if part.len() >= whole / 4 {
+        return Ok(part);
+    }
+    Array::from_shape_vec(part.raw_dim(), to_row_major(&part))
+        .map_err(|_| Error::internal("a copy lost elements"))
 }
 
 #[cfg(test)]

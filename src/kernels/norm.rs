@@ -2,12 +2,12 @@
 
 use ndarray::{ArrayD, Axis, IxDyn, RemoveAxis};
 
-use super::map::{self, reshape};
+use super::map::reshape;
 use super::real::Real;
 use super::reduce::sum_of;
 use super::threads::{filled, vectorised};
 use crate::error::{Error, Result};
-use crate::tensor::Array;
+use crate::tensor::{Array, row_major};
 
 /// `exp(x - max) / Σ exp(x - max)` along `axis`, where `max` is the largest element along it.
 pub(crate) fn softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T>> {
@@ -117,7 +117,7 @@ pub(crate) fn batch_norm<T: Real>(
 /// `x · factor + offset`, where each position on `axis` has its own factor and offset.
 fn each_channel_scaled<T: Real>(x: &Array<T>, lines: &[(T, T)], axis: usize) -> Result<ArrayD<T>> {
     let inner: usize = x.shape()[axis + 1..].iter().product();
-    let elements = map::elements(x);
+    let elements = row_major(x);
     let work = 2 * elements.len();
     // Where a channel has a single element, a chunk has one of each channel.
     let len = if inner == 1 { lines.len() } else { inner };
@@ -290,7 +290,7 @@ fn each_row<T: Real>(
 ) -> Result<ArrayD<T>> {
     /// How many simple operations an element takes, as a rule.
     const OPERATIONS: usize = 8;
-    let elements = map::elements(x);
+    let elements = row_major(x);
     let work = elements.len() * OPERATIONS;
     // SAFETY: the row is as long as the room for it, and written into it.
     let result = unsafe {

@@ -5,12 +5,11 @@ use std::ops::Range;
 use ndarray::{ArrayD, IxDyn};
 
 use super::conv::on_three_axes;
-use super::map::elements;
 use super::real::Real;
 use super::reduce::sum_of;
 use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element, refuse_too_large};
+use crate::tensor::{Array, Element, refuse_too_large, row_major};
 
 /// A window along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +108,7 @@ pub(crate) fn pool<T: Real, R: Element>(
     let [_, height, width] = on_three_axes(image, 1)?;
     let pixels: usize = image.iter().product();
     let count = depth.len() * rows.len() * columns.len();
-    let x = elements(x);
+    let x = row_major(x);
     let mut result = vec![R::default(); n * c * count];
     if !result.is_empty() && pixels > 0 {
         let sizes = [depth, rows, columns].map(|along| along.iter().map(|span| span.inside.len()));

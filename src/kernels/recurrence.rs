@@ -2,12 +2,12 @@
 
 use ndarray::{Array2, ArrayD, IxDyn};
 
-use super::map::{elements, reshape};
+use super::map::reshape;
 use super::matmul::matmul;
 use super::real::Real;
 use super::threads::{for_each_chunk, vectorised};
 use crate::error::{Error, Result};
-use crate::tensor::Array;
+use crate::tensor::{Array, row_major};
 
 /// The number of columns that are multiplied at a time: two of the widest vectors of f32.
 const WIDTH: usize = 32;
@@ -149,7 +149,7 @@ impl<T: Real> StateWeights<T> {
         }
         Self {
             panels,
-            bias: elements(weights.hidden_bias).into_owned(),
+            bias: row_major(weights.hidden_bias).into_owned(),
         }
     }
 
@@ -182,7 +182,7 @@ fn gates_of_inputs<T: Real>(x: &Array<T>, weights: &Weights<'_, T>) -> Result<Ve
     let (rows, inputs) = (columns.shape()[1], columns.shape()[0]);
     let items = x.len() / inputs.max(1);
     let mut gates = matmul(&reshape(x, &[items, inputs])?, &columns)?;
-    let bias = elements(weights.input_bias);
+    let bias = row_major(weights.input_bias);
     let slice = gates.as_slice_mut();
     let slice = slice.ok_or_else(|| Error::internal("a new array is not contiguous"))?;
     for gates in slice.chunks_mut(rows.max(1)) {

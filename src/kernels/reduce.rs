@@ -3,9 +3,8 @@
 use ndarray::{ArrayD, IxDyn};
 use rayon::prelude::*;
 
-use super::map::elements;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element, display_shape};
+use crate::tensor::{Array, Element, display_shape, row_major};
 
 /// As many elements as this are reduced by several threads. Fewer take less time than it takes to wake these.
 const FEW: usize = 1 << 15;
@@ -34,7 +33,7 @@ fn reduce_by<T: Element, U: Send>(
     let shape: Vec<usize> = kept.iter().map(|axis| x.shape()[*axis]).collect();
     let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
     let lanes = x.clone().permuted_axes(order);
-    let elements = elements(&lanes);
+    let elements = row_major(&lanes);
     let extent: usize = axes.iter().map(|axis| x.shape()[*axis]).product();
     let results = if extent == 0 {
         (0..shape.iter().product()).map(|_| f(&[])).collect()

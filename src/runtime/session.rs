@@ -7,7 +7,7 @@ use ort::session::SessionInputValue;
 use ort::value::{DynValue, PrimitiveTensorElementType, TensorElementType};
 
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element, Tensor, with_array};
+use crate::tensor::{Array, Element, Tensor, row_major, with_array};
 
 /// A model that ONNX Runtime has opened and can run.
 pub struct Session {
@@ -96,7 +96,7 @@ fn to_ort(tensor: &Tensor) -> Result<DynValue> {
     where
         T: Element + PrimitiveTensorElementType + std::fmt::Debug,
     {
-        let elements: Vec<T> = array.iter().copied().collect();
+        let elements = row_major(array).into_owned();
         let shape: Vec<usize> = array.shape().to_vec();
         Ok(ort::value::Tensor::from_array((shape, elements))?.into_dyn())
     }

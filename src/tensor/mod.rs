@@ -2,10 +2,12 @@
 
 mod dim;
 mod dtype;
+mod layout;
 mod value;
 
 pub(crate) use dim::allows_shape;
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
 pub use dtype::DType;
+pub(crate) use layout::{row_major, to_row_major};
 pub use value::{Array, Element, Tensor};
 pub(crate) use value::{refuse_too_large, with_array, with_arrays};

@@ -3,6 +3,7 @@
 use half::{bf16, f16};
 use ndarray::{ArcArray, IxDyn};
 
+use super::layout::mapped;
 use super::{DType, display_shape};
 use crate::error::{Error, Result};
 
@@ -346,16 +347,12 @@ impl Tensor {
 
     /// The elements as f64, in row-major order.
     pub fn to_f64_vec(&self) -> Vec<f64> {
-        with_array!(self, array => match array.as_slice() {
-            // Several times as fast as an iterator over the axes.
-            Some(elements) => elements.iter().map(|x| x.to_f64()).collect(),
-            None => array.iter().map(|x| x.to_f64()).collect(),
-        })
+        with_array!(self, array => mapped(array, Element::to_f64))
     }
 
     /// The elements as i64, in row-major order.
     pub fn to_i64_vec(&self) -> Vec<i64> {
-        with_array!(self, array => array.iter().map(|x| x.to_i64()).collect())
+        with_array!(self, array => mapped(array, Element::to_i64))
     }
 
     /// The tensor in another element type, each element converted as by a C cast.

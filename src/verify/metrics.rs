@@ -68,7 +68,7 @@ pub struct Metrics {
 }
 
 /// How many rows, along the last axis, have their largest element in the same place in both tensors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Argmax {
     /// The number of rows that have it in the same place.
     pub same: usize,
@@ -87,6 +87,9 @@ fn is_zero(count: &usize) -> bool {
 /// A floating-point element may be this many times further from `b` than the furthest answer of a run that was moved
 /// by rounding.
 const ANSWER_MULTIPLE: f64 = 2.0;
+
+/// Threads compare parts of this length, whatever their number, so that sums are the same everywhere.
+pub(super) const PART: usize = 1 << 16;
 
 /// Of so many elements that other answers allow, one more may be borderline although no answer has shown it.
 const MOST_MISSED: usize = 16;
@@ -143,8 +146,6 @@ impl Metrics {
     }
 
     fn elementwise(a: &[f64], b: &[f64], tolerance: &Tolerance) -> Self {
-        // Parts of this length, whatever the number of threads, so that sums are the same everywhere.
-        const PART: usize = 1 << 16;
         let parts = a.par_chunks(PART).zip(b.par_chunks(PART));
         let parts: Vec<Sums> = parts.map(|(a, b)| Sums::of(a, b, tolerance)).collect();
         let all = parts.into_iter().fold(Sums::new(), Sums::and);
@@ -243,21 +244,22 @@ impl Sums {
 
 impl Argmax {
     fn of(a: &[f64], b: &[f64], width: usize, tolerance: &Tolerance) -> Self {
-        let mut argmax = Self {
-            same: 0,
-            tied: 0,
-            rows: 0,
-        };
-        for (a, b) in a.chunks_exact(width).zip(b.chunks_exact(width)) {
-            argmax.rows += 1;
+        let rows = a.par_chunks_exact(width).zip(b.par_chunks_exact(width));
+        let rows = rows.with_min_len(PART.div_ceil(width));
+        let of_row = |(a, b): (&[f64], &[f64])| {
             let (in_a, in_b) = (position_of_max(a), position_of_max(b));
-            if in_a == in_b {
-                argmax.same += 1;
-            } else if tolerance.allows(b[in_a], b[in_b]) {
-                argmax.tied += 1;
+            let same = in_a == in_b;
+            Self {
+                same: usize::from(same),
+                tied: usize::from(!same && tolerance.allows(b[in_a], b[in_b])),
+                rows: 1,
             }
-        }
-        argmax
+        };
+        rows.map(of_row).reduce(Self::default, |x, y| Self {
+            same: x.same + y.same,
+            tied: x.tied + y.tied,
+            rows: x.rows + y.rows,
+        })
     }
 }
 

@@ -1,8 +1,9 @@
 //! How far rounding alone takes a result from the exact one, and whether that leaves anything to be judged.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
-use super::metrics::Tolerance;
+use super::metrics::{PART, Tolerance};
 use crate::tensor::Tensor;
 
 /// How far a side may be away from the exact result, in multiples of the rounding noise.
@@ -47,25 +48,22 @@ impl Noise {
     /// The noise of pairs of a rounded tensor and the exact one; None if a rounded tensor is not of
     /// float32, float16 or bfloat16.
     pub(super) fn of<'t>(pairs: impl Iterator<Item = (&'t Tensor, &'t Tensor)>) -> Option<Self> {
-        let (mut floor, mut largest) = (0.0_f64, 0.0_f64);
+        let mut floor = 0.0_f64;
         let mut spread = Spread::default();
         for (rounded, exact) in pairs {
             let unit = rounded.dtype().unit_roundoff()?;
-            for (rounded, exact) in rounded.to_f64_vec().iter().zip(exact.to_f64_vec()) {
-                let errors = [(rounded - exact).abs(), unit * exact.abs()];
-                let finite = errors.into_iter().filter(|error| error.is_finite());
-                floor = finite.fold(floor, f64::max);
-                if exact.is_finite() {
-                    largest = largest.max(exact.abs());
-                    spread.add(exact);
-                }
-            }
+            let (rounded, exact) = (rounded.to_f64_vec(), exact.to_f64_vec());
+            let parts: Vec<Spread> = exact.par_chunks(PART).map(Spread::of).collect();
+            let own = parts.into_iter().fold(Spread::default(), Spread::and);
+            let error = largest_distance(&rounded, &exact);
+            floor = floor.max(error).max(unit * own.largest);
+            spread = spread.and(own);
         }
         Some(Self {
             floor,
             multiple: NOISE_MULTIPLE,
             spread: spread.deviation(),
-            largest,
+            largest: spread.largest,
         })
     }
 
@@ -76,9 +74,7 @@ impl Noise {
         moved: impl Iterator<Item = (&'t Tensor, &'t Tensor)>,
     ) -> Self {
         let distance = |(moved, exact): (&Tensor, &Tensor)| {
-            let elements = moved.to_f64_vec().into_iter().zip(exact.to_f64_vec());
-            let distances = elements.map(|(moved, exact)| (moved - exact).abs());
-            distances.filter(|d| d.is_finite()).fold(0.0, f64::max)
+            largest_distance(&moved.to_f64_vec(), &exact.to_f64_vec())
         };
         let same_shape = moved.filter(|(moved, exact)| moved.shape() == exact.shape());
         Self {
@@ -104,20 +100,52 @@ impl Noise {
     }
 }
 
-/// Mean and variance of numbers that come one by one, by Welford's method.
+/// The largest finite distance between numbers in the same place, or 0.
+fn largest_distance(a: &[f64], b: &[f64]) -> f64 {
+    let parts = a.par_chunks(PART).zip(b.par_chunks(PART));
+    let of_part = |(a, b): (&[f64], &[f64])| {
+        let distances = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+        distances.filter(|d| d.is_finite()).fold(0.0, f64::max)
+    };
+    parts.map(of_part).reduce(|| 0.0, f64::max)
+}
+
+/// Mean, variance and largest magnitude of the finite ones of numbers that come in parts (Chan, Golub and LeVeque 1979).
 #[derive(Default)]
 struct Spread {
     count: f64,
     mean: f64,
+    /// The sum of the squared distances from the mean.
     squares: f64,
+    largest: f64,
 }
 
 impl Spread {
-    fn add(&mut self, number: f64) {
-        self.count += 1.0;
-        let distance = number - self.mean;
-        self.mean += distance / self.count;
-        self.squares += distance * (number - self.mean);
+    fn of(numbers: &[f64]) -> Self {
+        let finite = || numbers.iter().copied().filter(|number| number.is_finite());
+        let count = finite().count() as f64;
+        // Numbers are scaled before they are added up, since their sum may be infinite.
+        let scale = count.max(1.0).recip();
+        let mean: f64 = finite().map(|number| number * scale).sum();
+        Self {
+            count,
+            mean,
+            squares: finite().map(|number| (number - mean).powi(2)).sum(),
+            largest: finite().map(f64::abs).fold(0.0, f64::max),
+        }
+    }
+
+    /// That of the numbers of both.
+    fn and(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        let share = other.count / count.max(1.0);
+        let distance = other.mean - self.mean;
+        Self {
+            count,
+            mean: self.mean + distance * share,
+            squares: self.squares + other.squares + distance.powi(2) * self.count * share,
+            largest: self.largest.max(other.largest),
+        }
     }
 
     fn deviation(&self) -> f64 {
@@ -169,6 +197,18 @@ mod tests {
         assert!(!noise(1e-2, &[1.0, 3.0, 5.0]).is_small());
         assert!(!noise(1e-5, &[3.0, 3.0, 3.0]).is_small());
         assert!(noise(1e-7, &[3.0, 3.0, 3.0]).is_small());
+    }
+
+    #[test]
+    fn spreads_of_parts_are_the_spread_of_all() {
+        let numbers: Vec<f64> = (0..23).map(|i| f64::from(i * i % 17) - 3.5).collect();
+        let whole = Spread::of(&numbers);
+        for len in [1, 4, 23] {
+            let parts = numbers.chunks(len).map(Spread::of);
+            let all = parts.fold(Spread::default(), Spread::and);
+            assert!((all.deviation() - whole.deviation()).abs() < 1e-12);
+            assert_eq!((all.largest, all.count), (12.5, 23.0));
+        }
     }
 
     #[test]

@@ -6,12 +6,12 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::grid::{Points, blend, point, sample};
 use crate::kernels::interpolate::Tap;
-use crate::kernels::{Real, map, with_reals};
+use crate::kernels::{Real, with_reals};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parsed, Values,
 };
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape};
+use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape, row_major};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "grid_sample",
@@ -226,7 +226,7 @@ impl GridSample {
         let axes = x.ndim() - 2;
         let shape = &grid.shape()[1..=axes];
         let extents = &x.shape()[2..];
-        let coordinates = map::elements(grid);
+        let coordinates = row_major(grid);
         let each = (axes * shape.iter().product::<usize>()).max(1);
         let points = coordinates.chunks(each).map(|image| -> Points {
             let points = image.chunks(axes);

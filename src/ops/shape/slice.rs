@@ -6,6 +6,7 @@ use ndarray::Axis;
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::map::part_of;
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Dim, Element, Tensor, normalize_axis, with_array};
@@ -227,7 +228,7 @@ impl Function for Slice {
         let ranges = self.ranges(rank, &starts, &ends)?;
         let removed = self.removed(rank)?;
         with_array!(input, input => {
-            let mut view = input.view();
+            let mut view = input.clone();
             for range in ranges {
                 let (start, end) = range.clip(view.len_of(Axis(range.axis)) as i64);
                 let bounds = ndarray::Slice::from(start as isize..end as isize);
@@ -242,7 +243,7 @@ impl Function for Slice {
                 }
                 view.index_axis_inplace(Axis(axis), 0);
             }
-            Ok(Element::tensor(view.to_owned().into()))
+            Ok(Element::tensor(part_of(input.len(), view)?))
         })
     }
 }

@@ -8,6 +8,7 @@ use ndarray::Axis;
 use super::concat::AXIS;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
+use crate::kernels::map::part_of;
 use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values};
 use crate::ops::shared::axes::length;
 use crate::program::{Attr, Builder, Draft, Fact, Facts, OpKind, ValueId, single};
@@ -275,11 +276,12 @@ impl Operator for Split {
             let slice = ndarray::Slice::from(start..end);
             start = end;
             with_array!(x, x => {
-                let part = x.slice_axis(Axis(axis), slice);
-                Element::tensor(part.to_owned().into())
+                let mut part = x.clone();
+                part.slice_axis_inplace(Axis(axis), slice);
+                part_of(x.len(), part).map(Element::tensor)
             })
         });
-        Ok(parts.collect())
+        parts.collect()
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {
@@ -347,10 +349,13 @@ impl Operator for Unbind {
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
         let x = values.get(self.x)?;
         let axis = normalize_axis(self.axis, x.shape().len())?;
-        Ok(with_array!(x, x => {
-            let slices = x.axis_iter(Axis(axis));
-            slices.map(|slice| Element::tensor(slice.to_owned().into())).collect()
-        }))
+        with_array!(x, x => {
+            let slices = (0..x.shape()[axis]).map(|index| {
+                let slice = x.clone().index_axis_move(Axis(axis), index);
+                part_of(x.len(), slice).map(Element::tensor)
+            });
+            slices.collect()
+        })
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -173,11 +173,13 @@ impl Comparison<'_> {
     /// are those of the results that the nodes give.
     fn compare(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Result<()> {
         let given = |id| self.tensors.tensor(id, step);
-        let session = self.runtime.open_bytes(&part.model);
-        let ran = session.and_then(|mut session| {
+        let run = || -> Result<(Session, Vec<Tensor>)> {
+            let mut session = self.runtime.open_bytes(&part.model)?;
             let found = self.run(&mut session, part, &given)?;
             Ok((session, found))
-        });
+        };
+        // ONNX Runtime reads and arranges weights on one thread, and the reference converts them on one.
+        let (ran, exact) = rayon::join(run, || step.exact_results());
         let (mut session, found) = match ran {
             Ok(ran) => ran,
             Err(_) if self.reads_undefined(step) => {
@@ -197,7 +199,7 @@ impl Comparison<'_> {
             }
         };
         self.report.compared += 1;
-        let exact = step.exact_results()?;
+        let exact = exact?;
         let accuracy = self.model.registry().accuracy(step.op);
         let (worst, own) = own_error(step, accuracy, positions, &found, &exact);
         let mut report = self.describe(step, own);
