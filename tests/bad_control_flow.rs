@@ -1,5 +1,5 @@
 //! Branches and loops that contradict themselves, in both formats: each is refused by one sentence, soon, and without
-//! running out of stack.
+//! running out of stack or memory.
 //!
 //! The programs are those of `fixtures/paddle-*/control_flow/` with blocks exchanged.
 
@@ -18,7 +18,23 @@ use support::framework::{AttrType, BlockDesc, OpDesc, ProgramDesc};
 /// Far above what a refusal takes in a debug build, and far below what nested blocks take that double at each level.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Converts a program of these bytes, which must be refused soon and leave nothing behind.
+/// Far above what a refusal takes in a debug build: the largest of the programs has 10,000 blocks.
+const MOST_MEMORY: i64 = 512 << 20;
+
+/// The peak memory in bytes of the largest process that this one has waited for.
+fn peak_memory() -> i64 {
+    // SAFETY: all zeros are a valid `rusage`, and `getrusage` writes nothing else.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage), 0);
+        usage
+    };
+    // macOS counts bytes, all others kibibytes.
+    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+    usage.ru_maxrss * unit
+}
+
+/// Converts a program of these bytes, which must be refused soon, with little memory, and leave nothing behind.
 fn convert(name: &str, bytes: &[u8]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
@@ -26,6 +42,7 @@ fn convert(name: &str, bytes: &[u8]) -> Ran {
     let start = Instant::now();
     let ran = run(command([Path::new("convert"), &path]));
     assert!(start.elapsed() < LONGEST, "{:?}: {ran}", start.elapsed());
+    assert!(peak_memory() < MOST_MEMORY, "{}: {ran}", peak_memory());
     assert_eq!(names_in(folder.path()), [name], "{ran}");
     ran
 }

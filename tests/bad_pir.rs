@@ -400,6 +400,29 @@ fn blocks_return_what_is_due() {
     refuses("if", &numeric, &["`if`", "it takes bool, not float32"]);
 }
 
+/// A branch may return a variable from outside. Whether it is overwritten together with the result is up to Paddle.
+#[test]
+fn shared_memory() {
+    let source = fixture("paddle-3.3.1/control_flow/if/inference.json");
+    let mut program: Value = serde_json::from_slice(&fs::read(source).unwrap()).unwrap();
+    let input = op(&mut program, "1.data")["O"][0]["%"].clone();
+    let branch = &mut op(&mut program, "1.if")["regions"][0]["blocks"][0]["ops"];
+    let last = branch.as_array_mut().unwrap().last_mut().unwrap();
+    assert_eq!(last["#"], "2.yield");
+    last["I"][0]["%"] = input.clone();
+    let note =
+        "overwrites what a branch or a loop may return as one variable and have from another";
+    for (name, is_noted) in [("1.scale", false), ("1.scale_", true)] {
+        let after = ops(&mut program).iter_mut();
+        let mut after = after.filter(|op| op["#"].as_str().unwrap().starts_with("1.scale"));
+        after.next_back().unwrap()["#"] = json!(name);
+        let folder = tempfile::tempdir().unwrap();
+        let ran = convert(folder.path(), program.to_string().as_bytes());
+        assert_eq!(ran.code, Some(0), "{ran}");
+        assert_eq!(ran.stderr.contains(note), is_noted, "{ran}");
+    }
+}
+
 /// What a loop keeps for its gradient is dropped, unless something reads it.
 #[test]
 fn stacks_for_gradients() {

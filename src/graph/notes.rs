@@ -28,8 +28,13 @@ impl Lowering<'_> {
     /// in another way. The text is a clause in lower case, and says what follows from that. Notes of an op whose nodes are
     /// not needed in the end are dropped.
     pub fn note(&mut self, text: impl Into<String>) {
+        self.note_on(&self.source.clone(), text);
+    }
+
+    /// Notes as [`Lowering::note`] does, on any op.
+    pub fn note_on(&mut self, source: &Source, text: impl Into<String>) {
         let note = Note {
-            source: self.source.clone(),
+            source: source.clone(),
             text: text.into(),
         };
         if !self.notes.iter().any(|known| known.note == note) {

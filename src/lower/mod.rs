@@ -19,6 +19,9 @@ use crate::tensor::DType;
 /// When ONNX can't express an op, or not in `opset`. The first such op is named.
 pub(crate) fn lower(analysis: &Analysis<'_>, opset: u32) -> Result<OnnxModel> {
     let mut lowering = Lowering::new(&analysis.facts, opset);
+    for (source, text) in &analysis.facts.program().remarks {
+        lowering.note_on(source, *text);
+    }
     for (op, parsed) in analysis.ops() {
         parsed.lower(op, &mut lowering, &mut |_, e| Err(e))?;
     }

@@ -63,6 +63,11 @@ impl Builder {
         }
     }
 
+    /// Notes what had to be decided while reading the op, which is a clause in lower case.
+    pub(crate) fn remark(&mut self, text: &'static str) {
+        self.program.remarks.push((self.source.clone(), text));
+    }
+
     /// Adds the inputs in their order, and gives a [`Dim::Symbol`] to each extent that a run sets.
     pub(crate) fn define_inputs(&mut self, inputs: Vec<Declared>) -> Vec<ValueId> {
         let is_dynamic = |input: &&Declared| input.shape.first() == Some(&Dim::Unknown);

@@ -37,6 +37,8 @@ pub struct Program {
     pub(crate) outputs: Vec<Output>,
     /// What is missing of the files with the weights, and what to do. The program can be inspected without them.
     pub(crate) missing_weights: Option<String>,
+    /// What had to be decided while reading an op, for whoever runs the ONNX model.
+    pub(crate) remarks: Vec<(Source, &'static str)>,
 }
 
 /// The number of a value in its [`Program`]. It has no meaning in another program: to look it up there may panic.

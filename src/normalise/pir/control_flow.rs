@@ -17,6 +17,8 @@ pub(super) struct Body {
     pub block: Block,
     /// The numbers from outside that ops in it overwrite, and what they stand for in the end.
     overwritten: BTreeMap<i64, ValueId>,
+    /// For each of its results, the numbers from outside whose memory Paddle may return.
+    returned: Vec<Vec<i64>>,
     /// Why what it returns can't be read, if so.
     unreadable: Option<String>,
 }
@@ -37,8 +39,9 @@ impl Reader<'_> {
         let Some((condition, carried)) = operands.split_first() else {
             return Err(Error::malformed("has no condition"));
         };
+        let is_loop = def.operands.len() > 1;
         let mut operands = vec![Operand::One(*condition)];
-        if def.operands.len() > 1 {
+        if is_loop {
             operands.push(Operand::Many(carried.to_vec()));
         } else if !carried.is_empty() {
             return Err(Error::malformed("has other operands than a condition"));
@@ -57,13 +60,22 @@ impl Reader<'_> {
         }
         draft.results = self.declare(&op.results)?;
         let count = draft.results.len();
+        let returned: Vec<_> = bodies.iter().map(|body| body.returned.clone()).collect();
         let (numbers, blocks) = self.with_overwritten(&mut draft, bodies)?;
         let ids = self.builder.emit_with_blocks(draft, blocks);
         let (results, overwritten) = ids.split_at(count.min(ids.len()));
         for (number, id) in numbers.into_iter().zip(overwritten) {
-            self.numbers.overwrite(number, *id);
+            self.overwrite(number, *id);
         }
-        self.bind(op, |_| true, &[], results.to_vec())
+        self.bind(op, |_| true, &[], results.to_vec())?;
+        for returned in returned {
+            // What a loop returns first is its condition.
+            let results = returned.iter().skip(usize::from(is_loop));
+            for (result, numbers) in op.results.iter().zip(results) {
+                self.numbers.share(result.number, numbers);
+            }
+        }
+        Ok(())
     }
 
     /// The blocks, which return what any of them overwrites as well, and the numbers of that.
@@ -145,11 +157,16 @@ impl Reader<'_> {
         }
         self.ops(&block.ops)?;
         let unreadable = std::mem::replace(&mut self.unreadable, outer);
+        let last = block.ops.last().into_iter();
+        let returned = last.flat_map(|op| &op.operands);
+        let returned = returned.map(|operand| self.numbers.from_outside(operand.number));
+        let returned = returned.collect();
         let overwritten = self.numbers.close_scope();
         let block = self.builder.open_blocks.pop();
         Ok(Body {
             block: block.ok_or_else(|| Error::internal("a block was closed twice"))?,
             overwritten,
+            returned,
             unreadable,
         })
     }

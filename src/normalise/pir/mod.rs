@@ -461,10 +461,20 @@ impl Reader<'_> {
         let position = overwritten.and_then(|name| positions.iter().position(|p| *p == name));
         let operand = position.and_then(|position| op.operands.get(position));
         if let (Some(operand), Some(id)) = (operand, ids.first()) {
-            self.numbers.overwrite(operand.number, *id);
+            self.overwrite(operand.number, *id);
         }
         let kept = form.map_or(&[][..], |form| form.kept);
         self.bind(op, |position| computed.contains(&position), kept, ids)
+    }
+
+    /// Makes a number stand for the result of an op that overwrites it.
+    fn overwrite(&mut self, number: i64, value: ValueId) {
+        if self.numbers.overwrite(number, value) {
+            self.builder.remark(
+                "overwrites what a branch or a loop may return as one variable and have from another: Paddle may or may not \
+                 overwrite both, depending on the order in which it runs the ops; here the other one keeps its value",
+            );
+        }
     }
 
     /// Keeps an op that can't be read, with its blocks and those of its operands and results that are tensors.

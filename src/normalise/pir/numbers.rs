@@ -24,6 +24,8 @@ pub(super) struct Numbers {
     values: HashMap<i64, Numbered>,
     /// The blocks of control flow that are being read, the innermost last.
     scopes: Vec<Scope>,
+    /// The results of branches and loops, and what these return from outside: numbers that may share memory.
+    shared: Vec<[i64; 2]>,
 }
 
 /// What a block of control flow has done to numbers.
@@ -53,10 +55,11 @@ impl Numbers {
     }
 
     /// Makes a number stand for the result of an op that overwrites it. Paddle has both in the same memory, so that ops
-    /// which read the number later get the result.
-    pub fn overwrite(&mut self, number: i64, value: ValueId) {
+    /// which read the number later get the result. Returns whether other numbers may share this memory: what these hold
+    /// then depends on the order in which Paddle runs the ops.
+    pub fn overwrite(&mut self, number: i64, value: ValueId) -> bool {
         let Some(current) = self.values.get_mut(&number) else {
-            return;
+            return false;
         };
         let old = std::mem::replace(current, Numbered::One(value));
         if let Some(scope) = self.scopes.last_mut()
@@ -64,6 +67,32 @@ impl Numbers {
         {
             scope.overwritten.entry(number).or_insert(old);
         }
+        !self.sharing(number).is_empty()
+    }
+
+    /// Says that a number may share memory with others.
+    pub fn share(&mut self, number: i64, others: &[i64]) {
+        self.shared
+            .extend(others.iter().map(|other| [number, *other]));
+    }
+
+    /// The numbers that may share the memory of this one and that can be read.
+    fn sharing(&self, number: i64) -> Vec<i64> {
+        let pairs = self.shared.iter();
+        let others = pairs.filter_map(|pair| match *pair {
+            [one, other] | [other, one] if one == number => Some(other),
+            _ => None,
+        });
+        let is_there = |other: &i64| matches!(self.values.get(other), Some(Numbered::One(_)));
+        others.filter(is_there).collect()
+    }
+
+    /// Of a number and those that may share its memory, the ones from outside of the innermost block.
+    pub fn from_outside(&self, number: i64) -> Vec<i64> {
+        let all = std::iter::once(number).chain(self.sharing(number));
+        let scope = self.scopes.last();
+        all.filter(|number| scope.is_some_and(|scope| !scope.defined.contains(number)))
+            .collect()
     }
 
     /// The values of an operand, by its number. Empty if the operand is absent (0).
