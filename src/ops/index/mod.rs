@@ -7,6 +7,7 @@ mod embedding;
 mod gather;
 mod index_put;
 mod masked;
+mod messages;
 mod multiplex;
 mod nonzero;
 mod scatter;
@@ -23,6 +24,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     gather::OPS,
     index_put::OPS,
     masked::OPS,
+    messages::OPS,
     multiplex::OPS,
     nonzero::OPS,
     scatter::OPS,
