@@ -4,6 +4,7 @@
 //! results from the truth, in f64. Each kernel is proved by the ops that use it, against outputs recorded from real
 //! Paddle.
 
+pub(crate) mod boxes;
 pub(crate) mod conv;
 mod direct;
 pub(crate) mod grid;

@@ -9,6 +9,7 @@ mod attention;
 mod control;
 mod conv;
 mod create;
+mod detection;
 mod elementwise;
 mod fused;
 mod index;
@@ -33,6 +34,7 @@ const FAMILIES: &[&[&[OpDef]]] = &[
     control::OPS,
     conv::OPS,
     create::OPS,
+    detection::OPS,
     elementwise::OPS,
     fused::OPS,
     index::OPS,
