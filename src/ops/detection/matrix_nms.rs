@@ -8,14 +8,13 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, overlap, ranked};
-use crate::kernels::map::elements;
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{self, Bool, F32, F64, I32, I64};
-use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
+use crate::tensor::{Array, Dim, Element, Tensor, display_shape, row_major};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "matrix_nms",
@@ -128,7 +127,7 @@ impl MatrixNms {
 
     fn run<T: Real>(&self, values: &Values<'_>, boxes: &Array<T>) -> Result<Vec<Tensor>> {
         let scores = same_type(values.get(self.scores)?, boxes)?;
-        let (sides, flat) = (all_sides(boxes)?, elements(scores));
+        let (sides, flat) = (all_sides(boxes)?, row_major(scores));
         let &[images, classes, count] = scores.shape() else {
             return Err(Error::malformed(format!(
                 "scores of shape {:?}",

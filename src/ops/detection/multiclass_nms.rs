@@ -8,12 +8,11 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, overlap, ranked, suppress};
-use crate::kernels::map::elements;
 use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values};
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{self, F32, F64, I32, I64};
-use crate::tensor::{Array, Dim, Element, Tensor, display_shape};
+use crate::tensor::{Array, Dim, Element, Tensor, display_shape, row_major};
 
 const OPERANDS: &[Binding] = &[
     Binding::Slot("BBoxes"),
@@ -196,7 +195,7 @@ impl Nms {
 
     fn run<T: Real>(&self, values: &Values<'_>, boxes: &Array<T>) -> Result<Vec<Tensor>> {
         let scores = same_type(values.get(self.scores)?, boxes)?;
-        let (sides, flat) = (all_sides(boxes)?, elements(scores));
+        let (sides, flat) = (all_sides(boxes)?, row_major(scores));
         let mut chosen = Chosen::default();
         match (scores.shape(), self.rois_num) {
             (&[images, classes, count], _) => {

@@ -5,14 +5,13 @@
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::Real;
-use crate::kernels::map::elements;
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
 use crate::ops::shared::image::Layout;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{self, F32, F64, I64};
-use crate::tensor::{Array, Dim, Element, Tensor, refuse_too_large};
+use crate::tensor::{Array, Dim, Element, Tensor, refuse_too_large, row_major};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "yolo_box",
@@ -97,7 +96,7 @@ impl YoloBox {
         let anchors = self.anchors.len();
         let (plane, count) = (height * width, anchors * height * width);
         refuse_too_large(&[batch, count, self.classes.max(4)])?;
-        let x = elements(x);
+        let x = row_major(x);
         let mut boxes = vec![T::zero(); batch * count * 4];
         let mut scores = vec![T::zero(); batch * count * self.classes];
         let behind = if self.overlap_weight.is_some() {
