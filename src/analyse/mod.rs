@@ -11,7 +11,7 @@ pub(crate) use depends::{opaque_outputs, random_outputs};
 
 use crate::error::{Error, Result};
 use crate::operator::{CustomOp, ParsedOp, Registry};
-use crate::program::{Facts, Op, OpKind, Program};
+use crate::program::{Facts, Op, OpKind, Program, Source};
 
 /// A program with its ops read, and what is known of its values.
 pub(crate) struct Analysis<'p> {
@@ -97,7 +97,7 @@ pub(crate) struct Refusal {
 /// What is known of every value before a run, inferred op by op in the order of the program.
 ///
 /// # Errors
-/// When the shapes or element types of an op's operands don't fit the op, or an input is complex.
+/// When the shapes or element types of an op's operands don't fit the op, or an input or an output is complex.
 pub(crate) fn infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Facts<'p>> {
     refuse_complex(program)?;
     try_infer(program, ops).map_err(|refusal| refusal.error)
@@ -113,14 +113,45 @@ pub(crate) fn try_infer<'p>(program: &'p Program, ops: &[ParsedOp]) -> Result<Fa
     Ok(facts)
 }
 
-/// Refuses inputs of complex numbers. [`ParsedOp::infer`] refuses ops that read or make such.
+/// Refuses inputs and outputs of complex numbers.
 fn refuse_complex(program: &Program) -> Result<()> {
-    let mut inputs = program.inputs().iter().map(|id| &program[*id]);
-    match inputs.find(|input| input.dtype.is_complex()) {
-        Some(input) => Err(Error::unsupported(format!(
-            "the input `{}` is {}, which is not supported",
-            input.name, input.dtype
-        ))),
+    match complex_ports(program).into_iter().next() {
+        Some((_, error)) => Err(error),
         None => Ok(()),
     }
+}
+
+/// The inputs and outputs of complex numbers, with why they are refused. What is complex inside of a program has been
+/// taken apart.
+pub(crate) fn complex_ports(program: &Program) -> Vec<(Source, Error)> {
+    let port = |index, kind: &str, name: &str, reason: String| {
+        let source = Source {
+            index,
+            name: kind.to_owned(),
+            output: name.to_owned(),
+            ..Source::default()
+        };
+        (source, Error::unsupported(reason))
+    };
+    let inputs = program.inputs().iter().map(|id| &program[*id]);
+    let inputs = inputs.filter(|input| input.dtype.is_complex()).map(|input| {
+        let (name, dtype) = (&input.name, input.dtype);
+        let reason = format!(
+            "the input `{name}` is {dtype}; have the model take a float tensor with a last axis of 2 instead, and make \
+             the complex one of it by `paddle.as_complex`"
+        );
+        port(0, "feed", name, reason)
+    });
+    let end = program.all_ops().map(|op| op.source.index + 1).max();
+    let outputs = program.outputs().iter();
+    let outputs = outputs.map(|output| (&output.name, program[output.value].dtype));
+    let outputs = outputs.filter(|(_, dtype)| dtype.is_complex());
+    let outputs = outputs.map(|(name, dtype)| {
+        let reason = format!(
+            "the output `{name}` is {dtype}; have the model return `paddle.as_real` of it instead, a float tensor with \
+             a last axis of 2"
+        );
+        port(end.unwrap_or(0), "fetch", name, reason)
+    });
+    inputs.chain(outputs).collect()
 }

@@ -306,6 +306,37 @@ impl Lowering<'_> {
         Ok(self.node("GridSample", &inputs, attrs))
     }
 
+    /// Emits DFT of `x` along `axis`, whose last axis has the real and the imaginary parts, or the real ones alone. An
+    /// `is_inverse` one divides by the extent. With `is_onesided`, the first half of the spectrum of real numbers. The axis
+    /// is an attribute before opset 20, and an input since.
+    ///
+    /// # Errors
+    /// When the opset is below 17, the first with the operator.
+    pub fn dft(
+        &mut self,
+        x: TensorId,
+        axis: usize,
+        is_inverse: bool,
+        is_onesided: bool,
+    ) -> Result<TensorId> {
+        self.require_opset(
+            17,
+            "a Fourier transform that is too long for a product of matrices",
+        )?;
+        let mut attrs = vec![
+            ("inverse", NodeAttr::Int(is_inverse.into())),
+            ("onesided", NodeAttr::Int(is_onesided.into())),
+        ];
+        let axis = axis as i64;
+        if self.opset < 20 {
+            attrs.push(("axis", NodeAttr::Int(axis)));
+            return Ok(self.node("DFT", &[x], attrs));
+        }
+        let axis = self.constant(Tensor::scalar(axis));
+        let inputs = vec![Some(x), None, Some(axis)];
+        Ok(self.node_with_outputs("DFT", inputs, attrs, 1)[0])
+    }
+
     /// Emits DeformConv. None before opset 19, the first with the operator.
     pub fn deform_conv(
         &mut self,

@@ -7,6 +7,7 @@
 pub(crate) mod boxes;
 pub(crate) mod conv;
 mod direct;
+pub(crate) mod fourier;
 pub(crate) mod grid;
 pub(crate) mod index;
 pub(crate) mod interpolate;

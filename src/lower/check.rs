@@ -1,5 +1,6 @@
 //! All ops that stand in the way of a conversion, at once, those in blocks of control flow included.
 
+use crate::analyse::complex_ports;
 use crate::error::Error;
 use crate::graph::Lowering;
 use crate::operator::{ParsedOp, Registry};
@@ -12,7 +13,7 @@ pub(crate) fn obstacles(
     registry: &Registry,
     opset: u32,
 ) -> Vec<(Source, Error)> {
-    let mut obstacles = Vec::new();
+    let mut obstacles = complex_ports(program);
     let mut facts = Facts::declared(program);
     let mut read = |op: &Op| {
         let parsed = registry.parse(op)?;

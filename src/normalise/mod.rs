@@ -3,7 +3,8 @@
 //! Each format has a reader of its own ([`legacy`], [`pir`]), which follows the file from op to op.
 //! Both hand every op with its operands to [`forms`], which gives it the names and operands of its
 //! definition: what may be an attribute or a tensor becomes an operand. An op without a definition
-//! is kept as it is, so that a program can be inspected whatever it holds.
+//! is kept as it is, so that a program can be inspected whatever it holds. Then [`complex`] puts pairs of real numbers
+//! in the place of complex ones.
 //!
 //! Refuses programs that contradict themselves, weights that are not those of the program, and operands, attributes and
 //! types that are not known.
@@ -18,6 +19,7 @@
     )
 )]
 
+mod complex;
 mod forms;
 mod legacy;
 mod pir;
@@ -41,12 +43,16 @@ pub(crate) fn program(
     let path = files.program.as_path();
     if pir_file::is_json(bytes) {
         let decoded = pir_file::decode(bytes, path)?;
-        let program = pir::program(&decoded, files, registry).map_err(|e| e.in_file(path))?;
+        let program = pir::program(&decoded, files, registry);
+        let program = program.map(|program| complex::in_parts(program, registry));
+        let program = program.map_err(|e| e.in_file(path))?;
         let version = decoded.version;
         return Ok((program, Format::Pir { version }));
     }
     let decoded = program_desc::decode(bytes, path)?;
-    let program = legacy::program(&decoded, files, registry).map_err(|e| e.in_file(path))?;
+    let program = legacy::program(&decoded, files, registry);
+    let program = program.map(|program| complex::in_parts(program, registry));
+    let program = program.map_err(|e| e.in_file(path))?;
     let is_unreleased = decoded
         .version
         .is_some_and(|version| version.version() == 0);

@@ -1,6 +1,7 @@
 //! The definition of an op.
 
 use super::argument::Arg;
+use super::complex::{Complex, ComplexRewrite};
 use super::control::Control;
 use super::form::{Form, Rewrite};
 use super::interface::Parse;
@@ -56,6 +57,8 @@ pub struct OpDef {
     pub ignored: &'static [&'static str],
     /// For an op that is a sequence of others: emits those in its place, whatever the spelling.
     pub apart: Option<Rewrite>,
+    /// What becomes of complex operands and results.
+    pub complex: Complex,
     /// The element types that the first operand may have, or the first result where there is no operand.
     pub dtypes: &'static [DType],
     /// The lowest opset in which ONNX expresses the op. Some of its attributes may need a higher one.
@@ -108,6 +111,7 @@ impl OpDef {
             pir: &[],
             ignored: &[],
             apart: None,
+            complex: Complex::Refused,
             dtypes: ANY,
             opset: 11,
             accuracy: Accuracy::Exact,
@@ -150,6 +154,24 @@ impl OpDef {
     /// Sets [`OpDef::ignored`].
     pub const fn ignoring(mut self, ignored: &'static [&'static str]) -> Self {
         self.ignored = ignored;
+        self
+    }
+
+    /// The op does to either part of complex operands, which have these names, what it does to real ones.
+    pub const fn part_by_part(mut self, operands: &'static [&'static str]) -> Self {
+        self.complex = Complex::PartByPart(operands);
+        self
+    }
+
+    /// Of complex operands, the op takes the real parts alone.
+    pub const fn on_real_parts(mut self) -> Self {
+        self.complex = Complex::RealParts;
+        self
+    }
+
+    /// The op is others where operands or results are complex.
+    pub const fn on_complex(mut self, rewrite: ComplexRewrite) -> Self {
+        self.complex = Complex::Rewritten(rewrite);
         self
     }
 

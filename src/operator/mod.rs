@@ -7,6 +7,7 @@
 //! them by the names that they have in files.
 
 mod argument;
+mod complex;
 mod control;
 mod custom;
 mod definition;
@@ -19,6 +20,7 @@ mod registry;
 mod values;
 
 pub use argument::Arg;
+pub use complex::{Complex, ComplexRewrite};
 pub(crate) use control::{Control, InferBlock, LowerBlock, Run};
 pub use custom::CustomOp;
 pub(crate) use definition::Reading;

@@ -22,6 +22,7 @@ mod reduce;
 mod resize;
 mod shape;
 mod shared;
+mod signal;
 
 use std::sync::LazyLock;
 
@@ -46,6 +47,7 @@ const FAMILIES: &[&[&[OpDef]]] = &[
     reduce::OPS,
     resize::OPS,
     shape::OPS,
+    signal::OPS,
 ];
 
 impl Registry {

@@ -1,6 +1,6 @@
 //! A program under construction: values and ops are added in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Attr, Block, Op, OpKind, Operand, Origin, Program, Release, Source, Value, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
@@ -17,6 +17,18 @@ pub struct Builder {
     pub(crate) release: Release,
     /// The blocks of control flow that are being read, the innermost last.
     pub(crate) open_blocks: Vec<Block>,
+    /// The parts of the values that the file declares as complex.
+    parts: HashMap<ValueId, Parts>,
+}
+
+/// A tensor of numbers that may be complex, as the program has it: a value for the real parts and, if they are not all
+/// 0, another of the same type and shape for the imaginary ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// The real parts.
+    pub real: ValueId,
+    /// The imaginary parts, if any of them may be other than 0.
+    pub imag: Option<ValueId>,
 }
 
 /// An op that is about to be emitted.
@@ -60,12 +72,88 @@ impl Builder {
             source: Source::default(),
             release: Release::NEWEST,
             open_blocks: Vec::new(),
+            parts: HashMap::new(),
         }
     }
 
     /// Notes what had to be decided while reading the op, which is a clause in lower case.
     pub(crate) fn remark(&mut self, text: &'static str) {
         self.program.remarks.push((self.source.clone(), text));
+    }
+
+    /// A builder that goes on with a program, whose ops it returns.
+    pub(crate) fn reopened(mut program: Program) -> (Self, Vec<Op>) {
+        let ops = std::mem::take(&mut program.ops);
+        let builder = Self {
+            program,
+            ..Self::new()
+        };
+        (builder, ops)
+    }
+
+    /// The parts of a value, which is its own real part if it is real. None for a complex value whose parts are not
+    /// known: an input, or the result of an op that is not supported.
+    pub fn parts(&self, id: ValueId) -> Option<Parts> {
+        if self.dtype(id).is_complex() {
+            return self.parts.get(&id).copied();
+        }
+        Some(Parts {
+            real: id,
+            imag: None,
+        })
+    }
+
+    /// Records the parts of a value that the file declares as complex.
+    pub(crate) fn set_parts(&mut self, id: ValueId, parts: Parts) {
+        self.parts.insert(id, parts);
+    }
+
+    /// What the file declares of a value.
+    pub(crate) fn declared(&self, id: ValueId) -> Declared {
+        let value = &self.program[id];
+        Declared {
+            name: value.name.clone(),
+            dtype: value.dtype,
+            shape: value.shape.clone(),
+        }
+    }
+
+    /// Gives a value its name, if it was made later than the first `count` values.
+    pub(crate) fn name_late(&mut self, id: ValueId, name: String, count: usize) {
+        let late = self.program.values.get_mut(id.index());
+        if let Some(value) = late.filter(|_| id.index() >= count) {
+            value.name = name;
+        }
+    }
+
+    /// Makes the declared type of a value complex.
+    pub(crate) fn set_complex(&mut self, id: ValueId) {
+        if let Some(value) = self.program.values.get_mut(id.index()) {
+            value.dtype = value.dtype.complex();
+        }
+    }
+
+    /// Inserts the real (0) or the imaginary (1) parts of the pairs along the last axis of `pairs`.
+    pub fn part_of_pairs(&mut self, pairs: ValueId, part: i64) -> ValueId {
+        let mut shape = self.shape(pairs).to_vec();
+        shape.pop();
+        let axis = self.constant(Tensor::scalar(-1_i64));
+        let index = self.constant(Tensor::scalar(part));
+        let operands = [pairs, index, axis].map(Operand::One);
+        let ty = (self.dtype(pairs), shape);
+        self.insert("gather", operands.into(), BTreeMap::new(), ty)
+    }
+
+    /// Zeros of the shape and the type of `x`: a constant if `x` is one, otherwise inserts an op.
+    pub fn zeros_like(&mut self, x: ValueId) -> ValueId {
+        if let Some(tensor) = self.constant_value(x) {
+            let zeros = tensor.zeros();
+            return self.constant(zeros);
+        }
+        let ty = (self.dtype(x), self.shape(x).to_vec());
+        let zero = self.constant(Tensor::scalar(0.0_f64));
+        let operands = vec![Operand::One(x), Operand::One(zero)];
+        self.insert("full_like", operands, BTreeMap::new(), ty)
     }
 
     /// Adds the inputs in their order, and gives a [`Dim::Symbol`] to each extent that a run sets.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use attr::Attr;
 pub use attr::FromAttr;
 pub(crate) use builder::declared_dim;
-pub use builder::{Builder, Declared, Draft};
+pub use builder::{Builder, Declared, Draft, Parts};
 pub(crate) use facts::single;
 pub use facts::{Fact, Facts};
 pub(crate) use names::UniqueNames;

@@ -28,7 +28,8 @@ pub enum DType {
     F32,
     /// IEEE 754 binary64.
     F64,
-    /// A complex number of two f32. Programs may declare it, but no tensor here holds it.
+    /// A complex number of two f32. Files may declare it, but no tensor here holds it: a program has the real and the
+    /// imaginary parts in two tensors.
     C64,
     /// A complex number of two f64, as [`DType::C64`].
     C128,
@@ -128,6 +129,24 @@ impl DType {
     /// Whether this is one of the two complex types.
     pub fn is_complex(self) -> bool {
         matches!(self, DType::C64 | DType::C128)
+    }
+
+    /// The type of the parts of a complex number of this type. Other types stay as they are.
+    pub fn real(self) -> Self {
+        match self {
+            DType::C64 => DType::F32,
+            DType::C128 => DType::F64,
+            other => other,
+        }
+    }
+
+    /// The type of complex numbers whose parts are of this type. Types other than float32 and float64 stay as they are.
+    pub fn complex(self) -> Self {
+        match self {
+            DType::F32 => DType::C64,
+            DType::F64 => DType::C128,
+            other => other,
+        }
     }
 
     /// The type to which bools and integers of less than 32 bits are cast for ONNX operators that have no

@@ -322,6 +322,14 @@ impl Tensor {
         bytes
     }
 
+    /// Zeros of the same shape and element type.
+    pub(crate) fn zeros(&self) -> Self {
+        fn zeros<T: Element>(array: &Array<T>) -> Tensor {
+            T::tensor(Array::from_elem(array.shape(), T::from_i64(0)))
+        }
+        with_array!(self, array => zeros(array))
+    }
+
     /// The element type.
     pub fn dtype(&self) -> DType {
         fn dtype<T: Element>(_: &Array<T>) -> DType {

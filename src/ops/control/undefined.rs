@@ -11,7 +11,11 @@ use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] =
-    &[OpDef::new("undefined", &[Arg::Tensor("x")], &[], Undefined::parse).in_no_file()];
+    &[
+        OpDef::new("undefined", &[Arg::Tensor("x")], &[], Undefined::parse)
+            .part_by_part(&["x"])
+            .in_no_file(),
+    ];
 
 struct Undefined {
     /// What Paddle has in its place.

@@ -38,23 +38,18 @@ pub(super) const OPS: &[OpDef] = &[
         "assign",
         &[Arg::Tensor("x")],
         &[
-            // Every element type is real, so that `conj` changes nothing.
-            Form::legacy(
-                &["assign", "share_data", "conj"],
-                &[Binding::Slot("X")],
-                &["Out"],
-            ),
+            Form::legacy(&["assign", "share_data"], &[Binding::Slot("X")], &["Out"]),
             Form::legacy(COPIES, &[Binding::Slot("X")], &["Out"]).ignoring(PLACE),
             Form::legacy(&["npu_identity"], &[Binding::Slot("x")], &["out"]).ignoring(FORMAT),
             Form::legacy(&["print"], &[Binding::Slot("In")], &["Out"]).ignoring(PRINTED),
         ],
         Assign::parse,
     )
+    .part_by_part(&["x"])
     // The tensor that `assign_out_` overwrites is one of its operands.
     .with_pir(&[
         Form::pir(&["assign_out_"], &["x", "output"], &[Binding::Slot("x")]).overwriting("output"),
         Form::pir(&["share_data"], &["x"], &[Binding::Slot("x")]),
-        Form::pir(&["conj"], &["x"], &[Binding::Slot("x")]),
         Form::pir(COPIES, &["x"], &[Binding::Slot("x")]).ignoring(PLACE),
         Form::pir(&["npu_identity"], &["x"], &[Binding::Slot("x")]).ignoring(FORMAT),
         Form::pir(&["print"], &["x"], &[Binding::Slot("x")]).ignoring(PRINTED),

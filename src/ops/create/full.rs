@@ -40,6 +40,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Full::parse,
     )
+    .on_real_parts()
     .with_pir(&[
         Form::pir(
             &["full"],
@@ -78,6 +79,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(fill_value_like)],
         FullBatchSizeLike::parse,
     )
+    .on_real_parts()
     .with_pir(&[Form::pir(
         &["full_batch_size_like"],
         &["input"],
@@ -178,11 +180,14 @@ fn take_value(builder: &mut Builder, draft: &mut Draft) -> Result<Operand> {
     let Some(attr) = draft.attrs.get("dtype") else {
         return Err(Error::malformed("the attribute `dtype` is missing"));
     };
-    let dtype = DType::from_attr(attr).ok_or_else(|| {
+    let declared = i64::from_attr(attr).and_then(DType::declared);
+    let dtype = declared.ok_or_else(|| {
         Error::malformed(format!(
             "the attribute `dtype` is {attr}, which is no element type"
         ))
     })?;
+    // A complex tensor is filled with a real number.
+    let dtype = dtype.real();
     let tensor = if text.is_empty() {
         Tensor::scalar_of(dtype, number)
     } else {

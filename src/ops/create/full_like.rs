@@ -45,6 +45,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     FullLike::parse,
 )
+.on_real_parts()
 .with_pir(&[Form::pir(
     &["fill"],
     &["x", "value"],

@@ -15,7 +15,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     &[Arg::List("inputs")],
     &[Form::legacy(&["meshgrid"], &[Binding::List("X")], &["Out"])],
     Meshgrid::parse,
-)];
+)
+.part_by_part(&["inputs"])];
 
 /// One result for each operand, a vector or a scalar. The axes of all results are those of the grid, one for each
 /// operand: a result holds the elements of its operand along the operand's own axis, and repeats them along all others.

@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         }))
     },
 )
+.part_by_part(&["inputs"])
 .with_dtypes(NUMBERS)
 .with_accuracy(Accuracy::Rounded)];
 

@@ -7,6 +7,7 @@
 
 use std::marker::PhantomData;
 
+use super::complex;
 use super::unary::lower_trunc;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -21,20 +22,25 @@ use crate::program::{Builder, Draft, Fact, Facts, ValueId};
 use crate::tensor::DType::{F64, I32, I64};
 use crate::tensor::{DType, Dim, Element, Tensor};
 
+const X_AND_Y: &[&str] = &["x", "y"];
+
 pub(super) const OPS: &[OpDef] = &[
     binary("add", &[form(&["elementwise_add"])], parse::<Add>)
         .with_dtypes(ANY)
+        .part_by_part(X_AND_Y)
         .speculatable(),
     binary(
         "subtract",
         &[form(&["elementwise_sub", "minus"])],
         parse::<Subtract>,
     )
+    .part_by_part(X_AND_Y)
     .speculatable(),
     binary("multiply", &[form(&["elementwise_mul"])], parse::<Multiply>)
         .with_dtypes(ANY)
+        .on_complex(complex::multiply)
         .speculatable(),
-    binary("divide", &[form(&["elementwise_div"])], parse::<Divide>),
+    binary("divide", &[form(&["elementwise_div"])], parse::<Divide>).on_complex(complex::divide),
     binary(
         "floor_divide",
         &[form(&["elementwise_floordiv"])],

@@ -2,6 +2,7 @@
 //!
 //! Paddle: `phi/kernels/cast_kernel.h`. ONNX: Cast.
 
+use super::complex;
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
@@ -17,6 +18,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         .ignoring(&["in_dtype"])],
     Cast::parse,
 )
+.on_complex(complex::cast)
 .speculatable()];
 
 /// Conversion to another element type, as C's casts do.

@@ -11,6 +11,7 @@ mod bitwise;
 mod cast;
 mod clip;
 mod compare;
+mod complex;
 mod logical;
 mod scale;
 mod select;
@@ -29,6 +30,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     cast::OPS,
     clip::OPS,
     compare::OPS,
+    complex::OPS,
     logical::OPS,
     scale::OPS,
     select::OPS,

@@ -3,6 +3,7 @@
 //! Paddle: `phi/kernels/{scale,increment}_kernel.h`. ONNX: Mul, Add.
 
 use super::clip::TYPES;
+use super::complex;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, map};
@@ -35,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Scale::parse,
     )
+    .on_complex(complex::scale)
     .speculatable()
     .with_accuracy(Accuracy::Rounded),
 ];

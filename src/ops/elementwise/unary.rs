@@ -6,6 +6,7 @@
 //! `phi/kernels/funcs/activation_functor.h`. ONNX: the operator of the same name where there is one, Round for `rint`;
 //! the others, and `round` with halves away from zero, are composed of Mul, Div, Sqrt, Exp, Log, Floor and the like.
 
+use super::complex;
 use crate::error::Error;
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::Real;
@@ -17,7 +18,8 @@ pub(super) const OPS: &[OpDef] = &[
     exact("abs", &[plain(&["abs"])], |op| {
         let abs = Plain::node("Abs", f32::abs, f64::abs);
         pointwise(op, abs.on_integers(Integers::Made(i64::wrapping_abs)))
-    }),
+    })
+    .on_complex(complex::abs),
     exact("sign", &[plain(&["sign"])], |op| {
         let sign = Plain::node("Sign", sign, sign);
         pointwise(op, sign.on_integers(Integers::Made(i64::signum)))
@@ -48,7 +50,8 @@ pub(super) const OPS: &[OpDef] = &[
             op,
             square.on_integers(Integers::Made(|x| x.wrapping_mul(x))),
         )
-    }),
+    })
+    .on_complex(complex::square),
     of_x("sqrt", &[plain(&["sqrt"])], |op| {
         node(op, "Sqrt", f32::sqrt, f64::sqrt)
     }),
@@ -57,16 +60,19 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     of_x("reciprocal", &[plain(&["reciprocal"])], |op| {
         node(op, "Reciprocal", f32::recip, f64::recip)
-    }),
+    })
+    .on_complex(complex::reciprocal),
     wide("exp", &[plain(&["exp"])], |op| {
         node(op, "Exp", f32::exp, f64::exp)
-    }),
+    })
+    .on_complex(complex::exp),
     wide("expm1", &[plain(&["expm1"])], |op| {
         nodes(op, lower_expm1, f32::exp_m1, f64::exp_m1)
     }),
     wide("log", &[plain(&["log"])], |op| {
         node(op, "Log", f32::ln, f64::ln)
-    }),
+    })
+    .on_complex(complex::log),
     wide("log2", &[plain(&["log2"])], |op| {
         nodes(op, lower_log2, f32::log2, f64::log2)
     }),
@@ -78,10 +84,12 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     of_x("sin", &[plain(&["sin"])], |op| {
         node(op, "Sin", f32::sin, f64::sin)
-    }),
+    })
+    .on_complex(complex::sin),
     of_x("cos", &[plain(&["cos"])], |op| {
         node(op, "Cos", f32::cos, f64::cos)
-    }),
+    })
+    .on_complex(complex::cos),
     of_x("tan", &[plain(&["tan"])], |op| {
         node(op, "Tan", f32::tan, f64::tan)
     }),
@@ -96,10 +104,12 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     of_x("sinh", &[plain(&["sinh"])], |op| {
         node(op, "Sinh", f32::sinh, f64::sinh)
-    }),
+    })
+    .on_complex(complex::sinh),
     of_x("cosh", &[plain(&["cosh"])], |op| {
         node(op, "Cosh", f32::cosh, f64::cosh)
-    }),
+    })
+    .on_complex(complex::cosh),
     of_x("tanh", &[plain(&["tanh"])], |op| {
         node(op, "Tanh", f32::tanh, f64::tanh)
     }),

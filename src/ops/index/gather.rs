@@ -32,6 +32,7 @@ pub(super) const OPS: &[OpDef] = &[
         .ignoring(&["overwrite"])],
         Gather::parse,
     )
+    .part_by_part(&["x"])
     .with_limits(&["a computed axis"]),
     OpDef::new(
         "index_select",
@@ -49,7 +50,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Gather::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "gather_nd",
         &[Arg::Tensor("x"), Arg::Tensor("index")],
@@ -59,7 +61,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         GatherNd::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "index_sample",
         &[Arg::Tensor("x"), Arg::Tensor("index")],
@@ -69,7 +72,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         |op| TakeAlong::parse(op, "x", "index", 1),
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "take_along_axis",
         &[Arg::Tensor("arr"), Arg::Tensor("indices")],
@@ -83,7 +87,8 @@ pub(super) const OPS: &[OpDef] = &[
             let axis = op.attr("axis")?;
             TakeAlong::parse(op, "arr", "indices", axis)
         },
-    ),
+    )
+    .part_by_part(&["arr"]),
 ];
 
 /// The slices of `x` along `axis` at the positions that `index` lists. An index of rank 0 removes the axis.

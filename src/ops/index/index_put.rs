@@ -36,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         IndexPut::parse,
     )
+    .part_by_part(&["x", "value"])
     .with_limits(&["a mask among several indices"])
     .with_accuracy(Accuracy::Rounded),
     OpDef::new(
@@ -56,6 +57,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         IndexAdd::parse,
     )
+    .part_by_part(&["x", "add_value"])
     .with_dtypes(NUMBERS)
     .with_opset(16)
     .with_accuracy(Accuracy::Rounded),

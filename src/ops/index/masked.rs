@@ -22,7 +22,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Y"],
         )],
         MaskedSelect::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "masked_fill",
         &[Arg::Tensor("x"), Arg::Tensor("mask"), Arg::Tensor("value")],

@@ -33,7 +33,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Scatter::parse,
-    ),
+    )
+    .part_by_part(&["x", "updates"]),
     OpDef::new(
         "scatter_nd_add",
         &[
@@ -52,6 +53,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         ScatterNdAdd::parse,
     )
+    .part_by_part(&["x", "updates"])
     .with_dtypes(NUMBERS)
     .with_opset(16)
     .with_accuracy(Accuracy::Rounded),
@@ -78,6 +80,7 @@ pub(super) const OPS: &[OpDef] = &[
         ])],
         PutAlong::parse,
     )
+    .part_by_part(&["arr", "values"])
     .with_limits(&["`include_self`=False"])
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::Rounded),

@@ -26,19 +26,22 @@ pub(super) const OPS: &[OpDef] = &[
         &[Arg::Tensor("x")],
         &[Form::legacy(&["diagonal"], INPUT, &["Out"])],
         |op| Diagonal::parse(op, ["axis1", "axis2"]),
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "diag_embed",
         &[Arg::Tensor("input")],
         &[Form::legacy(&["diag_embed"], INPUT, &["Out"])],
         Embedded::parse,
-    ),
+    )
+    .part_by_part(&["input"]),
     OpDef::new(
         "diag",
         &[Arg::Tensor("x")],
         &[plain(&["diag_v2"])],
         Diag::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "fill_diagonal",
         &[Arg::Tensor("x")],

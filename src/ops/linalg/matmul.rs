@@ -8,7 +8,8 @@ use crate::kernels::{Real, map, matmul as kernel, with_reals};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parsed, Values,
 };
-use crate::program::{Attr, Builder, Draft, Fact, Facts, OpKind, Operand, ValueId};
+use crate::ops::shared::decomposition::Decomposition;
+use crate::program::{Attr, Builder, Draft, Fact, Facts, OpKind, Operand, Parts, ValueId};
 use crate::tensor::DType::{BF16, F16, F32, F64, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, display_shape, reshape_dims};
 
@@ -37,6 +38,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Matmul::parse,
     )
+    .on_complex(complex_product)
     .with_pir(&[Form::pir(&["bmm", "mv"], &["X", "Y"], X_AND_Y)])
     .with_dtypes(&[I32, I64, F16, BF16, F32, F64])
     .with_accuracy(Accuracy::Accumulated)
@@ -53,6 +55,33 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Accumulated)
     .speculatable(),
 ];
+
+/// The product of complex matrices, as products of their parts.
+fn complex_product(builder: &mut Builder, draft: Draft) -> Result<Vec<Parts>> {
+    let mut whole = Decomposition::new(builder, draft);
+    let (x, y) = (whole.parts(0)?, whole.parts(1)?);
+    let rank = whole.rank(x.real).max(whole.rank(y.real));
+    let attrs = ["transpose_x", "transpose_y"];
+    let [transpose_x, transpose_y] = attrs.map(|name| whole.attr(name, false));
+    let attrs = [
+        ("transpose_x", Attr::Bool(transpose_x?)),
+        ("transpose_y", Attr::Bool(transpose_y?)),
+    ];
+    let mut product = |x: Option<ValueId>, y: Option<ValueId>| {
+        let (x, y) = (x?, y?);
+        Some(whole.op("matmul", &[x, y], &attrs, rank))
+    };
+    let real = product(Some(x.real), Some(y.real));
+    let less = product(x.imag, y.imag);
+    let (first, second) = (product(Some(x.real), y.imag), product(x.imag, Some(y.real)));
+    let real = real.ok_or_else(|| Error::internal("numbers without real parts"))?;
+    let real = less.map_or(real, |less| whole.op("subtract", &[real, less], &[], rank));
+    let imag = match (first, second) {
+        (Some(first), Some(second)) => Some(whole.op("add", &[first, second], &[], rank)),
+        (first, second) => first.or(second),
+    };
+    whole.finish_parts(real, imag)
+}
 
 /// Makes the `alpha` of `ProgramDesc`'s older `matmul` an op of its own: a `scale` behind the product.
 fn scale_product(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {

@@ -27,13 +27,16 @@ pub(super) const OPS: &[OpDef] = &[
             let lower = op.attr_or("lower", true)?;
             Triangle::parse(op, lower)
         },
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new("tril", &[Arg::Tensor("x")], &[], |op| {
         Triangle::parse(op, true)
-    }),
+    })
+    .part_by_part(&["x"]),
     OpDef::new("triu", &[Arg::Tensor("x")], &[], |op| {
         Triangle::parse(op, false)
-    }),
+    })
+    .part_by_part(&["x"]),
     decomposed(
         "tril_indices",
         &[],

@@ -35,6 +35,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Cumulative::cumsum,
     )
+    .part_by_part(&["x"])
     .with_limits(&["a computed axis"])
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::AlongAxis),

@@ -21,8 +21,9 @@ pub(super) const OPS: &[OpDef] = &[
     reduction("mean", &[form(&["reduce_mean"])], |op| {
         Reduce::parse(op, Reduction::Mean)
     })
+    .part_by_part(&["x"])
     .with_dtypes(NUMBERS),
-    reduction("sum", &[SUM], |op| Reduce::parse(op, Reduction::Sum)),
+    reduction("sum", &[SUM], |op| Reduce::parse(op, Reduction::Sum)).part_by_part(&["x"]),
     extreme("max", &[form(&["reduce_max"])], |op| {
         Reduce::parse(op, Reduction::Max)
     }),
@@ -70,7 +71,8 @@ pub(super) const OPS: &[OpDef] = &[
     .renaming(&[("keep_dim", "keepdim")])]),
     of_x("mean_all", &[plain(&["mean"])], |op| {
         Reduce::parse_whole(op, Reduction::Mean, false)
-    }),
+    })
+    .part_by_part(&["x"]),
     OpDef::new(
         "reduce_as",
         &[Arg::Tensor("x"), Arg::Tensor("target")],

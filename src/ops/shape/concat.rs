@@ -33,13 +33,15 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Concat::parse,
     )
+    .part_by_part(&["x"])
     .with_limits(&["a computed axis"]),
     OpDef::new(
         "stack",
         &[Arg::List("x")],
         &[Form::legacy(&["stack"], &[Binding::List("X")], &["Y"])],
         Stack::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     decomposed(
         "partial_concat",
         &[Arg::List("x")],

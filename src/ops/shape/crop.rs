@@ -51,7 +51,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         .rewriting(like_another),
     ],
     Crop::parse,
-)];
+)
+.part_by_part(&["x"])];
 
 /// Replaces the operand `Y` by its shape, or by the attribute `shape` if it is not given.
 fn like_another(builder: &mut Builder, mut draft: Draft) -> Result<Vec<ValueId>> {

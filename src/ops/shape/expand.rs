@@ -27,7 +27,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Expand::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "expand_as",
         &[Arg::Tensor("x"), Arg::Optional("y")],
@@ -37,7 +38,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         ExpandAs::parse,
-    ),
+    )
+    .part_by_part(&["x", "y"]),
     OpDef::new(
         "broadcast_tensors",
         &[Arg::List("input")],
@@ -47,7 +49,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         BroadcastTensors::parse,
-    ),
+    )
+    .part_by_part(&["input"]),
 ];
 
 /// `x` broadcast to `shape`, in which -1 keeps an extent of `x`.

@@ -31,6 +31,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| Pad::parse(op, |_, rank| Ok((0..rank).map(Some).collect())),
     )
+    .part_by_part(&["x", "pad_value"])
     .with_dtypes(TYPES),
     OpDef::new(
         "pad3d",
@@ -46,6 +47,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| Pad::parse(op, volume),
     )
+    .part_by_part(&["x", "pad_value"])
     .with_limits(&["computed paddings of `mode` circular"])
     .with_dtypes(TYPES),
     // Not in PHI: the predecessor of `pad3d`, of which PHI has no kernel.

@@ -29,6 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Reshape::parse,
     )
+    .part_by_part(&["x"])
     .speculatable()
     .with_pir(&[Form::pir(
         &["legacy_reshape"],
@@ -47,6 +48,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["flatten_contiguous_range"], &[X], &["Out"])],
         Flatten::parse,
     )
+    .part_by_part(&["x"])
     .speculatable(),
     // Not in PHI: the flatten of Paddle 1.x, which always gives a matrix.
     OpDef::new(

@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["flip", "reverse"]).renaming(&[("dims", "axis")])],
         Flip::parse,
     )
+    .part_by_part(&["x"])
     .with_pir(&[Form::pir(
         &["reverse"],
         &["x", "axis"],
@@ -50,7 +51,8 @@ pub(super) const OPS: &[OpDef] = &[
         // Up to Paddle 2.0.
         .renaming(&[("dims", "axis")])],
         Roll::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
 ];
 
 /// Makes the operand `axis` of PIR's `reverse` the attribute that `flip` has; it must be a constant.

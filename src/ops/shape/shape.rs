@@ -16,6 +16,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["size"], &[Binding::Slot("Input")], &["Out"])],
         Numel::parse,
     )
+    .on_real_parts()
     .with_results(&["size"]),
     OpDef::new(
         "is_empty",
@@ -25,7 +26,8 @@ pub(super) const OPS: &[OpDef] = &[
             let x = op.operand("x")?;
             Ok(Box::new(IsEmpty { x }))
         },
-    ),
+    )
+    .on_real_parts(),
     OpDef::new(
         "shape",
         &[Arg::Tensor("input")],
@@ -36,10 +38,12 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| parse(op, DType::I32),
     )
+    .on_real_parts()
     .speculatable(),
     OpDef::new("shape64", &[Arg::Tensor("input")], &[], |op| {
         parse(op, DType::I64)
     })
+    .on_real_parts()
     .speculatable(),
 ];
 

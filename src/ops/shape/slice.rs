@@ -34,7 +34,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         &["Out"],
     )],
     Slice::parse,
-)];
+)
+.part_by_part(&["input"])];
 
 /// The elements `starts[i]..ends[i]` along `axes[i]`. Bounds count from the end where they are negative,
 /// and are clipped to the extent. Axes in `decrease_axis` must have one element left, and are removed.

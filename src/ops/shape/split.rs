@@ -37,6 +37,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(split_by_sections_or_number)],
         Split::parse,
     )
+    .part_by_part(&["x"])
     .with_limits(&["a computed axis"]),
     OpDef::new(
         "split_with_num",
@@ -44,6 +45,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[],
         Split::parse_number,
     )
+    .part_by_part(&["x"])
     .with_limits(&["a computed axis"]),
     OpDef::new(
         "unbind",
@@ -51,6 +53,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["unbind"], &[Binding::Slot("X")], &["Out"])],
         |op| Unbind::parse(op, "input"),
     )
+    .part_by_part(&["input"])
     .with_limits(&["an open extent"]),
     OpDef::new(
         "unstack",
@@ -62,6 +65,7 @@ pub(super) const OPS: &[OpDef] = &[
             Unbind::parse(op, "x")
         },
     )
+    .part_by_part(&["x"])
     .with_limits(&["an open extent"]),
 ];
 

@@ -27,6 +27,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Squeeze::parse,
     )
+    .part_by_part(&["x"])
     .speculatable(),
     OpDef::new(
         "unsqueeze",
@@ -44,6 +45,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Unsqueeze::parse,
     )
+    .part_by_part(&["x"])
     .speculatable(),
 ];
 

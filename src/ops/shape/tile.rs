@@ -43,7 +43,8 @@ pub(super) const OPS: &[OpDef] = &[
             ),
         ],
         Tile::parse,
-    ),
+    )
+    .part_by_part(&["x"]),
     OpDef::new(
         "repeat_interleave",
         &[Arg::Tensor("x"), Arg::IntArray("repeats")],
@@ -61,6 +62,7 @@ pub(super) const OPS: &[OpDef] = &[
         .renaming(&[("dim", "axis")])],
         RepeatInterleave::parse,
     )
+    .part_by_part(&["x"])
     .with_pir(&[Form::pir(
         &["repeat_interleave_with_tensor_index"],
         &["x", "repeats"],

@@ -18,6 +18,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         .ignoring(&["data_format"])],
     Transpose::parse,
 )
+.part_by_part(&["x"])
 .speculatable()];
 
 /// `x` with its axes permuted: axis `i` of the result is axis `perm[i]` of `x`.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::operator::{Accuracy, Arg, Form, OpDef, OpReader, Parsed, Rewrite, says_nothing};
-use crate::program::{Attr, Builder, Declared, Draft, FromAttr, OpKind, Operand, ValueId};
+use crate::program::{Attr, Builder, Declared, Draft, FromAttr, OpKind, Operand, Parts, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
 /// The definition of an op that `apart` takes apart, in whatever form it is.
@@ -24,7 +24,7 @@ pub(crate) const fn decomposed(
 }
 
 /// The `parse` of an op that is never parsed.
-fn left_whole(_: &mut OpReader<'_>) -> Parsed {
+pub(crate) fn left_whole(_: &mut OpReader<'_>) -> Parsed {
     Err(Error::internal("an op that should have been taken apart"))
 }
 
@@ -60,6 +60,18 @@ impl<'b> Decomposition<'b> {
     pub fn operand(&self, position: usize) -> Result<ValueId> {
         self.optional(position)
             .ok_or_else(|| Error::malformed(format!("the operand {position} is missing")))
+    }
+
+    /// The parts of an operand of the whole that must be given, and may be complex.
+    pub fn parts(&self, position: usize) -> Result<Parts> {
+        let parts = self.builder.parts(self.operand(position)?);
+        parts.ok_or_else(|| Error::unsupported("a complex operand whose parts are not known"))
+    }
+
+    /// The imaginary parts of a tensor, which may be zeros.
+    pub fn imaginary(&mut self, parts: Parts) -> ValueId {
+        let zeros = |builder: &mut Builder| builder.zeros_like(parts.real);
+        parts.imag.unwrap_or_else(|| zeros(self.builder))
     }
 
     /// The tensors of an operand of the whole that is a list.
@@ -163,6 +175,32 @@ impl<'b> Decomposition<'b> {
         self.emit(kind, operands.collect(), attrs, dtype, rank)
     }
 
+    /// As [`Self::op`], for an op with this number of results.
+    pub fn op_with_results(
+        &mut self,
+        kind: &'static str,
+        operands: &[Option<ValueId>],
+        attrs: Attrs<'_>,
+        (rank, results): (usize, usize),
+    ) -> Vec<ValueId> {
+        let first = operands.first().copied().flatten();
+        let declared = Declared {
+            name: format!("{}/{kind}", self.builder.source.output),
+            dtype: first.map_or(DType::F32, |x| self.dtype(x)),
+            shape: vec![Dim::Unknown; rank],
+        };
+        let operands = operands.iter();
+        let operands = operands.map(|x| x.map_or(Operand::Absent, Operand::One));
+        let results = self.builder.emit(Draft {
+            kind: OpKind::Known(kind),
+            operands: operands.collect(),
+            results: vec![declared; results],
+            attrs: owned(attrs),
+        });
+        self.made.extend(&results);
+        results
+    }
+
     /// As [`Self::op`], for an op without attributes whose result has another element type.
     pub fn typed_op(
         &mut self,
@@ -175,7 +213,8 @@ impl<'b> Decomposition<'b> {
         self.emit(kind, operands, &[], dtype, rank)
     }
 
-    fn emit(
+    /// Emits an op whose result has this element type and rank.
+    pub fn emit(
         &mut self,
         kind: &'static str,
         operands: Vec<Operand>,
@@ -280,6 +319,15 @@ impl<'b> Decomposition<'b> {
         let copy = self.builder.insert("assign", operands, BTreeMap::new(), ty);
         self.builder.adopt(copy, declared);
         copy
+    }
+
+    /// Makes values the parts of the only result of the whole.
+    ///
+    /// # Errors
+    /// When an attribute of the whole was not taken.
+    pub fn finish_parts(self, real: ValueId, imag: Option<ValueId>) -> Result<Vec<Parts>> {
+        self.refuse_leftovers()?;
+        Ok(vec![Parts { real, imag }])
     }
 
     fn refuse_leftovers(&self) -> Result<()> {

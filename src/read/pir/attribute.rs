@@ -112,6 +112,9 @@ fn dtype(name: Cow<'_, str>) -> Attribute<'_> {
     if name.starts_with("Undefined") {
         return Attribute::Undefined;
     }
-    let known = DType::ALL.into_iter().find(|dtype| dtype.name() == name);
-    known.map_or(Attribute::Other(name), Attribute::DType)
+    let known = DType::ALL.into_iter().chain([DType::C64, DType::C128]);
+    let mut known = known.filter(|dtype| dtype.name() == name);
+    known
+        .next()
+        .map_or(Attribute::Other(name), Attribute::DType)
 }

@@ -46,6 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
         .ignoring(&["infer_flags"])],
         StridedSlice::parse,
     )
+    .part_by_part(&["x"])
     .with_limits(&["slices backwards that end behind the last element, in Paddle 2"]),
     OpDef::new(
         "set_value_with_tensor",
@@ -72,6 +73,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(value_as_operand)],
         SetValue::parse,
     )
+    .part_by_part(&["x", "values"])
     .with_pir(&[Form::pir(
         &["set_value"],
         &["x", "starts", "ends", "steps"],
