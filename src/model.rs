@@ -13,7 +13,7 @@ use crate::operator::{Macs, Precision, Registry};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
-use crate::simplify::simplify;
+use crate::simplify::{cropped, simplify};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -181,6 +181,17 @@ impl Model {
     /// The ops with which the program was read.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The model that returns the values of these names, and has no more ops and inputs than they need. A name is that of
+    /// an output, or of a value in [`Model::program`]: of its last one outside of blocks, if there are several.
+    ///
+    /// # Errors
+    /// When there is no such value, it is a weight or inside of a branch or a loop, or a name is given twice.
+    pub fn with_outputs(mut self, names: &[String]) -> Result<Self> {
+        let program = cropped(&self.program, names);
+        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(self)
     }
 
     /// The program in the reference interpreter, with its weights loaded, ready to run in `precision`.

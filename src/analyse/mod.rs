@@ -11,7 +11,7 @@ pub(crate) use depends::{opaque_outputs, random_outputs};
 
 use crate::error::{Error, Result};
 use crate::operator::{CustomOp, ParsedOp, Registry};
-use crate::program::{Facts, Op, OpKind, Program, Source};
+use crate::program::{Facts, Op, OpKind, Operand, Origin, Program, Source};
 
 /// A program with its ops read, and what is known of its values.
 pub(crate) struct Analysis<'p> {
@@ -75,16 +75,33 @@ fn refuse_unknown(program: &Program, registry: &Registry) -> Result<()> {
     } else {
         (format!("{} kinds of ops", unknown.len()), "are")
     };
-    let hint = match unknown.keys().next() {
+    let pass_through = match unknown.keys().next() {
         Some(name) if !holds_blocks && registry.refusal(name).is_none() => {
             format!("; {}", CustomOp::hint(name))
         }
         _ => String::new(),
     };
+    let cut = values_in_front(program, registry);
+    let cut = cut.map_or(String::new(), |names| {
+        format!("; --outputs {names} would convert the model up to the first of them")
+    });
     Err(Error::unsupported(format!(
-        "the model uses {what} that {verb} not supported: {}{hint}",
+        "the model uses {what} that {verb} not supported: {}{pass_through}{cut}",
         list.join(", ")
     )))
+}
+
+/// The names of the results that the first unknown op outside of blocks reads, separated by commas; None if it reads
+/// none.
+fn values_in_front(program: &Program, registry: &Registry) -> Option<String> {
+    let is_unknown = |op: &&Op| matches!(op.kind, OpKind::Unknown(_)) && !registry.knows(&op.kind);
+    let first = program.ops().iter().find(is_unknown)?;
+    let read = first.operands.iter().flat_map(Operand::values);
+    let results = read.map(|id| &program[*id]);
+    let results = results.filter(|value| matches!(value.origin, Origin::Result));
+    let mut names: Vec<&str> = results.map(|value| value.name.as_str()).collect();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 /// An op whose operands do not fit it.

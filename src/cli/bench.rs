@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use paddle2onnx::Model;
 use paddle2onnx::bench::{BenchOptions, BenchReport, Latency, Measurement};
 use paddle2onnx::runtime::OnnxRuntime;
-use paddle2onnx::{Model, Registry};
 
 use super::comparing::Random;
 use super::interrupt;
@@ -80,7 +80,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Measures the given ONNX model, or one that is converted for the purpose.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
-    let model = args.sides.open(&Registry::standard())?;
+    let model = args.sides.open()?;
     // Loaded here so that a missing library is reported before the work.
     let runtime = OnnxRuntime::load(args.ort_lib.as_deref())?;
     if args.verbose {

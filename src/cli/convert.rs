@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::comparing::Comparing;
 use super::notes::{self, Noted};
-use super::open::{CustomOps, open};
+use super::open::Reading;
 use super::opset::Opset;
 use super::outcome::{Outcome, Result};
 use super::stderr::complain;
@@ -46,7 +46,7 @@ pub(super) struct Args {
     opset: Opset,
 
     #[command(flatten)]
-    custom: CustomOps,
+    reading: Reading,
 
     /// Where to put the weights [default: inline if protobuf's limit of 2 GiB allows it, else
     /// external]
@@ -86,6 +86,9 @@ Examples:
 
   Pass an op that is not supported through to an operator that your runtime has:
       paddle2onnx-rs convert model --custom-op my_relu=com.example::MyRelu
+
+  Convert the model up to a value inside of it:
+      paddle2onnx-rs convert model --outputs conv2d_57.tmp_1
 
   Prove the result against ONNX Runtime at batch sizes 1 and 8:
       paddle2onnx-rs convert model --verify --batch 1,8";
@@ -134,11 +137,7 @@ struct Converted<'a> {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
-    let model = open(
-        &args.model,
-        args.params.as_deref(),
-        &args.custom.registry()?,
-    )?;
+    let model = args.reading.open(&args.model, args.params.as_deref())?;
     if args.check {
         return check::run(&model, args.opset.number(), args.json);
     }

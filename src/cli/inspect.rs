@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::tensor::{Dim, display_shape};
-use paddle2onnx::{Format, MacCount, Model, Port, Registry, Summary, WeightFiles};
+use paddle2onnx::{Format, MacCount, Model, Port, Summary, WeightFiles};
 use serde::{Serialize, Serializer};
 
-use super::open::open;
+use super::open::Reading;
 use super::outcome::{Outcome, Result};
 use super::stdout::{print, print_json};
 use super::style::BAD;
@@ -29,6 +29,9 @@ pub(super) struct Args {
     /// [default: beside the program]
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
+
+    #[command(flatten)]
+    reading: Reading,
 
     /// Print a JSON object instead of text
     #[arg(long)]
@@ -106,7 +109,7 @@ struct Macs {
 
 /// Prints what the model consists of.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let model = open(&args.model, args.params.as_deref(), &Registry::standard())?;
+    let model = args.reading.open(&args.model, args.params.as_deref())?;
     let summary = model.summary();
     if args.json {
         print_json(&inspected(&model, &summary))?;

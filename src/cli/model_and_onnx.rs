@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use paddle2onnx::{Model, Registry, Weights};
+use paddle2onnx::{Model, Weights};
 use serde::Serialize;
 
-use super::open::open;
+use super::open::Reading;
 use super::opset::Opset;
 use super::outcome::Result;
 use super::{conversion, interrupt};
@@ -28,6 +28,9 @@ pub(super) struct ModelAndOnnx {
 
     #[command(flatten)]
     opset: Opset,
+
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// What `--json` prints: the report, and what it is about.
@@ -42,9 +45,9 @@ pub(super) struct Titled<'a, R> {
 }
 
 impl ModelAndOnnx {
-    /// Opens the Paddle model with these ops.
-    pub fn open(&self, registry: &Registry) -> Result<Model> {
-        open(&self.model, self.params.as_deref(), registry)
+    /// Opens the Paddle model.
+    pub fn open(&self) -> Result<Model> {
+        self.reading.open(&self.model, self.params.as_deref())
     }
 
     /// Runs `work` on the given ONNX model, or on one that is converted into a temporary folder.

@@ -8,32 +8,41 @@ use paddle2onnx::{Model, Registry};
 use super::outcome::Result;
 use super::stderr::warn;
 
-/// The ops of the user's own.
+/// How a model is read.
 #[derive(clap::Args)]
-pub(super) struct CustomOps {
+pub(super) struct Reading {
     /// Pass an op that is not supported through to an ONNX operator of yours, with its operands and attributes; may be
     /// given several times
     #[arg(long = "custom-op", value_name = "PADDLE_NAME=DOMAIN::NAME")]
     custom_ops: Vec<CustomOp>,
+
+    /// Make these values the outputs, and leave out the ops and inputs that they don't need; their names are those of the
+    /// tensors in the ONNX model
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    outputs: Vec<String>,
 }
 
-impl CustomOps {
+impl Reading {
+    /// Opens a model so, and warns if its format is newer than what the reader knows.
+    pub fn open(&self, model: &Path, params: Option<&Path>) -> Result<Model> {
+        let model = Model::open_with(model, params, &self.registry()?)?;
+        if let Some(warning) = model.format().warning() {
+            let program = model.files().program.display();
+            warn(&format!("{program}: {warning}"));
+        }
+        Ok(if self.outputs.is_empty() {
+            model
+        } else {
+            model.with_outputs(&self.outputs)?
+        })
+    }
+
     /// The ops that are supported, with those that are passed through.
-    pub fn registry(&self) -> Result<Registry> {
+    fn registry(&self) -> Result<Registry> {
         let mut registry = Registry::standard();
         for custom in &self.custom_ops {
             registry = registry.with_custom_op(custom.clone())?;
         }
         Ok(registry)
     }
-}
-
-/// Opens the model, and warns if its format is newer than what the reader knows.
-pub(super) fn open(model: &Path, params: Option<&Path>, registry: &Registry) -> Result<Model> {
-    let model = Model::open_with(model, params, registry)?;
-    if let Some(warning) = model.format().warning() {
-        let program = model.files().program.display();
-        warn(&format!("{program}: {warning}"));
-    }
-    Ok(model)
 }

@@ -8,7 +8,6 @@ use paddle2onnx::verify::{About, Report, Verdict, html};
 
 use super::comparing::Comparing;
 use super::model_and_onnx::ModelAndOnnx;
-use super::open::CustomOps;
 use super::outcome::{Outcome, Result};
 use super::output::Pending;
 use super::progress::Line;
@@ -30,9 +29,6 @@ use super::{interrupt, verification};
 pub(super) struct Args {
     #[command(flatten)]
     sides: ModelAndOnnx,
-
-    #[command(flatten)]
-    custom: CustomOps,
 
     /// Print a JSON object instead of text
     #[arg(long)]
@@ -73,7 +69,7 @@ Examples:
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let page = args.html.as_deref().map(Pending::create).transpose()?;
-    let model = args.sides.open(&args.custom.registry()?)?;
+    let model = args.sides.open()?;
     args.comparing.require_runtime()?;
     let report = args.sides.with_onnx(&model, |onnx| {
         compare(&model, onnx, &args.comparing, args.html.is_some())

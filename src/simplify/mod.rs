@@ -13,6 +13,7 @@
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
 
+mod crop;
 mod dead;
 mod fold;
 mod hoist;
@@ -21,6 +22,7 @@ mod replaced;
 mod take;
 mod unroll;
 
+pub(crate) use crop::cropped;
 pub(crate) use dead::drop_unneeded;
 
 use crate::operator::Registry;

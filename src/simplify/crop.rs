@@ -1,0 +1,117 @@
+//! Outputs of a user's choice, and no more of the program than they need.
+//!
+//! Unlike the passes this changes what a program returns, and is made on request alone.
+//!
+//! Before [`cropped`] to `relu`:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4]
+//! input %1:scale : float32 [batch, 1]
+//! %2:relu = relu(%0:x) : float32 [batch, 4]
+//! %3:product = multiply(%2:relu, %1:scale) : float32 [batch, 4]
+//! output fetch_name_0 = %3:product
+//! ```
+//!
+//! After it:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 4]
+//! %2:relu = relu(%0:x) : float32 [batch, 4]
+//! output relu = %2:relu
+//! ```
+
+use std::collections::HashSet;
+
+use super::dead::drop_unneeded;
+use crate::error::{Error, Result};
+use crate::program::{Op, Origin, Output, Program, ValueId};
+
+/// How many names are suggested for one that there is not.
+const SUGGESTIONS: usize = 5;
+
+/// From here on, two names are alike, where 1 is for equal ones.
+const ALIKE: f64 = 0.7;
+
+/// The program that returns the values of these names, with the ops and inputs that these need. A name is that of an
+/// output, or of a variable: of its last value outside of blocks, if it has several.
+///
+/// # Errors
+/// When there is no such value, it is a weight, or a name is given twice.
+pub(crate) fn cropped(program: &Program, names: &[String]) -> Result<Program> {
+    let mut program = program.clone();
+    let mut outputs: Vec<Output> = Vec::new();
+    for name in names {
+        if outputs.iter().any(|output| output.name == *name) {
+            return Err(Error::invalid(format!(
+                "the output `{name}` is given twice"
+            )));
+        }
+        outputs.push(Output {
+            name: name.clone(),
+            value: find(&program, name)?,
+        });
+    }
+    program.outputs = outputs;
+    drop_unneeded(&mut program);
+    let mut read: HashSet<ValueId> = program.outputs.iter().map(|output| output.value).collect();
+    program.all_ops().for_each(|op| {
+        op.each_read(&mut |id| {
+            read.insert(id);
+        });
+    });
+    program.inputs.retain(|id| read.contains(id));
+    let kept: HashSet<usize> = program.all_ops().map(|op| op.source.index).collect();
+    program
+        .remarks
+        .retain(|(source, _)| kept.contains(&source.index));
+    Ok(program)
+}
+
+/// The value of this name.
+fn find(program: &Program, name: &str) -> Result<ValueId> {
+    if let Some(output) = program.outputs.iter().find(|output| output.name == name) {
+        return Ok(output.value);
+    }
+    let results = program.ops.iter().rev().flat_map(|op: &Op| &op.results);
+    let mut values = results.chain(&program.inputs);
+    if let Some(id) = values.find(|id| program[**id].name == name) {
+        return Ok(*id);
+    }
+    let mut others = program.values().map(|(_, value)| value);
+    Err(match others.find(|value| value.name == name) {
+        None => unknown(program, name),
+        Some(value) if matches!(value.origin, Origin::Parameter(_)) => {
+            Error::invalid(format!("`{name}` is a weight, which can't be an output"))
+        }
+        Some(_) => Error::invalid(format!(
+            "`{name}` is inside of a branch or a loop; only what is outside can be an output"
+        )),
+    })
+}
+
+/// The error for a name that nothing has, with the names that are most like it.
+fn unknown(program: &Program, name: &str) -> Error {
+    let results = program.ops.iter().flat_map(|op| &op.results);
+    let names = results
+        .chain(&program.inputs)
+        .map(|id| program[*id].name.as_str());
+    let outputs = program.outputs.iter().map(|output| output.name.as_str());
+    let mut alike: Vec<(f64, &str)> = names
+        .chain(outputs)
+        .map(|other| (strsim::jaro_winkler(name, other), other))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .collect();
+    alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    alike.dedup();
+    let alike: Vec<String> = (alike.iter().take(SUGGESTIONS))
+        .map(|(_, other)| format!("`{other}`"))
+        .collect();
+    let hint = if alike.is_empty() {
+        String::new()
+    } else {
+        format!("; similar names: {}", alike.join(", "))
+    };
+    Error::invalid(format!(
+        "no value of the model is called `{name}`{hint}; names of values are those of the tensors in the ONNX model"
+    ))
+}
