@@ -13,7 +13,7 @@ use crate::operator::{Macs, Precision, Registry};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
-use crate::simplify::{cropped, simplify};
+use crate::simplify::{cropped, simplify, with_limit, without_choices};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -190,6 +190,30 @@ impl Model {
     /// When there is no such value, it is a weight or inside of a branch or a loop, or a name is given twice.
     pub fn with_outputs(mut self, names: &[String]) -> Result<Self> {
         let program = cropped(&self.program, names);
+        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(self)
+    }
+
+    /// The model up to the boxes and scores among which detectors choose: its outputs are `boxes` (`[n, boxes, 4]`: left,
+    /// top, right, bottom) and `scores` (`[n, boxes, classes]`), as TensorRT's EfficientNMS takes them, and those that do not
+    /// depend on a choice.
+    ///
+    /// # Errors
+    /// When no op drops boxes that overlap better ones, or one does in a block of control flow.
+    pub fn without_nms(mut self) -> Result<Self> {
+        let program = without_choices(&self.program, &self.registry);
+        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(self)
+    }
+
+    /// The model that finds exactly `limit` boxes in each image, or as many as it keeps at most if these are fewer: rows of -1
+    /// stand for boxes that are missing. So all extents are known if those of the inputs are. Of each class, the `limit`
+    /// boxes of the highest scores are looked at.
+    ///
+    /// # Errors
+    /// When no op drops boxes that overlap better ones, or one does in a block of control flow.
+    pub fn with_nms_limit(mut self, limit: usize) -> Result<Self> {
+        let program = with_limit(&self.program, &self.registry, limit);
         self.program = program.map_err(|e| e.in_file(&self.files.program))?;
         Ok(self)
     }

@@ -1,5 +1,6 @@
 //! `convert`: writes a model as ONNX, and on request verifies the result.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -53,6 +54,17 @@ pub(super) struct Args {
     #[arg(long, value_enum)]
     weights: Option<Placement>,
 
+    /// Leave out the choice of the best among boxes that overlap, for runtimes that do this themselves: the outputs are
+    /// `boxes` [batch, boxes, 4] (left, top, right, bottom) and `scores` [batch, boxes, classes], as TensorRT's EfficientNMS
+    /// takes them
+    #[arg(long, conflicts_with_all = ["reference", "expected"])]
+    drop_nms: bool,
+
+    /// Have detectors find exactly N boxes in each image, of which rows of -1 stand for missing ones, for runtimes whose
+    /// tensors have known extents alone; N boxes per class are looked at
+    #[arg(long, value_name = "N", conflicts_with_all = ["drop_nms", "reference", "expected"])]
+    nms_limit: Option<NonZeroUsize>,
+
     /// Print a JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -89,6 +101,9 @@ Examples:
 
   Convert the model up to a value inside of it:
       paddle2onnx-rs convert model --outputs conv2d_57.tmp_1
+
+  Let TensorRT choose among the boxes of a detector:
+      paddle2onnx-rs convert model --drop-nms
 
   Prove the result against ONNX Runtime at batch sizes 1 and 8:
       paddle2onnx-rs convert model --verify --batch 1,8";
@@ -137,7 +152,7 @@ struct Converted<'a> {
 pub(super) fn run(args: &Args) -> Result<Outcome> {
     interrupt::install()?;
     let start = Instant::now();
-    let model = args.reading.open(&args.model, args.params.as_deref())?;
+    let model = opened(args)?;
     if args.check {
         return check::run(&model, args.opset.number(), args.json);
     }
@@ -186,6 +201,18 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         }
         report => Ok(report.as_ref().map_or(Outcome::Success, verify::outcome)),
     }
+}
+
+/// The model, with what `--drop-nms` or `--nms-limit` makes of it.
+fn opened(args: &Args) -> Result<Model> {
+    let model = args.reading.open(&args.model, args.params.as_deref())?;
+    Ok(if args.drop_nms {
+        model.without_nms()?
+    } else if let Some(limit) = args.nms_limit {
+        model.with_nms_limit(limit.get())?
+    } else {
+        model
+    })
 }
 
 fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {

@@ -68,6 +68,8 @@ pub struct OpDef {
     /// Whether the op may be computed although Paddle would not: it has a result for all operands whose types and shapes
     /// fit it, whatever their elements are.
     pub is_speculatable: bool,
+    /// Whether it chooses among boxes, its first operand, by scores, its second, and drops those that overlap better ones.
+    pub(crate) chooses_boxes: bool,
     /// What can't be converted, each as a noun.
     pub limits: &'static [&'static str],
     /// Whether files have it. Otherwise readers alone make it.
@@ -116,6 +118,7 @@ impl OpDef {
             opset: 11,
             accuracy: Accuracy::Exact,
             is_speculatable: false,
+            chooses_boxes: false,
             limits: &[],
             is_in_files: true,
             parse,
@@ -196,6 +199,12 @@ impl OpDef {
     /// Sets [`OpDef::is_speculatable`].
     pub const fn speculatable(mut self) -> Self {
         self.is_speculatable = true;
+        self
+    }
+
+    /// Sets [`OpDef::chooses_boxes`].
+    pub(crate) const fn choosing_boxes(mut self) -> Self {
+        self.chooses_boxes = true;
         self
     }
 

@@ -192,6 +192,12 @@ impl Registry {
         def.is_some_and(|def| def.is_speculatable)
     }
 
+    /// Whether an op chooses among boxes, as [`OpDef::chooses_boxes`] has it.
+    pub(crate) fn chooses_boxes(&self, op: &Op) -> bool {
+        let def = self.find(op.kind.name());
+        def.is_some_and(|def| def.chooses_boxes)
+    }
+
     /// Reads the operands and attributes of an op, and of those in its blocks.
     ///
     /// # Errors

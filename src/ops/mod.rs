@@ -58,6 +58,9 @@ impl Registry {
             let registry = files.try_fold(Registry::empty(), |registry, ops| registry.with(ops));
             let refusals = [
                 (control::OF_TRAINING, control::IS_OF_TRAINING),
+                (detection::FOR_TENSORRT, detection::IS_FOR_TENSORRT),
+                (detection::NEED_LOD, detection::NEEDS_LOD),
+                (detection::OF_TRAINING, detection::IS_OF_TRAINING),
                 (recurrent::NEED_LOD, recurrent::NEEDS_LOD),
             ];
             let registry = refusals

@@ -13,6 +13,7 @@
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
 
+mod choices;
 mod crop;
 mod dead;
 mod fold;
@@ -22,6 +23,7 @@ mod replaced;
 mod take;
 mod unroll;
 
+pub(crate) use choices::{with_limit, without_choices};
 pub(crate) use crop::cropped;
 pub(crate) use dead::drop_unneeded;
 

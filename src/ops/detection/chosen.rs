@@ -35,11 +35,15 @@ impl Chosen {
     }
 
     /// The first `count` of the results: the rows `[chosen, 6]`, the positions `[chosen, 1]`, and the numbers `[images]`.
-    /// If only the first is asked for, it is `[[-1]]` when nothing was chosen.
+    /// If only the first is asked for, it is `[[-1]]` when nothing was chosen. With a `limit`, there are so many rows and
+    /// positions of each image, and missing ones are -1.
     ///
     /// # Errors
     /// When there are too many boxes.
-    pub fn results<T: Real>(self, count: usize) -> Result<Vec<Tensor>> {
+    pub fn results<T: Real>(mut self, count: usize, limit: Option<usize>) -> Result<Vec<Tensor>> {
+        if let Some(limit) = limit {
+            self.fill(limit);
+        }
         let (chosen, images) = (self.index.len(), self.numbers.len());
         let rows = self.rows.into_iter().map(T::from_f64).collect();
         let rows = if count == 1 && chosen == 0 {
@@ -50,6 +54,23 @@ impl Chosen {
         let index = Tensor::from_elements(&[chosen, 1], self.index)?;
         let numbers = Tensor::from_elements(&[images], self.numbers)?;
         Ok([rows, index, numbers].into_iter().take(count).collect())
+    }
+}
+
+impl Chosen {
+    /// Gives each image exactly `limit` rows and positions.
+    fn fill(&mut self, limit: usize) {
+        let (mut rows, mut index, mut start) = (Vec::new(), Vec::new(), 0);
+        for number in &self.numbers {
+            let end = start + *number as usize;
+            rows.extend_from_slice(&self.rows[start * 6..end * 6]);
+            index.extend_from_slice(&self.index[start..end]);
+            let missing = limit.saturating_sub(*number as usize);
+            rows.extend(std::iter::repeat_n(-1.0, missing * 6));
+            index.extend(std::iter::repeat_n(-1, missing));
+            start = end;
+        }
+        (self.rows, self.index) = (rows, index);
     }
 }
 

@@ -28,7 +28,9 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_results(&["out", "index", "roisnum"])
 .with_dtypes(&[F32, F64])
-.with_accuracy(Accuracy::Accumulated)];
+.with_accuracy(Accuracy::Accumulated)
+.choosing_boxes()
+.with_limits(&["a fixed number of boxes (--nms-limit)"])];
 
 /// For each image and class, the boxes whose scores are above `score_threshold`, of these at most `nms_top_k` with the
 /// highest ones, and of these those whose lowered scores are above `post_threshold`; in each image, at most `keep_top_k` with
@@ -67,6 +69,11 @@ impl MatrixNms {
         if nms_top_k == Some(0) {
             return Err(Error::unsupported(
                 "an nms_top_k of 0, of which Paddle's kernel makes nothing that is defined",
+            ));
+        }
+        if op.optional_attr::<i64>(super::LIMIT)?.is_some() {
+            return Err(Error::unsupported(
+                "a fixed number of boxes, which only multiclass_nms3 can be given; --drop-nms leaves the choice out",
             ));
         }
         let background: i64 = op.attr_or("background_label", 0)?;
@@ -153,7 +160,7 @@ impl MatrixNms {
             let best = ranked(&scores, f64::NEG_INFINITY, self.keep_top_k);
             chosen.add(best.into_iter().map(|position| found[position]), &sides);
         }
-        chosen.results::<T>(self.results)
+        chosen.results::<T>(self.results, None)
     }
 }
 

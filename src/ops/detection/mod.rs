@@ -6,6 +6,7 @@
 mod box_coder;
 mod chosen;
 mod iou_similarity;
+mod limited;
 mod matrix_nms;
 mod multiclass_nms;
 mod nms;
@@ -18,6 +19,9 @@ use crate::graph::{Lowering, TensorId};
 use crate::operator::OpDef;
 use crate::tensor::{DType, Tensor};
 
+/// The attribute by which a caller asks for a fixed number of boxes in each image.
+const LIMIT: &str = "nms_limit";
+
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[
     box_coder::OPS,
@@ -28,6 +32,41 @@ pub(super) const OPS: &[&[OpDef]] = &[
     prior_box::OPS,
     yolo_box::OPS,
 ];
+
+/// Ops that clip, match or merge boxes of several images, which only their levels of detail tell apart.
+pub(super) const NEED_LOD: &[&str] = &[
+    "box_clip",
+    "locality_aware_nms",
+    "retinanet_detection_output",
+];
+
+/// Why those can't be converted.
+pub(super) const NEEDS_LOD: &str = "takes boxes whose images are said by their level of detail, which ONNX does not have, \
+     and which Paddle's kernels need even for a single image";
+
+/// Ops that match boxes with those of the training data.
+pub(super) const OF_TRAINING: &[&str] = &[
+    "bipartite_match",
+    "generate_mask_labels",
+    "generate_proposal_labels",
+    "mine_hard_examples",
+    "retinanet_target_assign",
+    "rpn_target_assign",
+    "target_assign",
+    "yolo_loss",
+    "yolov3_loss",
+];
+
+/// Why those can't be converted.
+pub(super) const IS_OF_TRAINING: &str =
+    "matches boxes with labelled ones, which only training does";
+
+/// Ops of which Paddle has kernels for GPUs alone, for its own fusion with TensorRT.
+pub(super) const FOR_TENSORRT: &[&str] = &["yolo_box_head", "yolo_box_post"];
+
+/// Why those can't be converted.
+pub(super) const IS_FOR_TENSORRT: &str = "is made by Paddle's own optimisation for TensorRT: convert the program that was \
+     exported, which has `yolo_box` instead";
 
 /// The error for a tensor of a type in which the reference does not compute an op.
 fn no_kernel(tensor: &Tensor) -> Error {

@@ -3,6 +3,7 @@
 //! Paddle: `phi/kernels/cpu/multiclass_nms3_kernel.cc`. ONNX: NonMaxSuppression, between TopK and Gather.
 
 use super::chosen::{Chosen, Found};
+use super::limited::Limited;
 use super::suppression::{Candidates, descending};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
@@ -36,6 +37,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 )
 .with_results(&["out", "index", "nms_rois_num"])
 .with_dtypes(&[F32, F64])
+.choosing_boxes()
 .with_limits(&[
     "an nms_eta below 1",
     "boxes of more than four sides",
@@ -69,6 +71,8 @@ struct Nms {
     is_normalized: bool,
     /// The number of results that are asked for.
     results: usize,
+    /// If given, each image has so many boxes in the results, where rows of -1 stand for missing ones.
+    limit: Option<usize>,
 }
 
 /// The boxes of one image and their scores, by class and position.
@@ -90,7 +94,12 @@ impl Nms {
             let count: i64 = op.attr_or(name, -1)?;
             Ok(usize::try_from(count).ok())
         };
-        let (nms_top_k, keep_top_k) = (most("nms_top_k")?, most("keep_top_k")?);
+        let (mut nms_top_k, mut keep_top_k) = (most("nms_top_k")?, most("keep_top_k")?);
+        let limit = most(super::LIMIT)?;
+        if let Some(limit) = limit {
+            nms_top_k = Some(nms_top_k.unwrap_or(limit).min(limit));
+            keep_top_k = Some(keep_top_k.unwrap_or(limit).min(limit));
+        }
         let background: i64 = op.attr_or("background_label", -1)?;
         Ok(Box::new(Self {
             boxes: op.operand("bboxes")?,
@@ -103,6 +112,7 @@ impl Nms {
             background: usize::try_from(background).ok(),
             is_normalized: op.attr_or("normalized", true)?,
             results: op.result_count(),
+            limit: limit.and(keep_top_k),
         }))
     }
 
@@ -243,23 +253,23 @@ impl Nms {
             }
             (shape, _) => return Err(Error::malformed(format!("scores of shape {shape:?}"))),
         }
-        chosen.results::<T>(self.results)
+        chosen.results::<T>(self.results, self.limit)
     }
 }
 
 /// What is emitted before boxes are chosen.
-struct Prepared {
+pub(super) struct Prepared {
     /// `[images, classes, boxes]`, without the background.
-    scores: TensorId,
+    pub scores: TensorId,
     /// `[all, 4]`: all boxes.
-    flat: TensorId,
-    dtype: DType,
+    pub flat: TensorId,
+    pub dtype: DType,
     /// Whether each class has its own boxes.
     is_apart: bool,
     /// The numbers of classes, with the background and without, as vectors of one element.
     classes: [TensorId; 2],
     /// The number of boxes, likewise.
-    count: TensorId,
+    pub count: TensorId,
 }
 
 impl Nms {
@@ -447,14 +457,25 @@ impl Operator for Nms {
         let numbers = self.numbers(facts)?;
         let images = facts.shape(numbers.unwrap_or(self.scores)).first();
         let images = images.cloned().unwrap_or(Dim::Unknown);
-        let width = if self.results == 1 {
+        let width = if self.results == 1 && self.limit.is_none() {
             Dim::Unknown
         } else {
             Dim::Known(6)
         };
+        let mut found = Dim::Unknown;
+        if let Some(limit) = self.limit {
+            if numbers.is_some() {
+                return Err(Error::unsupported(
+                    "a fixed number of boxes, where each class has its own; --drop-nms leaves the choice out",
+                ));
+            }
+            let limit = limit as i64;
+            let count = images.known().and_then(|images| images.checked_mul(limit));
+            found = count.map_or(Dim::Unknown, Dim::Known);
+        }
         let all = [
-            Fact::new(facts.dtype(self.boxes), vec![Dim::Unknown, width]),
-            Fact::new(I32, vec![Dim::Unknown, Dim::Known(1)]),
+            Fact::new(facts.dtype(self.boxes), vec![found.clone(), width]),
+            Fact::new(I32, vec![found, Dim::Known(1)]),
             Fact::new(I32, vec![images]),
         ];
         Ok(all.into_iter().take(self.results).collect())
@@ -462,6 +483,17 @@ impl Operator for Nms {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<Vec<TensorId>> {
         let prepared = self.prepare(g)?;
+        if let Some(limit) = self.limit {
+            let boxes = g.value(self.boxes)?;
+            let candidates = self.candidates(&prepared, boxes, prepared.scores);
+            let all = Limited {
+                limit,
+                top_k: self.nms_top_k.unwrap_or(limit),
+                background: self.background,
+            }
+            .lower(g, candidates, &prepared)?;
+            return Ok(all[..self.results].to_vec());
+        }
         let mut choice = self.lower_choice(g, &prepared)?;
         if prepared.is_apart {
             choice = self.lower_in_order(g, &prepared, choice);

@@ -100,31 +100,50 @@ impl Candidates {
         g.node("Equal", &[count, zero], [])
     }
 
-    /// Emits what [`Candidates::lower`] does by Paddle's definition of the overlap: the candidates of each class are
-    /// sorted, and a Loop has each in turn drop those behind it.
+    /// Emits what [`Candidates::lower`] does by Paddle's definition of the overlap.
     fn lower_loop(self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let infinite = g.scalar(self.dtype, f64::NEG_INFINITY);
-        let threshold = self.score_threshold.unwrap_or(f64::NEG_INFINITY);
-        let threshold = g.scalar(self.dtype, threshold);
-        let is_candidate = g.node("Greater", &[self.scores, threshold], []);
-        let scores = g.node("Where", &[is_candidate, self.scores, infinite], []);
+        let (is_candidate, _) = self.lower_masked(g);
         let candidates = g.cast(is_candidate, Bool, I64);
         let counts = g.reduce("ReduceSum", candidates, &[2], false);
         let most = g.reduce("ReduceMax", counts, &[], false);
         let most = g.unsqueeze(most, &[0]);
-        // Paddle compares scores of float64 as float32.
-        let scores = g.cast(scores, self.dtype, F32);
-        let (scores, order) = descending(g, scores, most, 2);
+        let (scores, order) = self.lower_kept(g, most)?;
         let infinite = g.scalar(F32, f64::NEG_INFINITY);
-        let is_candidate = g.node("Greater", &[scores, infinite], []);
-        let sides = self.lower_sorted_sides(g, order);
-        let stays = self.lower_rounds(g, most, sides, is_candidate)?;
+        let stays = g.node("Greater", &[scores, infinite], []);
         let found = g.node("NonZero", &[stays], []);
         let found = g.transpose(found, &[1, 0]);
         let position = g.node("GatherND", &[order, found], []);
         let position = g.unsqueeze(position, &[1]);
         let place = g.slice(found, 0, 2, 1);
         Ok(g.concat(&[place, position], 1))
+    }
+
+    /// Emits whether boxes are candidates, and the scores, which are below all others where they are not.
+    fn lower_masked(self, g: &mut Lowering<'_>) -> (TensorId, TensorId) {
+        let infinite = g.scalar(self.dtype, f64::NEG_INFINITY);
+        let threshold = self.score_threshold.unwrap_or(f64::NEG_INFINITY);
+        let threshold = g.scalar(self.dtype, threshold);
+        let is_candidate = g.node("Greater", &[self.scores, threshold], []);
+        let scores = g.node("Where", &[is_candidate, self.scores, infinite], []);
+        (is_candidate, scores)
+    }
+
+    /// Emits what stays of the first `count` candidates of each class: their scores in float32, `[rows, classes, count]`,
+    /// from the highest on, which are below all others where a box is dropped or no candidate, and the positions of their
+    /// boxes. A Loop has each candidate in turn drop those behind it.
+    ///
+    /// # Errors
+    /// When a body can't be built.
+    pub fn lower_kept(self, g: &mut Lowering<'_>, count: TensorId) -> Result<(TensorId, TensorId)> {
+        let (_, scores) = self.lower_masked(g);
+        // Paddle compares scores of float64 as float32.
+        let scores = g.cast(scores, self.dtype, F32);
+        let (scores, order) = descending(g, scores, count, 2);
+        let infinite = g.scalar(F32, f64::NEG_INFINITY);
+        let is_candidate = g.node("Greater", &[scores, infinite], []);
+        let sides = self.lower_sorted_sides(g, order);
+        let stays = self.lower_rounds(g, count, sides, is_candidate)?;
+        Ok((g.node("Where", &[stays, scores, infinite], []), order))
     }
 
     /// Emits the left, top, right and bottom sides of the boxes in their `order`, `[rows, classes, candidates]`: as many
