@@ -61,6 +61,8 @@ impl Registry {
                 (detection::FOR_TENSORRT, detection::IS_FOR_TENSORRT),
                 (detection::NEED_LOD, detection::NEEDS_LOD),
                 (detection::OF_TRAINING, detection::IS_OF_TRAINING),
+                (linalg::OF_VECTORS, linalg::HAS_SIGNS),
+                (linalg::OF_VALUES, linalg::ITERATES),
                 (recurrent::NEED_LOD, recurrent::NEEDS_LOD),
             ];
             let registry = refusals

@@ -3,8 +3,9 @@
 //! Paddle: `phi/kernels/{inverse,determinant}_kernel.h`. ONNX: Det. There is no operator for the inverse: it becomes
 //! the nodes of a Gauss-Jordan elimination in float64.
 
-use ndarray::{Array2, ArrayD, Axis};
+use ndarray::{Array2, ArrayD};
 
+use super::rows::{Rows, Which};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{Real, with_real};
@@ -13,7 +14,7 @@ use crate::operator::{
 };
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{F32, F64};
-use crate::tensor::{Array, Dim, Element, Tensor};
+use crate::tensor::{Array, DType, Dim, Element, Tensor};
 
 const INPUT: &[Binding] = &[Binding::Slot("Input")];
 
@@ -23,8 +24,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["inverse"], INPUT, &["Output"])],
         &[],
         Inverse::parse,
-    )
-    .with_limits(&["large matrices, or of an open extent"]),
+    ),
     of_matrices(
         "determinant",
         &[Form::legacy(&["determinant"], INPUT, &["Out"])],
@@ -46,7 +46,7 @@ const fn of_matrices(
 }
 
 /// The number of rows, and of columns, of the square matrices in a tensor of this shape, if it is known.
-fn order(shape: &[Dim]) -> Result<Option<usize>> {
+pub(super) fn order(shape: &[Dim]) -> Result<Option<usize>> {
     let [.., rows, columns] = shape else {
         return Err(Error::malformed("an operand that is no matrix"));
     };
@@ -208,9 +208,6 @@ struct Inverse {
     x: ValueId,
 }
 
-/// Larger matrices would become more nodes than a model should have.
-const LARGEST: usize = 16;
-
 impl Inverse {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
         Ok(Box::new(Self {
@@ -238,24 +235,21 @@ impl Function for Inverse {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let order = order(g.shape(self.x))?.filter(|order| (1..=LARGEST).contains(order));
-        let order = order.ok_or_else(|| {
-            Error::unsupported(format!(
-                "the inverse of matrices of more than {LARGEST} rows, or of an unknown number"
-            ))
-        })?;
+        let order = order(g.shape(self.x))?;
         let (dtype, rank) = (g.dtype(self.x), g.rank(self.x));
         let x = g.value(self.x)?;
         let x = g.cast(x, dtype, F64);
-        let identity = Array2::<f64>::eye(order);
-        let identity = g.constant(Element::tensor(identity.into_dyn().into()));
+        let rows = Rows::of(g, x, order, rank);
+        // The identity: a column of positions is equal to a row of them on the diagonal.
+        let across = g.transpose(rows.positions, &[1, 0]);
+        let identity = g.node("Equal", &[rows.positions, across], []);
+        let identity = g.cast(identity, DType::Bool, F64);
         let shape = g.node("Shape", &[x], []);
         let right = g.node("Expand", &[identity, shape], []);
-        let mut both = g.concat(&[x, right], -1);
-        for step in 0..order {
-            both = eliminate(g, both, (step, order, rank));
-        }
-        let inverse = g.slice(both, order as i64, 2 * order as i64, -1);
+        let both = g.concat(&[x, right], -1);
+        let both = eliminate(g, both, rows, rank)?;
+        let (end, axes) = (g.vector(&[i64::MAX]), g.vector(&[-1]));
+        let inverse = g.node("Slice", &[both, rows.count, end, axes], []);
         Ok(g.cast(inverse, F64, dtype))
     }
 
@@ -264,49 +258,41 @@ impl Function for Inverse {
     }
 }
 
-/// A constant column of bools, `[order, 1]`.
-fn column(g: &mut Lowering<'_>, order: usize, holds: impl Fn(usize) -> bool) -> TensorId {
-    let flags: Vec<bool> = (0..order).map(holds).collect();
-    let column = ndarray::Array1::from_vec(flags).insert_axis(Axis(1));
-    g.constant(Element::tensor(column.into_dyn().into()))
-}
-
-/// Emits a step of Gauss-Jordan elimination on `[…, order, 2 · order]`. The pivot is the element of the largest
-/// absolute value in the column `step`, from the row `step` on. Its row is swapped with the row `step` and divided by
-/// the pivot; multiples of it are subtracted from all other rows, so that the column becomes one of the identity.
-fn eliminate(
+/// Emits Gauss-Jordan elimination on `[…, order, m]`, whose first columns are the matrices. In each step, the pivot is
+/// the element of the largest absolute value in a column, from the row of the step on. Its row is swapped with that row
+/// and divided by the pivot; multiples of it are subtracted from all other rows, so that the column becomes one of the
+/// identity.
+pub(super) fn eliminate(
     g: &mut Lowering<'_>,
     x: TensorId,
-    (step, order, rank): (usize, usize, usize),
-) -> TensorId {
-    let at = step as i64;
-    let is_here = column(g, order, |row| row == step);
-    let is_open = column(g, order, |row| row >= step);
-    let zero = g.scalar(F64, 0.0);
-    let none = g.scalar(F64, -1.0);
+    rows: Rows,
+    rank: usize,
+) -> Result<TensorId> {
+    let eliminated = rows.each(g, None, vec![x], &mut |g, place, states| {
+        let x = states[0];
+        let is_here = rows.column(g, Which::Itself, place);
+        let is_open = rows.column(g, Which::ItselfAndBelow, place);
+        let zero = g.scalar(F64, 0.0);
+        let none = g.scalar(F64, -1.0);
 
-    let sizes = g.slice(x, at, at + 1, -1);
-    let sizes = g.node("Abs", &[sizes], []);
-    let sizes = g.node("Where", &[is_open, sizes, none], []);
-    let pivot = g.node(
-        "ArgMax",
-        &[sizes],
-        [("axis", NodeAttr::Int(rank as i64 - 2))],
-    );
-    let positions: Vec<i64> = (0..order as i64).collect();
-    let positions = ndarray::Array1::from_vec(positions).insert_axis(Axis(1));
-    let positions = g.constant(Element::tensor(positions.into_dyn().into()));
-    let is_pivot = g.node("Equal", &[positions, pivot], []);
+        let sizes = place.line(g, x, -1);
+        let sizes = g.node("Abs", &[sizes], []);
+        let sizes = g.node("Where", &[is_open, sizes, none], []);
+        let axis = ("axis", NodeAttr::Int(rank as i64 - 2));
+        let pivot = g.node("ArgMax", &[sizes], [axis]);
+        let is_pivot = g.node("Equal", &[rows.positions, pivot], []);
 
-    let here = g.slice(x, at, at + 1, -2);
-    let chosen = g.node("Where", &[is_pivot, x, zero], []);
-    let chosen = g.reduce("ReduceSum", chosen, &[rank - 2], true);
-    let divisor = g.slice(chosen, at, at + 1, -1);
-    let chosen = g.node("Div", &[chosen, divisor], []);
-    let swapped = g.node("Where", &[is_pivot, here, x], []);
+        let here = place.line(g, x, -2);
+        let chosen = g.node("Where", &[is_pivot, x, zero], []);
+        let chosen = g.reduce("ReduceSum", chosen, &[rank - 2], true);
+        let divisor = place.line(g, chosen, -1);
+        let chosen = g.node("Div", &[chosen, divisor], []);
+        let swapped = g.node("Where", &[is_pivot, here, x], []);
 
-    let factors = g.slice(swapped, at, at + 1, -1);
-    let products = g.node("Mul", &[factors, chosen], []);
-    let rest = g.node("Sub", &[swapped, products], []);
-    g.node("Where", &[is_here, chosen, rest], [])
+        let factors = place.line(g, swapped, -1);
+        let products = g.node("Mul", &[factors, chosen], []);
+        let rest = g.node("Sub", &[swapped, products], []);
+        Ok(vec![g.node("Where", &[is_here, chosen, rest], [])])
+    })?;
+    Ok(eliminated[0])
 }

@@ -11,9 +11,31 @@ mod kron;
 mod matmul;
 mod matrix_power;
 mod numbers;
+mod qr;
+mod rows;
+mod solve;
 mod tril;
 
 use crate::operator::OpDef;
+
+/// Ops that give eigenvectors or singular vectors, or are made of such.
+pub(super) const OF_VECTORS: &[&str] = &["eig", "eigh", "svd", "lstsq"];
+
+/// Why they can't be converted.
+pub(super) const HAS_SIGNS: &str = "iterates until it converges, to vectors whose signs LAPACK leaves open: ONNX has no \
+                                    operator for it, and no other way gives the same signs";
+
+/// Ops that give eigenvalues or singular values alone.
+pub(super) const OF_VALUES: &[&str] = &[
+    "eigvals",
+    "eigvalsh",
+    "svdvals",
+    "matrix_rank",
+    "matrix_rank_tol",
+];
+
+/// Why they can't be converted.
+pub(super) const ITERATES: &str = "iterates until it converges, for which ONNX has no operator";
 
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[
@@ -25,5 +47,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     kron::OPS,
     matmul::OPS,
     matrix_power::OPS,
+    qr::OPS,
+    solve::OPS,
     tril::OPS,
 ];
