@@ -225,7 +225,7 @@ fn values_of_other_types() {
     refuses(
         "softmax/last",
         ty(complex),
-        &["the input `x` is complex64, which is not supported"],
+        &["the input `x`, which is complex64", "paddle.as_complex"],
     );
     let sparse = json!({"#": "1.t_sparse_coo", "D": []});
     refuses(

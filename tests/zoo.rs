@@ -291,7 +291,7 @@ fn expectations() {
 name = 'expected'
 path = 'FIXTURES/paddle-3.3.1/unusual/complex'
 fails = 'control flow'
-fails_with = 'not supported'
+fails_with = 'as_real'
 [[model]]
 name = 'other message'
 path = 'FIXTURES/paddle-3.3.1/unusual/complex'
@@ -326,7 +326,7 @@ limits = { max_abs = 1e-12, nodes = 3 }
             "failed",
             "it fails without saying `out of memory`: ",
         ),
-        ("unsupported", "failed", "not supported"),
+        ("unsupported", "failed", "`paddle.as_real`"),
         ("unexpected", "unexpected_pass", "it converts, though"),
         (
             "no parity",

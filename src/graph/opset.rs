@@ -319,10 +319,7 @@ impl Lowering<'_> {
         is_inverse: bool,
         is_onesided: bool,
     ) -> Result<TensorId> {
-        self.require_opset(
-            17,
-            "a Fourier transform that is too long for a product of matrices",
-        )?;
+        self.require_opset(17, "a Fourier transform of an open or a great length")?;
         let mut attrs = vec![
             ("inverse", NodeAttr::Int(is_inverse.into())),
             ("onesided", NodeAttr::Int(is_onesided.into())),

@@ -26,6 +26,7 @@ const fn transform(
     OpDef::new(name, &[Arg::Tensor("x")], legacy, left_whole)
         .with_dtypes(dtypes)
         .with_accuracy(Accuracy::Accumulated)
+        .with_limits(&["lengths that are open or exceed 1024, below opset 17"])
         .on_complex(rewrite)
 }
 
