@@ -13,7 +13,7 @@ use crate::operator::{Macs, Precision, Registry};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
-use crate::simplify::{cropped, simplify, with_limit, without_choices};
+use crate::simplify::{cropped, dequantize, simplify, with_limit, without_choices};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -32,6 +32,8 @@ pub struct ConvertOptions<'a> {
     pub opset: u32,
     /// Where the weights are stored.
     pub weights: Weights,
+    /// Whether a quantised model is written as the float model behind it, for runtimes without integer kernels.
+    pub dequantize: bool,
     /// Called while the files are written, with the number of bytes so far; may stop the conversion.
     pub progress: &'a dyn Progress,
 }
@@ -41,6 +43,7 @@ impl Default for ConvertOptions<'_> {
         Self {
             opset: DEFAULT_OPSET,
             weights: Weights::Auto,
+            dequantize: false,
             progress: &|_, _| ControlFlow::Continue(()),
         }
     }
@@ -245,7 +248,11 @@ impl Model {
     /// unfinished file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
-        let onnx = self.lower(options.opset);
+        let onnx = if options.dequantize {
+            self.dequantized(options.opset)
+        } else {
+            self.lower(options.opset)
+        };
         let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
         self.refuse_missing_weights()?;
         let written = write::write(&onnx, output, options.weights, options.progress)?;
@@ -258,8 +265,19 @@ impl Model {
 
     /// The ONNX model in memory. Its weights stay in Paddle's files.
     pub(crate) fn lower(&self, opset: u32) -> Result<OnnxModel> {
-        lower::refuse_opset(&self.program, opset)?;
-        let program = simplify(&self.program, &self.registry);
+        self.lower_program(&self.program, opset)
+    }
+
+    /// The ONNX model in memory, in floats where the program is quantised.
+    fn dequantized(&self, opset: u32) -> Result<OnnxModel> {
+        let mut program = self.program.clone();
+        dequantize(&mut program)?;
+        self.lower_program(&program, opset)
+    }
+
+    fn lower_program(&self, program: &Program, opset: u32) -> Result<OnnxModel> {
+        lower::refuse_opset(program, opset)?;
+        let program = simplify(program, &self.registry);
         let analysis = Analysis::of(&program, &self.registry)?;
         lower::lower(&analysis, opset)
     }

@@ -8,21 +8,25 @@ use super::interrupt;
 use super::outcome::{Failure, Result};
 use super::progress::Line;
 
+/// How a model is to be written.
+pub(super) struct How {
+    pub opset: u32,
+    pub weights: Weights,
+    /// Whether in floats, where the model is quantised.
+    pub dequantize: bool,
+}
+
 /// Writes the ONNX model, and shows how far that is. Ctrl-C and SIGTERM stop it, and no file is left.
-pub(super) fn write(
-    model: &Model,
-    output: &Path,
-    opset: u32,
-    weights: Weights,
-) -> Result<Conversion> {
+pub(super) fn write(model: &Model, output: &Path, how: &How) -> Result<Conversion> {
     let line = Line::bytes();
     let options = ConvertOptions {
-        opset,
-        weights,
+        opset: how.opset,
+        weights: how.weights,
+        dequantize: how.dequantize,
         progress: &line,
     };
     let converted = interrupt::while_writing(|| model.convert(output, &options));
-    converted.map_err(|e| with_others(e, model, opset))
+    converted.map_err(|e| with_others(e, model, how.opset))
 }
 
 /// The error as it is shown, with a word on what else stands in the way: it names only the first reason, but for ops

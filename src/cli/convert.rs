@@ -10,6 +10,7 @@ use paddle2onnx::{Conversion, Model, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
+use super::conversion::How;
 use super::notes::{self, Noted};
 use super::open::Reading;
 use super::opset::Opset;
@@ -65,6 +66,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", conflicts_with_all = ["drop_nms", "reference", "expected"])]
     nms_limit: Option<NonZeroUsize>,
 
+    /// Write the float model behind a quantised one, for runtimes without integer kernels: nothing is
+    /// quantised on the way, and weights that are stored as integers become floats
+    #[arg(long, conflicts_with_all = ["check", "verify"])]
+    dequantize: bool,
+
     /// Print a JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -104,6 +110,9 @@ Examples:
 
   Let TensorRT choose among the boxes of a detector:
       paddle2onnx-rs convert model --drop-nms
+
+  Write a quantised model in floats:
+      paddle2onnx-rs convert model --dequantize
 
   Prove the result against ONNX Runtime at batch sizes 1 and 8:
       paddle2onnx-rs convert model --verify --batch 1,8";
@@ -165,7 +174,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         args.comparing.require_runtime()?;
     }
     let weights = args.weights.map_or(Weights::Auto, Weights::from);
-    let conversion = conversion::write(&model, &output, args.opset.number(), weights)?;
+    let how = How {
+        opset: args.opset.number(),
+        weights,
+        dequantize: args.dequantize,
+    };
+    let conversion = conversion::write(&model, &output, &how)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = if args.verify {
         Some(prove(&model, &output, args)?)

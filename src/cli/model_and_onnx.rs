@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use paddle2onnx::{Model, Weights};
 use serde::Serialize;
 
+use super::conversion::How;
 use super::open::Reading;
 use super::opset::Opset;
 use super::outcome::Result;
@@ -56,7 +57,12 @@ impl ModelAndOnnx {
             Some(onnx) => work(onnx),
             None => interrupt::with_scratch(|folder| {
                 let onnx = folder.join("model.onnx");
-                conversion::write(model, &onnx, self.opset.number(), Weights::Auto)?;
+                let how = How {
+                    opset: self.opset.number(),
+                    weights: Weights::Auto,
+                    dequantize: false,
+                };
+                conversion::write(model, &onnx, &how)?;
                 work(&onnx)
             }),
         }

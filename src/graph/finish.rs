@@ -35,6 +35,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let notes = notes::kept(notes, &graph);
     let scopes = scopes.into_iter().flat_map(|scope| scope.tensors);
     let mut values: Vec<(ValueId, TensorId)> = scopes.chain(closed).collect();
+    keep_as_int8(&graph, &mut values);
     values.sort_unstable();
     let mut names = names(facts, &graph, &outputs, &values);
     let nodes = graph.nodes.iter().map(|node| names.node(node)).collect();
@@ -65,14 +66,33 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     };
     let initializers = initializers(facts, &graph, &mut names)?;
     let tensors = given(&values, &graph, &mut names);
+    let int8 = graph.int8.values();
+    let int8: HashSet<String> = int8.map(|tensor| names.tensor(*tensor, "")).collect();
     let model = OnnxModel {
         proto,
         initializers,
         tensors,
+        int8,
         notes,
     };
     refuse_misnamed(&model)?;
     Ok(model)
+}
+
+/// Puts the int8 tensor in the place of a float32 tensor that holds the same and that no node needs.
+fn keep_as_int8(graph: &Graph, values: &mut [(ValueId, TensorId)]) {
+    if graph.int8.is_empty() {
+        return;
+    }
+    let mut made: HashSet<TensorId> = HashSet::new();
+    for node in &graph.nodes {
+        node.visit(&mut |node| made.extend(&node.outputs));
+    }
+    for (_, tensor) in values {
+        if let Some(int8) = graph.int8.get(tensor).filter(|_| !made.contains(tensor)) {
+            *tensor = *int8;
+        }
+    }
 }
 
 /// Names for tensors: those by which callers know the outputs, and those of Paddle's variables.
@@ -228,6 +248,16 @@ fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<V
                 dims: dims.clone(),
                 data: InitializerData::File(ranges.clone()),
             }),
+            Kind::Mapped {
+                value,
+                range,
+                mapping,
+            } => initializers.push(Initializer {
+                name,
+                dtype: mapping.dtype(),
+                dims: known_extents(facts, *value),
+                data: InitializerData::Mapped(range.clone(), mapping.clone()),
+            }),
             Kind::Constant(tensor) => initializers.push(Initializer {
                 name,
                 dtype: tensor.dtype(),
@@ -240,6 +270,12 @@ fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<V
     Ok(initializers)
 }
 
+/// The extents of a weight, all of which are known.
+fn known_extents(facts: &Facts<'_>, id: ValueId) -> Vec<i64> {
+    let shape = &facts.program()[id].shape;
+    shape.iter().filter_map(Dim::known).collect()
+}
+
 fn parameter(facts: &Facts<'_>, id: ValueId, name: String) -> Result<Initializer> {
     let value = &facts.program()[id];
     let Origin::Parameter(range) = &value.origin else {
@@ -248,7 +284,7 @@ fn parameter(facts: &Facts<'_>, id: ValueId, name: String) -> Result<Initializer
     Ok(Initializer {
         name,
         dtype: value.dtype,
-        dims: value.shape.iter().filter_map(Dim::known).collect(),
+        dims: known_extents(facts, id),
         data: InitializerData::File(vec![range.clone()]),
     })
 }

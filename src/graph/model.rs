@@ -1,7 +1,8 @@
 //! What a lowering ends with: an ONNX model that is ready to be written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::integers::Mapping;
 use super::notes::Note;
 use crate::program::ValueId;
 use crate::proto::onnx::{GraphProto, ModelProto, NodeProto};
@@ -16,6 +17,8 @@ pub(crate) struct OnnxModel {
     pub(crate) initializers: Vec<Initializer>,
     /// For each value of the program that an input of the graph or a node gives, the name of the tensor that holds it.
     pub(crate) tensors: HashMap<ValueId, String>,
+    /// Those of these names whose tensors hold whole numbers as int8, which are float32 in the program.
+    pub(crate) int8: HashSet<String>,
     /// Where the model is not in every respect what the program is, in the order of the program.
     pub(crate) notes: Vec<Note>,
 }
@@ -35,6 +38,8 @@ pub(crate) enum InitializerData {
     Bytes(Vec<u8>),
     /// In these parts of Paddle's files, one behind the other.
     File(Vec<ByteRange>),
+    /// In this part of Paddle's files, but each becomes another.
+    Mapped(ByteRange, Mapping),
 }
 
 impl OnnxModel {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::integers::Mapping;
 use super::rows::Rows;
 use crate::program::{Fact, ValueId};
 use crate::read::ByteRange;
@@ -30,6 +31,12 @@ pub(super) enum Kind {
         dtype: DType,
         dims: Vec<i64>,
         ranges: Vec<ByteRange>,
+    },
+    /// A weight, which stays in its file, and each of whose elements becomes another.
+    Mapped {
+        value: ValueId,
+        range: ByteRange,
+        mapping: Mapping,
     },
     /// A constant.
     Constant(Tensor),
@@ -143,6 +150,8 @@ pub(super) struct Graph {
     pub functions: Vec<Function>,
     /// The element types of the tensors that nodes make, where they are known.
     pub node_types: HashMap<TensorId, DType>,
+    /// For tensors of whole numbers in float32, the int8 tensors that hold the same.
+    pub int8: HashMap<TensorId, TensorId>,
     constants: HashMap<(DType, Vec<usize>, Vec<u8>), TensorId>,
     /// The tensors of kind [`Kind::Rows`], by what they are made of.
     pub rows: HashMap<(Vec<Rows>, Vec<i64>), TensorId>,

@@ -149,6 +149,7 @@ mod tests {
             },
             initializers: Vec::new(),
             tensors: Default::default(),
+            int8: Default::default(),
             notes: Vec::new(),
         };
         refuse_misnamed(&model).err().map(|e| e.to_string())

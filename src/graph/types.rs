@@ -149,6 +149,7 @@ impl Lowering<'_> {
             Kind::Input(value) | Kind::Parameter(value) => Some(self.program()[*value].dtype),
             Kind::Constant(tensor) => Some(tensor.dtype()),
             Kind::Rows { dtype, .. } => Some(*dtype),
+            Kind::Mapped { mapping, .. } => Some(mapping.dtype()),
             Kind::Node => self.graph.node_types.get(&tensor).copied(),
         }
     }

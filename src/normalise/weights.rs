@@ -33,7 +33,7 @@ pub(super) fn define(
     let weights = expected.into_iter().zip(found).map(|(weight, found)| {
         let declared = Declared {
             name: weight.name.clone(),
-            dtype: weight.dtype,
+            dtype: found.dtype,
             shape: found.shape.into_iter().map(declared_dim).collect(),
         };
         let value = declared.value(Origin::Parameter(found.range));
@@ -104,6 +104,7 @@ fn nowhere(weight: &Expected, files: &WeightFiles) -> Found {
             offset: 0,
             len: params::byte_size(weight.dtype, &weight.shape).unwrap_or(0),
         },
+        dtype: weight.dtype,
         shape: weight.shape.clone(),
     }
 }

@@ -231,6 +231,8 @@ pub enum Accuracy {
     NearOne,
     /// Up to the rounding of positions between elements, which grows with the extents of the operand.
     Positions,
+    /// To the bit, but for elements so near to the edge between two steps that the rounding of the operands decides.
+    Stepped,
     /// Not at all: the elements are random numbers.
     Random,
 }

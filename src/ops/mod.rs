@@ -17,6 +17,7 @@ mod linalg;
 mod loss;
 mod norm;
 mod pool;
+mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
@@ -43,6 +44,7 @@ const FAMILIES: &[&[&[OpDef]]] = &[
     loss::OPS,
     norm::OPS,
     pool::OPS,
+    quantize::OPS,
     recurrent::OPS,
     reduce::OPS,
     resize::OPS,

@@ -19,6 +19,7 @@ mod file;
 mod kinds;
 mod locate;
 pub(crate) mod params;
+mod pieces;
 pub(crate) mod pir;
 pub(crate) mod program_desc;
 
@@ -27,3 +28,4 @@ pub(crate) use file::program;
 pub(crate) use locate::weights_in;
 pub use locate::{ModelFiles, WeightFiles, locate};
 pub use params::ByteRange;
+pub(crate) use pieces::pieces;

@@ -43,6 +43,8 @@ pub(crate) struct Expected {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub range: ByteRange,
+    /// The element type: the declared one, or int8 where float32 is declared.
+    pub dtype: DType,
     pub shape: Vec<i64>,
 }
 
@@ -129,7 +131,7 @@ impl Stream {
             HeaderError::Io(e) => Error::io(path, "read the weights", e),
             HeaderError::Malformed(what) => Error::malformed(what).at_byte(start),
         })?;
-        let len = check(&description, expected).map_err(|e| e.at_byte(start))?;
+        let (dtype, len) = check(&description, expected).map_err(|e| e.at_byte(start))?;
         let offset = self.position;
         let end = offset.checked_add(len).filter(|end| *end <= self.size);
         let Some(end) = end else {
@@ -151,6 +153,7 @@ impl Stream {
                 offset,
                 len,
             },
+            dtype,
             shape: description.dims,
         })
     }
@@ -220,8 +223,10 @@ fn read_header(stream: &mut Stream) -> Result<TensorDesc, HeaderError> {
         .map_err(|e| HeaderError::Malformed(format!("the tensor description is damaged: {e}")))
 }
 
-/// Checks a header against what the program declares. Returns the size of the data in bytes.
-fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
+/// Checks a header against what the program declares. Returns the element type and the size of the data in bytes.
+///
+/// Quantisers leave the program as it is when they store weights as int8, and Paddle goes by the file.
+fn check(found: &TensorDesc, expected: &Expected) -> Result<(DType, u64)> {
     let code = i64::from(found.data_type);
     let Some(dtype) = DType::declared(code) else {
         return Err(Error::unsupported(format!(
@@ -231,7 +236,8 @@ fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
     let mut extents = found.dims.iter().zip(&expected.shape);
     let fits = found.dims.len() == expected.shape.len()
         && extents.all(|(found, declared)| *declared < 0 || found == declared);
-    if dtype != expected.dtype || !fits {
+    let is_quantized = dtype == DType::I8 && expected.dtype == DType::F32;
+    if dtype != expected.dtype && !is_quantized || !fits {
         return Err(Error::malformed(format!(
             "the file holds {dtype} {} where the program expects {} {}; \
              do these weights belong to another program?",
@@ -240,12 +246,13 @@ fn check(found: &TensorDesc, expected: &Expected) -> Result<u64> {
             display_shape(&expected.shape)
         )));
     }
-    byte_size(dtype, &found.dims).ok_or_else(|| {
+    let size = byte_size(dtype, &found.dims).ok_or_else(|| {
         Error::malformed(format!(
             "shape {} is negative or overflows",
             display_shape(&found.dims)
         ))
-    })
+    })?;
+    Ok((dtype, size))
 }
 
 /// The size of a tensor in bytes. None if an extent is negative, or the size overflows.

@@ -310,6 +310,25 @@ impl Step<'_> {
         self.results(self.tensors.to_vec(), Precision::Double)
     }
 
+    /// The results of the op, computed in float64 with a `factor` on its first operand.
+    pub fn scaled_results(&self, factor: f64) -> Result<Vec<Tensor>> {
+        let mut tensors = self.tensors.to_vec();
+        let first = self.op.operands.iter().flat_map(Operand::values).next();
+        let first = first.and_then(|id| tensors.get_mut(id.index())?.as_mut());
+        if let Some(operand) = first.filter(|operand| operand.dtype().is_float()) {
+            let elements = operand.to_f64_vec().into_iter().map(|x| x * factor);
+            *operand = Tensor::from_elements(operand.shape(), elements.collect())?;
+        }
+        // All operands have to be of one type.
+        for id in self.op.operands.iter().flat_map(Operand::values).skip(1) {
+            if let Some(operand) = tensors.get_mut(id.index()).and_then(Option::as_mut) {
+                let dtype = Precision::Double.computing(operand.dtype());
+                *operand = operand.cast(dtype);
+            }
+        }
+        self.results(tensors, Precision::Double)
+    }
+
     /// The result at `position` as a run has it, and the exact one, of other operands: with other numbers of the same
     /// signs and magnitudes.
     pub fn other_result(

@@ -10,12 +10,15 @@
 //! 5. [`merge`] lets the readers of equal ops read the results of the first.
 //! 6. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //!
+//! [`dequantize`] is no pass for every model: `convert --dequantize` asks for it, before the others.
+//!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
 
 mod choices;
 mod crop;
 mod dead;
+mod dequantize;
 mod fold;
 mod hoist;
 mod merge;
@@ -26,6 +29,7 @@ mod unroll;
 pub(crate) use choices::{with_limit, without_choices};
 pub(crate) use crop::cropped;
 pub(crate) use dead::drop_unneeded;
+pub(crate) use dequantize::dequantize;
 
 use crate::operator::Registry;
 use crate::program::Program;

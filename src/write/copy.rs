@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::Progress;
 use crate::error::{Error, Result};
-use crate::graph::InitializerData;
-use crate::read::ByteRange;
+use crate::graph::{InitializerData, Mapping};
+use crate::read::{ByteRange, pieces};
 
 /// The bytes that are copied at a time: few enough to stay in the processor's cache until they are written.
 const STEP: usize = 256 << 10;
@@ -50,6 +50,7 @@ impl<'p> Copier<'p> {
                 let mut ranges = ranges.iter();
                 ranges.try_for_each(|range| self.range(range, output))
             }
+            InitializerData::Mapped(range, mapping) => self.mapped(range, mapping, output),
         }
     }
 
@@ -81,6 +82,21 @@ impl<'p> Copier<'p> {
             go_on(self.progress, self.done, self.total)?;
         }
         Ok(())
+    }
+
+    /// Writes what the elements in a part of a file become.
+    fn mapped(
+        &mut self,
+        range: &ByteRange,
+        mapping: &Mapping,
+        output: &mut impl Write,
+    ) -> Result<()> {
+        let (mut position, mut mapped) = (0, Vec::with_capacity(STEP));
+        pieces(range, &mut |piece| {
+            mapped.clear();
+            position = mapping.append(position, piece, &mut mapped);
+            self.bytes(&mapped, output)
+        })
     }
 
     /// Reports that so many more bytes are written.

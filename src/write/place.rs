@@ -120,6 +120,7 @@ pub(super) fn size(initializer: &Initializer) -> u64 {
     match &initializer.data {
         InitializerData::Bytes(bytes) => bytes.len() as u64,
         InitializerData::File(ranges) => ranges.iter().map(|range| range.len).sum(),
+        InitializerData::Mapped(range, mapping) => mapping.size(range.len),
     }
 }
 

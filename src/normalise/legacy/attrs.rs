@@ -48,9 +48,13 @@ const HINTS: &[&str] = &[
     "skip_quant",
 ];
 
-/// Whether an attribute has no bearing on the result, by its name: one of [`HINTS`], or the range that a quantiser has
-/// seen of a slot (`Out0_threshold`) or a variable (`fc_0.tmp_0.max`).
-fn is_hint(name: &str) -> bool {
+/// Whether an attribute of an op has no bearing on the result, by its name: one of [`HINTS`], or the range that a
+/// quantiser has seen of a slot (`Out0_threshold`) or a variable (`fc_0.tmp_0.max`).
+fn is_hint(op: &OpDesc, name: &str) -> bool {
+    // Ops that quantise compute with it.
+    if name == "bit_length" && op.r#type.contains("quantize") {
+        return false;
+    }
     let slot = name.strip_suffix("_threshold");
     let is_of_slot = slot.is_some_and(|slot| slot.ends_with(|c: char| c.is_ascii_digit()));
     let is_of_variable = name.ends_with(".min") || name.ends_with(".max");
@@ -95,7 +99,7 @@ pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     let mut attrs = BTreeMap::new();
     for desc in &op.attrs {
         let name = desc.name.as_str();
-        if is_hint(name) || FUSION_PARAMETERS.contains(&name) {
+        if is_hint(op, name) || FUSION_PARAMETERS.contains(&name) {
             continue;
         }
         let attr = value(desc)?;
@@ -109,7 +113,7 @@ pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
 
 /// The attributes of an op that can't be read, as far as their types are known.
 pub(super) fn decode_known(op: &OpDesc) -> BTreeMap<String, Attr> {
-    let known = op.attrs.iter().filter(|desc| !is_hint(&desc.name));
+    let known = op.attrs.iter().filter(|desc| !is_hint(op, &desc.name));
     known
         .filter_map(|desc| Some((desc.name.clone(), value(desc).ok()?)))
         .collect()

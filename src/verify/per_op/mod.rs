@@ -72,7 +72,7 @@ pub(super) fn compare(
     refuse_other(model, &lowered.tensors, &graph).map_err(|e| e.in_file(onnx))?;
     let names = lowered.tensors.into_iter();
     let names = names.filter(|(_, name)| graph.gives(name)).collect();
-    let tensors = Tensors::new(&subject.program, names, &graph)?;
+    let tensors = Tensors::new(&subject.program, names, lowered.int8, &graph)?;
     let reference = subject.reference(Precision::Single)?;
     let mut comparison = Comparison {
         model,
@@ -241,7 +241,7 @@ impl Comparison<'_> {
         named.retain(|(_, id, _)| self.is_defined(step, *id));
         let typed = named
             .iter()
-            .map(|(_, id, name)| Some((*name, dtype(step, *id)?)));
+            .map(|(_, id, name)| Some((*name, self.tensors.held_as(name, dtype(step, *id)?))));
         let Some(results) = typed.collect::<Option<Vec<_>>>().filter(|r| !r.is_empty()) else {
             return Ok(None);
         };
@@ -296,10 +296,12 @@ impl Comparison<'_> {
             let found = given.map(|(_, tensor)| tensor);
             let found = found.or_else(|| self.tensors.values(name).find_map(tensor));
             let found = found.ok_or_else(|| Error::internal(format!("no value of `{name}`")))?;
-            inputs.push((name.clone(), found.clone()));
+            inputs.push((name.clone(), self.tensors.held(name, found)));
         }
         let outputs = session.run(&inputs)?;
-        Ok(outputs.into_iter().map(|(_, tensor)| tensor).collect())
+        let outputs = outputs.into_iter();
+        let values = outputs.map(|(name, tensor)| self.tensors.value_of(&name, tensor));
+        Ok(values.collect())
     }
 
     /// Copies to the results of an op without nodes what the nodes before have computed for its operand:

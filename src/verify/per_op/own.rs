@@ -42,6 +42,9 @@ fn judge(
     let (Some(reference), Some(found), Some(exact)) = (reference, found, exact) else {
         return failure("the nodes give fewer results than the op");
     };
+    if accuracy == Some(Accuracy::Stepped) {
+        return judge_steps(step, position, (found, exact));
+    }
     let noise = Noise::of(std::iter::once((reference, exact)));
     let unit = reference.dtype().unit_roundoff().unwrap_or(0.0);
     let roundings = roundings(accuracy, step.largest_operand(), reference);
@@ -77,6 +80,34 @@ fn judge(
             error(Some(with_samples(step, accuracy, position, noise)))
         }
         _ => first,
+    }
+}
+
+/// How far the first operand of an op with steps is moved, as a share of it, to learn which elements the rounding of a few
+/// products decides.
+const EDGE: f64 = 1.0 / (1 << 20) as f64;
+
+/// The error of a result that consists of steps: each element has to be that of the exact result, or that of the exact
+/// result for an operand which is moved by as much as rounding moves it.
+fn judge_steps(step: &Step<'_>, position: usize, (found, exact): (&Tensor, &Tensor)) -> OwnError {
+    let moved = [1.0 - EDGE, 1.0 + EDGE].map(|factor| step.scaled_results(factor));
+    let moved: Vec<Tensor> = moved
+        .into_iter()
+        .filter_map(|results| results.ok()?.into_iter().nth(position))
+        .collect();
+    let answers: Vec<&Tensor> = moved.iter().collect();
+    let none = Tolerance {
+        atol: 0.0,
+        rtol: 0.0,
+    };
+    let metrics = Metrics::allowing(&found.cast(exact.dtype()), exact, &none, &answers);
+    OwnError {
+        agrees: metrics
+            .as_ref()
+            .is_some_and(|metrics| metrics.disagreeing == 0),
+        metrics,
+        noise: None,
+        failure: None,
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Tensors {
     names: HashMap<ValueId, String>,
     /// The values that each ONNX tensor holds: several where an op has become no node.
     ids: HashMap<String, Vec<ValueId>>,
+    /// The names of those that hold whole numbers as int8, which are float32 in the program.
+    int8: HashSet<String>,
     /// By value, the position in the program of the last op whose nodes read it, or those of an op in its blocks.
     last_read: HashMap<ValueId, usize>,
     /// Values that the reference has dropped, but whose last reader is still to come.
@@ -32,6 +34,7 @@ impl Tensors {
     pub fn new(
         program: &Program,
         names: HashMap<ValueId, String>,
+        int8: HashSet<String>,
         graph: &OnnxFile,
     ) -> Result<Self> {
         let mut ids: HashMap<String, Vec<ValueId>> = HashMap::new();
@@ -42,6 +45,7 @@ impl Tensors {
         let mut tensors = Self {
             names,
             ids,
+            int8,
             last_read: HashMap::new(),
             kept: HashMap::new(),
             position: 0,
@@ -113,9 +117,32 @@ impl Tensors {
     /// The element type of a tensor, if a value that it holds is alive or kept.
     pub fn dtype(&self, name: &str, step: &Step<'_>) -> Option<DType> {
         let mut values = self.values(name);
-        values
-            .find_map(|id| self.tensor(id, step))
-            .map(Tensor::dtype)
+        let value = values.find_map(|id| self.tensor(id, step))?;
+        Some(self.held_as(name, value.dtype()))
+    }
+
+    /// The element type in which a tensor holds a value that is of another in the program.
+    pub fn held_as(&self, name: &str, dtype: DType) -> DType {
+        match self.int8.contains(name) {
+            true => DType::I8,
+            false => dtype,
+        }
+    }
+
+    /// A value as a tensor of this name holds it.
+    pub fn held(&self, name: &str, value: &Tensor) -> Tensor {
+        match self.int8.contains(name) {
+            true => value.cast(DType::I8),
+            false => value.clone(),
+        }
+    }
+
+    /// The value that the program has where a tensor of this name holds `tensor`.
+    pub fn value_of(&self, name: &str, tensor: Tensor) -> Tensor {
+        match self.int8.contains(name) {
+            true => tensor.cast(DType::F32),
+            false => tensor,
+        }
     }
 
     /// A value that is alive or kept.

@@ -1,0 +1,191 @@
+//! Weights whose elements become others when the model is written, such as integers of 8 bits, and tensors of whole
+//! numbers that are kept as such integers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::context::Lowering;
+use super::nodes::{Kind, TensorId};
+use crate::error::{Error, Result};
+use crate::program::{Origin, ValueId};
+use crate::read::{ByteRange, pieces};
+use crate::tensor::{DType, Tensor};
+
+/// What makes each element of a tensor of that of a weight: a function of its position in row-major order, and of the
+/// element.
+#[derive(Clone)]
+pub struct Mapping {
+    /// The element type of the weight, float32 or int8.
+    from: DType,
+    /// The element type of the tensor, float32 or int8.
+    to: DType,
+    each: Arc<Each>,
+}
+
+type Each = dyn Fn(usize, f32) -> f32 + Send + Sync;
+
+impl Mapping {
+    /// The element type of the tensor.
+    pub(super) fn dtype(&self) -> DType {
+        self.to
+    }
+
+    /// The number of bytes that are made of these of a weight.
+    pub(crate) fn size(&self, len: u64) -> u64 {
+        len / self.from.size() as u64 * self.to.size() as u64
+    }
+
+    /// Appends the bytes of the elements that these of a weight become, of which the first is at a position, and returns
+    /// the position behind them.
+    pub(crate) fn append(&self, position: usize, piece: &[u8], to: &mut Vec<u8>) -> usize {
+        each_element(self.from, position, piece, &mut |position, element| {
+            let mapped = (self.each)(position, element);
+            match self.to {
+                DType::I8 => to.extend((mapped as i8).to_le_bytes()),
+                _ => to.extend(mapped.to_le_bytes()),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mapping({} to {})", self.from, self.to)
+    }
+}
+
+/// Calls `visit` with the elements of bytes of float32 or int8, of which the first is at a position, and returns the
+/// position behind them.
+fn each_element(
+    dtype: DType,
+    mut position: usize,
+    piece: &[u8],
+    visit: &mut dyn FnMut(usize, f32),
+) -> usize {
+    for bytes in piece.chunks_exact(dtype.size()) {
+        let element = match *bytes {
+            [byte] => f32::from(byte as i8),
+            _ => f32::from_le_bytes(bytes.try_into().unwrap_or_default()),
+        };
+        visit(position, element);
+        position += 1;
+    }
+    position
+}
+
+impl Lowering<'_> {
+    /// Whether a value is a weight of float32 or int8 whose file is there.
+    pub fn is_stored(&self, id: ValueId) -> bool {
+        self.stored_numbers(id).is_some()
+    }
+
+    /// Calls `visit` with each element of a weight of float32 or int8, and its position in row-major order. The weight is
+    /// read piece by piece. False, without a call, if the value is no such weight, or its file is missing.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn visit_weight(&self, id: ValueId, visit: &mut dyn FnMut(usize, f32)) -> Result<bool> {
+        let Some((dtype, range)) = self.stored_numbers(id) else {
+            return Ok(false);
+        };
+        let mut position = 0;
+        pieces(range, &mut |piece| {
+            position = each_element(dtype, position, piece, visit);
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// The elements of a value, if they are known: those of a constant, or of a weight, which is read. Only for
+    /// small ones, such as scales.
+    ///
+    /// # Errors
+    /// When the weight can't be read.
+    pub fn known_elements(&self, id: ValueId) -> Result<Option<Vec<f64>>> {
+        if let Some(tensor) = self.constant_value(id) {
+            return Ok(Some(tensor.to_f64_vec()));
+        }
+        let bound = self
+            .bound(id)
+            .map(|tensor| &self.graph.tensors[tensor.index()]);
+        if let Some(Kind::Constant(tensor)) = bound {
+            return Ok(Some(Tensor::to_f64_vec(tensor)));
+        }
+        let mut elements = Vec::new();
+        let is_known = self.visit_weight(id, &mut |_, element| elements.push(element.into()))?;
+        Ok(is_known.then_some(elements))
+    }
+
+    /// An initializer of the shape of a weight of float32 or int8, whose elements `each` makes of the weight's and their
+    /// positions when the model is written. They are of the type `to`: float32, or int8 for whole numbers in its range.
+    ///
+    /// # Errors
+    /// When the value is no such weight, which is a defect of the caller.
+    pub fn mapped_weight(
+        &mut self,
+        id: ValueId,
+        to: DType,
+        each: impl Fn(usize, f32) -> f32 + Send + Sync + 'static,
+    ) -> Result<TensorId> {
+        let stored = self.stored_numbers(id);
+        let (from, range) = stored.ok_or_else(|| Error::internal("a value that is no weight"))?;
+        let range = range.clone();
+        let each = Arc::new(each);
+        Ok(self.graph.tensor(Kind::Mapped {
+            value: id,
+            range,
+            mapping: Mapping { from, to, each },
+        }))
+    }
+
+    /// Casts an int8 tensor to float32, and keeps in mind that both hold the same. What reads the result through
+    /// [`Lowering::as_int8`] needs no cast.
+    pub fn whole_numbers(&mut self, int8: TensorId) -> TensorId {
+        let float = self.cast(int8, DType::I8, DType::F32);
+        self.graph.int8.insert(float, int8);
+        float
+    }
+
+    /// The int8 tensor that holds the same as the float32 tensor of a value, if there is one.
+    pub fn as_int8(&self, id: ValueId) -> Option<TensorId> {
+        self.graph.int8.get(&self.bound(id)?).copied()
+    }
+
+    /// Whether no element of a tensor is negative, as far as the operators tell that make it.
+    pub fn is_nonnegative(&self, tensor: TensorId) -> bool {
+        let maker = self.graph.nodes.iter().rev();
+        let mut makers = maker.filter(|node| node.outputs.contains(&tensor));
+        let Some(node) = makers.next() else {
+            return false;
+        };
+        match node.op_type.as_ref() {
+            "Relu" | "Sigmoid" | "HardSigmoid" | "Softmax" | "Abs" | "Exp" => true,
+            "Clip" => {
+                let lowest = node.inputs.get(1).copied().flatten();
+                let lowest = lowest.map(|lowest| &self.graph.tensors[lowest.index()]);
+                matches!(lowest, Some(Kind::Constant(lowest)) if lowest.to_f64_vec().iter().all(|x| *x >= 0.0))
+            }
+            "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Reshape"
+            | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Identity" => {
+                let input = node.inputs.first().copied().flatten();
+                input.is_some_and(|input| self.is_nonnegative(input))
+            }
+            _ => false,
+        }
+    }
+
+    /// The element type and the place of a weight of float32 or int8, if its file is there.
+    fn stored_numbers(&self, id: ValueId) -> Option<(DType, &ByteRange)> {
+        let program = self.program();
+        let value = &program[id];
+        match &value.origin {
+            Origin::Parameter(range)
+                if matches!(value.dtype, DType::F32 | DType::I8)
+                    && program.missing_weights.is_none() =>
+            {
+                Some((value.dtype, range))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The scales of quantised tensors: one for the whole, or one for each position along an axis.
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::kernels::{Real, map};
+use crate::operator::OpReader;
+use crate::program::{Facts, ValueId};
+use crate::tensor::{Array, DType, Dim, Tensor, display_shape};
+
+/// The scales of a tensor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scales {
+    pub value: ValueId,
+    /// The axis with a scale for each position; None for one scale.
+    pub axis: Option<usize>,
+}
+
+impl Scales {
+    /// Reads `scale` and `quant_axis`, which is negative where there is one scale.
+    pub fn parse(op: &mut OpReader<'_>) -> Result<Self> {
+        let axis: i64 = op.attr_or("quant_axis", 0)?;
+        Ok(Self {
+            value: op.operand("scale")?,
+            axis: usize::try_from(axis).ok(),
+        })
+    }
+
+    /// Refuses scales that don't fit a tensor of this shape.
+    pub fn check(&self, facts: &Facts<'_>, shape: &[Dim]) -> Result<()> {
+        let scales = facts.shape(self.value);
+        let fits = |extent: &Dim| match (extent, count(scales)) {
+            (Dim::Known(extent), Some(count)) => *extent == count,
+            _ => true,
+        };
+        match self.axis {
+            None => Ok(()),
+            Some(axis) if shape.get(axis).is_some_and(fits) => Ok(()),
+            Some(axis) => Err(Error::malformed(format!(
+                "scales of shape {} along axis {axis} of shape {}",
+                display_shape(scales),
+                display_shape(shape)
+            ))),
+        }
+    }
+
+    /// Computes each element from the one of `x` and its scale.
+    pub fn apply<T: Real>(
+        &self,
+        x: &Array<T>,
+        scales: &Array<T>,
+        each: impl Fn(T, T) -> T + Sync,
+    ) -> Result<ndarray::ArrayD<T>> {
+        let Some(axis) = self.axis else {
+            let scale = scales.iter().next().copied();
+            let scale = scale.ok_or_else(|| Error::malformed("an empty scale"))?;
+            return map::map(x, |x| each(x, scale));
+        };
+        let mut shape = vec![1; x.ndim()];
+        match shape.get_mut(axis) {
+            Some(extent) if scales.len() == x.shape()[axis] => *extent = scales.len(),
+            _ => return Err(Error::malformed("scales that don't fit the tensor")),
+        }
+        map::zip(x, &map::reshape(scales, &shape)?, each)
+    }
+
+    /// The scales as they are known before a run, if they are.
+    pub fn known(&self, g: &Lowering<'_>) -> Result<Option<Vec<f32>>> {
+        let known = g.known_elements(self.value)?;
+        let known = known.map(|scales| scales.into_iter().map(|scale| scale as f32).collect());
+        Ok(known.filter(|scales: &Vec<f32>| !scales.is_empty()))
+    }
+
+    /// Known numbers, one for each scale, as a tensor that broadcasts against one of this rank.
+    pub fn constant(&self, g: &mut Lowering<'_>, numbers: &[f32], rank: usize) -> Result<TensorId> {
+        let Some(axis) = self.axis else {
+            return Ok(g.constant(Tensor::scalar(numbers[0])));
+        };
+        let mut shape = vec![1; rank.saturating_sub(axis)];
+        shape[0] = numbers.len();
+        Ok(g.constant(Tensor::from_elements(&shape, numbers.to_vec())?))
+    }
+
+    /// The scales as a tensor that broadcasts against one of this rank.
+    pub fn computed(&self, g: &mut Lowering<'_>, rank: usize) -> Result<TensorId> {
+        let scales = g.value(self.value)?;
+        let behind = self.axis.map_or(0, |axis| rank.saturating_sub(axis + 1));
+        let mut shape = vec![-1];
+        shape.resize(behind + 1, 1);
+        let shape = g.vector(&shape);
+        Ok(g.node("Reshape", &[scales, shape], []))
+    }
+
+    /// Whether QuantizeLinear and DequantizeLinear take such scales in the opset that is written.
+    pub fn fit_opset(&self, g: &Lowering<'_>) -> bool {
+        self.axis.is_none() || g.opset() >= 13
+    }
+
+    /// Emits QuantizeLinear or DequantizeLinear with these steps, one for each scale.
+    pub fn node(
+        &self,
+        g: &mut Lowering<'_>,
+        op_type: &'static str,
+        x: TensorId,
+        steps: &[f32],
+    ) -> TensorId {
+        let Some(axis) = self.axis else {
+            let step = g.constant(Tensor::scalar(steps[0]));
+            let zero = g.scalar(DType::I8, 0.0);
+            return g.node(op_type, &[x, step, zero], []);
+        };
+        let zeros = g.constant(Tensor::vector(vec![0_i8; steps.len()]));
+        let steps = g.constant(Tensor::vector(steps.to_vec()));
+        let axis = ("axis", NodeAttr::Int(axis as i64));
+        g.node(op_type, &[x, steps, zeros], [axis])
+    }
+}
+
+/// The number of elements of a shape, if it is known.
+fn count(shape: &[Dim]) -> Option<i64> {
+    shape
+        .iter()
+        .try_fold(1_i64, |count, dim| count.checked_mul(dim.known()?))
+}
+
+/// For each position of a tensor of this shape, the index of its scale along `axis`, as a function of the position.
+pub(super) fn scale_index(shape: &[Dim], axis: Option<usize>) -> impl Fn(usize) -> usize + use<> {
+    let extent = |dim: &Dim| dim.extent().unwrap_or(1).max(1);
+    let behind = axis.map_or(0, |axis| axis + 1);
+    let inner: usize = shape.iter().skip(behind).map(extent).product();
+    let count = axis.and_then(|axis| shape.get(axis)).map_or(1, extent);
+    move |position| (position / inner) % count
+}
