@@ -25,9 +25,9 @@ mod legacy;
 mod pir;
 mod weights;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operator::Registry;
-use crate::program::Program;
+use crate::program::{OpKind, Program};
 use crate::read::pir as pir_file;
 use crate::read::{Format, ModelFiles, program_desc};
 
@@ -44,6 +44,7 @@ pub(crate) fn program(
     if pir_file::is_json(bytes) {
         let decoded = pir_file::decode(bytes, path)?;
         let program = pir::program(&decoded, files, registry);
+        let program = program.and_then(with_narrowed_weights);
         let program = program.map(|program| complex::in_parts(program, registry));
         let program = program.map_err(|e| e.in_file(path))?;
         let version = decoded.version;
@@ -51,10 +52,36 @@ pub(crate) fn program(
     }
     let decoded = program_desc::decode(bytes, path)?;
     let program = legacy::program(&decoded, files, registry);
+    let program = program.and_then(with_narrowed_weights);
     let program = program.map(|program| complex::in_parts(program, registry));
     let program = program.map_err(|e| e.in_file(path))?;
     let is_unreleased = decoded
         .version
         .is_some_and(|version| version.version() == 0);
     Ok((program, Format::ProgramDesc { is_unreleased }))
+}
+
+/// The program, if `dequantize_linear` alone reads what is int8 in the file and float32 in the program.
+///
+/// # Errors
+/// When another op reads it: then the weights are those of another program.
+fn with_narrowed_weights(program: Program) -> Result<Program> {
+    for op in program.all_ops() {
+        if op.kind == OpKind::Known("dequantize_linear") {
+            continue;
+        }
+        let mut narrowed = None;
+        op.each_read(&mut |id| {
+            narrowed = narrowed.or(Some(id).filter(|id| program.narrowed.contains(id)));
+        });
+        if let Some(id) = narrowed.filter(|_| op.blocks.is_empty()) {
+            return Err(Error::malformed(format!(
+                "the file holds int8 where the program expects float32, in the weight `{}`; do these weights belong to \
+                 another program?",
+                program[id].name
+            ))
+            .at_op(&op.source));
+        }
+    }
+    Ok(program)
 }

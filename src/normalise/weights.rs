@@ -30,16 +30,22 @@ pub(super) fn define(
         (WeightFiles::Separate(folder), None) => separate(folder, &expected)?,
         _ => Vec::new(),
     };
+    let mut narrowed = Vec::new();
     let weights = expected.into_iter().zip(found).map(|(weight, found)| {
         let declared = Declared {
             name: weight.name.clone(),
             dtype: found.dtype,
             shape: found.shape.into_iter().map(declared_dim).collect(),
         };
+        let is_narrowed = declared.dtype != weight.dtype;
         let value = declared.value(Origin::Parameter(found.range));
-        (weight.name, builder.program.add_value(value))
+        let id = builder.program.add_value(value);
+        narrowed.extend(Some(id).filter(|_| is_narrowed));
+        (weight.name, id)
     });
-    Ok(weights.collect())
+    let weights = weights.collect();
+    builder.program.narrowed = narrowed;
+    Ok(weights)
 }
 
 /// What is missing of the files, and what to do. None if all are there.

@@ -39,6 +39,8 @@ pub struct Program {
     pub(crate) missing_weights: Option<String>,
     /// What had to be decided while reading an op, for whoever runs the ONNX model.
     pub(crate) remarks: Vec<(Source, &'static str)>,
+    /// The weights that the file holds as int8 where the program declares float32.
+    pub(crate) narrowed: Vec<ValueId>,
 }
 
 /// The number of a value in its [`Program`]. It has no meaning in another program: to look it up there may panic.

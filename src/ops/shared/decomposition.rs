@@ -23,9 +23,11 @@ pub(crate) const fn decomposed(
     def.with_dtypes(dtypes).with_accuracy(Accuracy::Accumulated)
 }
 
-/// The `parse` of an op that is never parsed.
+/// The `parse` of an op that is taken apart before, unless the file declares other types than it can have.
 pub(crate) fn left_whole(_: &mut OpReader<'_>) -> Parsed {
-    Err(Error::internal("an op that should have been taken apart"))
+    Err(Error::malformed(
+        "its operands are of types that it can't have",
+    ))
 }
 
 /// The attributes of one of the ops that the whole is taken apart into.
