@@ -12,7 +12,7 @@ pub enum Complex {
     /// The real part of the result is what the op makes of the real parts of these operands, and so with the imaginary
     /// parts: it moves elements, or adds them up.
     PartByPart(&'static [&'static str]),
-    /// The result follows from the real parts of the operands, as does a shape. Imaginary parts of the result are 0.
+    /// The result, which is real, follows from the real parts of the operands, as does a shape.
     RealParts,
     /// It is other ops.
     Rewritten(ComplexRewrite),

@@ -40,7 +40,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Full::parse,
     )
-    .on_real_parts()
+    .part_by_part(&["value"])
     .with_pir(&[
         Form::pir(
             &["full"],
@@ -79,7 +79,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(fill_value_like)],
         FullBatchSizeLike::parse,
     )
-    .on_real_parts()
+    .part_by_part(&["input", "value"])
     .with_pir(&[Form::pir(
         &["full_batch_size_like"],
         &["input"],

@@ -45,7 +45,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     FullLike::parse,
 )
-.on_real_parts()
+.part_by_part(&["x", "value"])
 .with_pir(&[Form::pir(
     &["fill"],
     &["x", "value"],

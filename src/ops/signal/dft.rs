@@ -177,11 +177,6 @@ fn part_of(g: &mut Lowering<'_>, pairs: TensorId, part: i64) -> TensorId {
     g.node("Gather", &[pairs, index], [("axis", NodeAttr::Int(-1))])
 }
 
-/// The axis that the attribute `axis` names, which counts from the start.
-fn read_axis(op: &mut OpReader<'_>) -> Result<i64> {
-    op.attr("axis")
-}
-
 /// `Σ x[j] · exp(∓2πi · j · k / n)` along an axis of extent `n`, for each `k` or, if it is `onesided`, up to `n / 2`.
 /// The sign is a minus if the transform is `forward`.
 struct Dft {
@@ -199,7 +194,7 @@ impl Dft {
         Ok(Box::new(Self {
             real: op.operand("real")?,
             imag: op.optional("imag")?,
-            axis: read_axis(op)?,
+            axis: op.attr("axis")?,
             forward,
             onesided: op.attr("onesided")?,
             scale: Scale::parse(op, forward)?,
@@ -337,7 +332,7 @@ impl Irfft {
         Ok(Box::new(Self {
             real: op.operand("real")?,
             imag: op.operand("imag")?,
-            axis: read_axis(op)?,
+            axis: op.attr("axis")?,
             forward,
             scale: Scale::parse(op, forward)?,
             last_dim_size: op.attr("last_dim_size")?,
