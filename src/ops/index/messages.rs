@@ -259,7 +259,7 @@ impl Reduce {
 enum RowCount {
     /// As the operand says, or as many as `x` has if that is not positive.
     Given(ValueId),
-    /// One more than the last number of a segment; those numbers ascend.
+    /// One more than the largest number of a segment, which is the last, since they ascend.
     Segments,
 }
 
@@ -313,7 +313,7 @@ impl Received {
     fn lower_rows(&self, g: &mut Lowering<'_>, x: TensorId, to: TensorId) -> Result<TensorId> {
         let given = match self.rows {
             RowCount::Segments => {
-                let last = g.slice(to, -1, i64::MAX, 0);
+                let last = g.reduce("ReduceMax", to, &[0], true);
                 let one = g.vector(&[1]);
                 return Ok(g.node("Add", &[last, one], []));
             }
@@ -335,7 +335,7 @@ impl Received {
     /// The number of rows in a run.
     fn count_rows(&self, values: &Values<'_>, to: &Array<i64>) -> Result<usize> {
         let rows = match self.rows {
-            RowCount::Segments => to.iter().last().map_or(0, |last| last.saturating_add(1)),
+            RowCount::Segments => to.iter().max().map_or(0, |last| last.saturating_add(1)),
             RowCount::Given(id) => values.integers(id)?.first().copied().unwrap_or(0),
         };
         if rows <= 0 && matches!(self.rows, RowCount::Given(_)) {
