@@ -88,6 +88,17 @@ pub(super) struct Args {
     comparing: Comparing,
 }
 
+impl Args {
+    /// How the model is to be written.
+    fn how(&self) -> How {
+        How {
+            opset: self.opset.number(),
+            weights: self.weights.map_or(Weights::Auto, Weights::from),
+            dequantize: self.dequantize,
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   Write model/inference.onnx:
@@ -173,12 +184,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         // Loaded here so that a missing library is reported before the work.
         args.comparing.require_runtime()?;
     }
-    let weights = args.weights.map_or(Weights::Auto, Weights::from);
-    let how = How {
-        opset: args.opset.number(),
-        weights,
-        dequantize: args.dequantize,
-    };
+    let how = args.how();
     let conversion = conversion::write(&model, &output, &how)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = if args.verify {
@@ -193,7 +199,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         bytes: conversion.written.bytes,
         nodes: conversion.nodes,
         opset: args.opset.number(),
-        weights: placement(&conversion, weights),
+        weights: placement(&conversion, how.weights),
         seconds,
         notes: conversion.notes.iter().map(Noted::from).collect(),
         verification: report.as_ref(),

@@ -81,11 +81,6 @@ pub(super) const OPS: &[OpDef] = &[
         F32,
         channel_wise,
     )
-    .with_pir(&[Form::pir(
-        &["fake_channel_wise_quantize_abs_max"],
-        &["x"],
-        &[Binding::Slot("x"), Binding::Rewrite],
-    )])
     .with_results(OUT_AND_SCALE),
     of_scale!(
         "fake_quantize_range_abs_max",
