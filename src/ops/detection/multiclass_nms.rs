@@ -229,10 +229,7 @@ impl Nms {
             (&[count, classes], Some(numbers)) => {
                 let mut start = 0;
                 for number in values.integers(numbers)? {
-                    let number = usize::try_from(number).ok();
-                    let number = number.filter(|number| start + number <= count);
-                    let number =
-                        number.ok_or_else(|| Error::malformed("more boxes than there are"))?;
+                    let number = usize::try_from(number).unwrap_or(0).min(count - start);
                     let position = |class: usize, place: usize| (start + place) * classes + class;
                     let found = self.find(
                         classes,
