@@ -30,7 +30,7 @@ fn what_is_cut_off_agrees() {
     assert_eq!(ran.code, Some(0), "{ran}");
     let options = "--per-op --batch 1,3 --json";
     let ran = paddle2onnx(
-        &format!("verify VIT DIR/m.onnx {cut} {options}"),
+        &format!("verify VIT --onnx DIR/m.onnx {cut} {options}"),
         folder.path(),
     );
     let report = json(&ran);

@@ -232,9 +232,6 @@ pub(super) fn cast(builder: &mut Builder, draft: Draft) -> Result<Vec<Parts>> {
     let dtype = i64::from_attr(&code).and_then(DType::declared);
     let dtype =
         dtype.ok_or_else(|| Error::malformed("the attribute `dtype` is no element type"))?;
-    if dtype == DType::Bool && imag.is_some() {
-        return Err(Error::unsupported("complex numbers as bools"));
-    }
     let mut cast = |x: ValueId| {
         if whole.dtype(x) == dtype.real() {
             return x;
@@ -244,6 +241,14 @@ pub(super) fn cast(builder: &mut Builder, draft: Draft) -> Result<Vec<Parts>> {
         whole.emit("cast", vec![Operand::One(x)], &attrs, dtype.real(), rank)
     };
     let real = cast(real);
+    if let (DType::Bool, Some(imag)) = (dtype, imag) {
+        // A number is true if either part is not 0.
+        let imag = cast(imag);
+        let rank = whole.rank(real);
+        let either = [real, imag].map(Operand::One).to_vec();
+        let either = whole.emit("logical_or", either, &[], DType::Bool, rank);
+        return whole.finish_parts(either, None);
+    }
     let imag = imag.filter(|_| dtype.is_complex()).map(cast);
     whole.finish_parts(real, imag)
 }
