@@ -26,6 +26,9 @@ const REFUSED: [(&str, &[&str]); 4] = [
     ("18-sequence-lstm-lod", &["lstm"]),
 ];
 
+/// What Paddle 2.6.2, which has recorded the others, can't read. Nothing may stand in the way of its conversion.
+const UNRECORDED: &str = "3x-doc-layout-picodet";
+
 /// With 31 to 124 billion multiply-accumulates for a picture, these take the reference too long for a test. What Paddle
 /// has recorded is compared with ONNX Runtime alone.
 const COSTLY: [&str; 3] = [
@@ -136,6 +139,14 @@ fn the_rest_is_refused_for_missing_ops_alone() {
 }
 
 #[test]
+fn nothing_stands_in_the_way_of_what_is_not_recorded() {
+    let model = Wild::new(UNRECORDED).model();
+    let obstacles = model.obstacles(DEFAULT_OPSET).unwrap();
+    let found: Vec<&str> = obstacles.iter().map(|o| o.reason.as_str()).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn what_converts_agrees_with_paddle() {
     let refused = REFUSED.map(|(name, _)| name);
     let names = names();
@@ -147,7 +158,7 @@ fn what_converts_agrees_with_paddle() {
     }
     let converted: Vec<&String> = names
         .iter()
-        .filter(|name| !refused.contains(&name.as_str()))
+        .filter(|name| !refused.contains(&name.as_str()) && *name != UNRECORDED)
         .collect();
     assert!(converted.len() >= 10, "{converted:?}");
     for name in converted {
