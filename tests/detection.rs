@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use paddle2onnx::operator::Precision;
 use paddle2onnx::verify::{Inputs, Verdict, VerifyOptions, read_npz, verify};
@@ -21,7 +21,7 @@ fn case(version: &str, name: &str) -> PathBuf {
 }
 
 /// The verdict on a converted model, on the recorded inputs of a program.
-fn verdict(model: &Model, program: &PathBuf) -> Verdict {
+fn verdict(model: &Model, program: &Path) -> Verdict {
     let folder = tempfile::tempdir().unwrap();
     let onnx = folder.path().join("model.onnx");
     model.convert(&onnx, &ConvertOptions::default()).unwrap();

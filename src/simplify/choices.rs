@@ -96,7 +96,7 @@ pub(crate) fn without_choices(program: &Program, registry: &Registry) -> Result<
 /// there already.
 fn transposed(program: &mut Program, op: &Op, scores: ValueId) -> ValueId {
     let given = &program[scores];
-    let &[ref images, ref classes, ref boxes] = given.shape.as_slice() else {
+    let [images, classes, boxes] = given.shape.as_slice() else {
         return scores;
     };
     let result = Value {

@@ -159,7 +159,7 @@ impl Reader<'_> {
         let unreadable = std::mem::replace(&mut self.unreadable, outer);
         let last = block.ops.last().into_iter();
         let returned = last.flat_map(|op| &op.operands);
-        let returned = returned.map(|operand| self.numbers.from_outside(operand.number));
+        let returned = returned.map(|operand| self.numbers.outside_of_block(operand.number));
         let returned = returned.collect();
         let overwritten = self.numbers.close_scope();
         let block = self.builder.open_blocks.pop();

@@ -88,7 +88,7 @@ impl Numbers {
     }
 
     /// Of a number and those that may share its memory, the ones from outside of the innermost block.
-    pub fn from_outside(&self, number: i64) -> Vec<i64> {
+    pub fn outside_of_block(&self, number: i64) -> Vec<i64> {
         let all = std::iter::once(number).chain(self.sharing(number));
         let scope = self.scopes.last();
         all.filter(|number| scope.is_some_and(|scope| !scope.defined.contains(number)))
