@@ -528,6 +528,8 @@ const REFUSED: &[(&str, &str)] = &[
     // Rows of two inputs belong together.
     ("box_coder/decode_attribute", "with priors"),
     ("box_coder/native_function", "with priors"),
+    ("generate_proposals/dynamic", "that do not fit"),
+    ("generate_proposals/native_function", "that do not fit"),
     ("matrix_nms/dynamic", "another number of boxes"),
     ("rms_norm/first_residual", "do not broadcast"),
     ("rms_norm/native_residual", "do not broadcast"),
@@ -540,6 +542,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("scatter_nd_add/rows", "45 elements for 5 slices"),
     ("scattered/select_scatter_first", "does not fit"),
     ("setitem/ranges", "does not fit"),
+    // Counts that are drawn for another number of boxes.
+    ("collect_fpn_proposals/all", "of which images have"),
+    ("collect_fpn_proposals/some", "of which images have"),
+    ("collect_fpn_proposals/ties", "of which images have"),
     // Indices that the program computes from an input, or has for a larger batch.
     ("gather_nd/native_apart", "the index"),
     ("gather_nd/native_two_indices", "the index"),

@@ -5,18 +5,22 @@
 
 mod box_coder;
 mod chosen;
+mod distribute_fpn_proposals;
+mod generate_proposals;
 mod iou_similarity;
 mod limited;
 mod matrix_nms;
 mod multiclass_nms;
 mod nms;
 mod prior_box;
+mod roi_pool;
 mod suppression;
 mod yolo_box;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::operator::OpDef;
+use crate::program::ValueId;
 use crate::tensor::{DType, Tensor};
 
 /// The attribute by which a caller asks for a fixed number of boxes in each image.
@@ -25,11 +29,14 @@ const LIMIT: &str = "nms_limit";
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[
     box_coder::OPS,
+    distribute_fpn_proposals::OPS,
+    generate_proposals::OPS,
     iou_similarity::OPS,
     matrix_nms::OPS,
     multiclass_nms::OPS,
     nms::OPS,
     prior_box::OPS,
+    roi_pool::OPS,
     yolo_box::OPS,
 ];
 
@@ -67,6 +74,65 @@ pub(super) const FOR_TENSORRT: &[&str] = &["yolo_box_head", "yolo_box_post"];
 /// Why those can't be converted.
 pub(super) const IS_FOR_TENSORRT: &str = "is made by Paddle's own optimisation for TensorRT: convert the program that was \
      exported, which has `yolo_box` instead";
+
+/// The error for boxes of several images without their numbers.
+fn needs_numbers() -> Error {
+    Error::unsupported(
+        "boxes whose image is said by their level of detail, which ONNX does not have",
+    )
+}
+
+/// The image of each of so many boxes, from their numbers.
+///
+/// # Errors
+/// When these are fewer.
+fn images(numbers: &[i64], count: usize) -> Result<Vec<usize>> {
+    let all = numbers.iter().enumerate();
+    let all = all.flat_map(|(image, number)| {
+        std::iter::repeat_n(image, usize::try_from(*number).unwrap_or(0))
+    });
+    let images: Vec<usize> = all.take(count).collect();
+    if images.len() == count {
+        return Ok(images);
+    }
+    Err(Error::malformed(format!(
+        "{count} boxes, of which images have {numbers:?}"
+    )))
+}
+
+/// Emits the image of each box, as an int64 vector of `count` elements, from the number of boxes of each image.
+///
+/// # Errors
+/// Those of [`Lowering::value`].
+fn images_of_boxes(g: &mut Lowering<'_>, numbers: ValueId, count: TensorId) -> Result<TensorId> {
+    let ends = ends_of_images(g, numbers)?;
+    let each = g.count_up(count);
+    let is_behind = g.compare_or_equal("Greater", each, ends);
+    let is_behind = g.cast(is_behind, DType::Bool, DType::I64);
+    Ok(g.reduce("ReduceSum", is_behind, &[0], false))
+}
+
+/// Emits the number of boxes of each image and all before it, as an int64 matrix of one column.
+///
+/// # Errors
+/// Those of [`Lowering::value`].
+fn ends_of_images(g: &mut Lowering<'_>, numbers: ValueId) -> Result<TensorId> {
+    let given = g.value(numbers)?;
+    let given = g.cast(given, g.dtype(numbers), DType::I64);
+    let zero = g.scalar(DType::I64, 0.0);
+    let ends = g.node("CumSum", &[given, zero], []);
+    Ok(g.unsqueeze(ends, &[1]))
+}
+
+/// Emits how many boxes there are of each of `batch` images, as int32, from the image of each box.
+fn number_of_each(g: &mut Lowering<'_>, images: TensorId, batch: TensorId) -> TensorId {
+    let numbers = g.count_up(batch);
+    let images = g.unsqueeze(images, &[1]);
+    let is_of = g.node("Equal", &[images, numbers], []);
+    let is_of = g.cast(is_of, DType::Bool, DType::I64);
+    let counts = g.reduce("ReduceSum", is_of, &[0], false);
+    g.cast(counts, DType::I64, DType::I32)
+}
 
 /// The error for a tensor of a type in which the reference does not compute an op.
 fn no_kernel(tensor: &Tensor) -> Error {
