@@ -573,7 +573,8 @@ fn damage_region(bytes: &[u8]) -> usize {
     let versions = b"distribute_fpn_proposals";
     let start = bytes
         .windows(versions.len())
-        .position(|window| window == versions);
+        // A program may have the op as well.
+        .rposition(|window| window == versions);
     start.unwrap_or(bytes.len())
 }
 
