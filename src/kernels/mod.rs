@@ -23,4 +23,4 @@ pub(crate) mod scan;
 mod threads;
 pub(crate) mod viterbi;
 
-pub(crate) use real::{Real, with_real, with_reals};
+pub(crate) use real::{Real, on_real, with_real, with_reals};

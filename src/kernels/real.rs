@@ -106,21 +106,25 @@ fn polynomial<const N: usize>(coefficients: [f64; N], x: f64) -> f64 {
     coefficients.iter().fold(0.0, |sum, term| sum * x + term)
 }
 
-/// Runs a generic kernel on a tensor of f32 or f64. The array that the kernel returns becomes a tensor.
-macro_rules! with_real {
-    ($tensor:expr, $array:ident => $kernel:expr) => {
+/// Runs one generic expression, which gives a result, on the array of f32 or f64 in a tensor.
+macro_rules! on_real {
+    ($tensor:expr, $array:ident => $body:expr) => {
         match $tensor {
-            $crate::tensor::Tensor::F32($array) => {
-                Ok($crate::tensor::Element::tensor($kernel.into()))
-            }
-            $crate::tensor::Tensor::F64($array) => {
-                Ok($crate::tensor::Element::tensor($kernel.into()))
-            }
+            $crate::tensor::Tensor::F32($array) => $body,
+            $crate::tensor::Tensor::F64($array) => $body,
             other => Err($crate::error::Error::unsupported(format!(
                 "the reference has no kernel for {}",
                 other.dtype()
             ))),
         }
+    };
+}
+pub(crate) use on_real;
+
+/// Runs a generic kernel on a tensor of f32 or f64. The array that the kernel returns becomes a tensor.
+macro_rules! with_real {
+    ($tensor:expr, $array:ident => $kernel:expr) => {
+        $crate::kernels::on_real!($tensor, $array => Ok($crate::tensor::Element::tensor($kernel.into())))
     };
 }
 pub(crate) use with_real;

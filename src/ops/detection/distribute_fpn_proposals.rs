@@ -8,8 +8,8 @@ use super::suppression::{ascending, descending};
 use super::{ends_of_images, images_of_boxes, needs_numbers, number_of_each};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, area};
+use crate::kernels::{Real, on_real};
 use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values};
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
@@ -234,11 +234,7 @@ impl Operator for Distribute {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
         let numbers = values.integers(self.numbers)?;
-        match values.get(self.boxes)? {
-            Tensor::F32(boxes) => self.run(boxes, &numbers),
-            Tensor::F64(boxes) => self.run(boxes, &numbers),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.boxes)?, boxes => self.run(boxes, &numbers))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {
@@ -376,11 +372,7 @@ impl Operator for Collect {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        match values.get(self.boxes[0])? {
-            Tensor::F32(boxes) => self.run(values, boxes),
-            Tensor::F64(boxes) => self.run(values, boxes),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.boxes[0])?, boxes => self.run(values, boxes))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -7,8 +7,8 @@ use super::number_of_each;
 use super::suppression::{Candidates, ascending, descending};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, overlap, ranked, suppress};
+use crate::kernels::{Real, on_real};
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
@@ -470,11 +470,7 @@ impl Operator for Proposals {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        match values.get(self.scores)? {
-            Tensor::F32(scores) => self.run(values, scores),
-            Tensor::F64(scores) => self.run(values, scores),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.scores)?, scores => self.run(values, scores))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -6,8 +6,8 @@ use super::chosen::{Chosen, Found};
 use super::suppression::{Candidates, descending};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, overlap, ranked};
+use crate::kernels::{Real, on_real};
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
@@ -315,11 +315,7 @@ impl Operator for MatrixNms {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        match values.get(self.boxes)? {
-            Tensor::F32(boxes) => self.run(values, boxes),
-            Tensor::F64(boxes) => self.run(values, boxes),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.boxes)?, boxes => self.run(values, boxes))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -1,7 +1,6 @@
 //! Detection: boxes from the outputs of networks, and the choice of the best among boxes that overlap.
 //!
-//! An op that makes, codes, compares, drops or distributes boxes belongs here. What resamples an image in boxes is in
-//! `resize`.
+//! An op that makes, codes, compares, drops or distributes boxes, or takes regions of an image by them, belongs here.
 
 mod box_coder;
 mod chosen;
@@ -13,15 +12,17 @@ mod matrix_nms;
 mod multiclass_nms;
 mod nms;
 mod prior_box;
+mod roi_align;
 mod roi_pool;
 mod suppression;
 mod yolo_box;
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::operator::OpDef;
+use crate::operator::{OpDef, OpReader};
+use crate::ops::shared::image::non_negative_i32;
 use crate::program::ValueId;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::DType;
 
 /// The attribute by which a caller asks for a fixed number of boxes in each image.
 const LIMIT: &str = "nms_limit";
@@ -36,6 +37,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     multiclass_nms::OPS,
     nms::OPS,
     prior_box::OPS,
+    roi_align::OPS,
     roi_pool::OPS,
     yolo_box::OPS,
 ];
@@ -74,6 +76,19 @@ pub(super) const FOR_TENSORRT: &[&str] = &["yolo_box_head", "yolo_box_post"];
 /// Why those can't be converted.
 pub(super) const IS_FOR_TENSORRT: &str = "is made by Paddle's own optimisation for TensorRT: convert the program that was \
      exported, which has `yolo_box` instead";
+
+/// The height and width of what is made of each region, `pooled_height` and `pooled_width`.
+///
+/// # Errors
+/// When one is not positive, or too large.
+fn pooled(op: &mut OpReader<'_>) -> Result<[usize; 2]> {
+    let mut extent = |name: &str| {
+        let extent: i64 = op.attr_or(name, 1)?;
+        let positive = non_negative_i32(extent).filter(|extent| *extent > 0);
+        positive.ok_or_else(|| Error::malformed(format!("{name} {extent}")))
+    };
+    Ok([extent("pooled_height")?, extent("pooled_width")?])
+}
 
 /// The error for boxes of several images without their numbers.
 fn needs_numbers() -> Error {
@@ -132,12 +147,6 @@ fn number_of_each(g: &mut Lowering<'_>, images: TensorId, batch: TensorId) -> Te
     let is_of = g.cast(is_of, DType::Bool, DType::I64);
     let counts = g.reduce("ReduceSum", is_of, &[0], false);
     g.cast(counts, DType::I64, DType::I32)
-}
-
-/// The error for a tensor of a type in which the reference does not compute an op.
-fn no_kernel(tensor: &Tensor) -> Error {
-    let dtype = tensor.dtype();
-    Error::unsupported(format!("the reference has no kernel for {dtype}"))
 }
 
 /// Emits the scores, `[images, classes, boxes]`, without those of the background class, if there is one.

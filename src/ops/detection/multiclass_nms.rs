@@ -7,8 +7,8 @@ use super::limited::Limited;
 use super::suppression::{Candidates, descending};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, overlap, ranked, suppress};
+use crate::kernels::{Real, on_real};
 use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values};
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
@@ -522,11 +522,7 @@ impl Operator for Nms {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        match values.get(self.boxes)? {
-            Tensor::F32(boxes) => self.run(values, boxes),
-            Tensor::F64(boxes) => self.run(values, boxes),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.boxes)?, boxes => self.run(values, boxes))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -5,8 +5,8 @@
 use super::suppression::ascending;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::kernels::Real;
 use crate::kernels::boxes::{Sides, all_sides, suppress};
+use crate::kernels::{Real, on_real};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{F32, I64};
@@ -101,10 +101,6 @@ impl Function for Nms {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        match values.get(self.x)? {
-            Tensor::F32(x) => self.run(x),
-            Tensor::F64(x) => self.run(x),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.x)?, x => self.run(x))
     }
 }

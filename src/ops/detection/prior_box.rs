@@ -6,14 +6,14 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::kernels::Real;
+use crate::kernels::{Real, on_real};
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
 use crate::ops::shared::image::Layout;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{self, F32, F64, I64};
-use crate::tensor::{Dim, Element, Tensor, refuse_too_large};
+use crate::tensor::{Array, Dim, Element, Tensor, refuse_too_large};
 
 const IMAGE: &[Binding] = &[Binding::Slot("Input"), Binding::Slot("Image")];
 
@@ -294,14 +294,14 @@ impl Priors {
         vec![count.map_or(Dim::Unknown, Dim::Known), last]
     }
 
-    fn run<T: Real>(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        let extents = |id: ValueId| -> Result<[usize; 2]> {
-            let shape = values.get(id)?.shape();
+    fn run<T: Real>(&self, values: &Values<'_>, input: &Array<T>) -> Result<Vec<Tensor>> {
+        let extents = |shape: &[usize]| -> Result<[usize; 2]> {
             let [_, _, height, width] = Layout::ChannelsFirst.planar(shape)?;
             Ok([width, height])
         };
-        let grid = extents(self.input)?;
-        let image = self.image.map(extents).transpose()?;
+        let grid = extents(input.shape())?;
+        let image = self.image.map(|id| extents(values.get(id)?.shape()));
+        let image = image.transpose()?;
         refuse_too_large(&[grid[0], grid[1], self.count(), 4])?;
         let of = |last: usize| -> Result<Vec<usize>> {
             let shape = self.shape(grid.map(Dim::from), last);
@@ -474,11 +474,7 @@ impl Operator for Priors {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
-        match values.get(self.input)? {
-            Tensor::F32(_) => self.run::<f32>(values),
-            Tensor::F64(_) => self.run::<f64>(values),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.input)?, input => self.run(values, input))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

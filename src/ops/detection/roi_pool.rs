@@ -8,7 +8,7 @@ use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::boxes::all_sides;
 use crate::kernels::{Real, with_real};
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
-use crate::ops::shared::image::{Layout, non_negative_i32};
+use crate::ops::shared::image::Layout;
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{F32, I64};
@@ -50,12 +50,7 @@ struct RoiPool {
 
 impl RoiPool {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let mut pooled = |name: &str| -> Result<usize> {
-            let extent: i64 = op.attr_or(name, 1)?;
-            let positive = non_negative_i32(extent).filter(|extent| *extent > 0);
-            positive.ok_or_else(|| Error::malformed(format!("{name} {extent}")))
-        };
-        let pooled = [pooled("pooled_height")?, pooled("pooled_width")?];
+        let pooled = super::pooled(op)?;
         Ok(Box::new(Self {
             x: op.operand("x")?,
             boxes: op.operand("boxes")?,

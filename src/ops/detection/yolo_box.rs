@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::kernels::Real;
+use crate::kernels::{Real, on_real};
 use crate::operator::{
     Accuracy, Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parsed, Values,
 };
@@ -347,11 +347,7 @@ impl Operator for YoloBox {
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Vec<Tensor>> {
         let sizes = values.integers(self.img_size)?;
-        match values.get(self.x)? {
-            Tensor::F32(x) => self.run(x, &sizes),
-            Tensor::F64(x) => self.run(x, &sizes),
-            other => Err(super::no_kernel(other)),
-        }
+        on_real!(values.get(self.x)?, x => self.run(x, &sizes))
     }
 
     fn macs(&self, _: &Facts<'_>) -> Macs {

@@ -1,4 +1,4 @@
-//! Resampling of spatial axes: interpolation, sampling at a grid or in boxes, and exchanges with channels and frames.
+//! Resampling of spatial axes: interpolation, sampling at a grid, and exchanges with channels and frames.
 //!
 //! An op on tensors with spatial axes that takes elements from other positions or channels, without weights, belongs
 //! here.
@@ -9,7 +9,6 @@ mod interpolate;
 mod interpolation;
 mod pixel_shuffle;
 mod resample;
-mod roi_align;
 
 use crate::operator::OpDef;
 
@@ -19,5 +18,4 @@ pub(super) const OPS: &[&[OpDef]] = &[
     grid_sample::OPS,
     interpolate::OPS,
     pixel_shuffle::OPS,
-    roi_align::OPS,
 ];

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Axis, Slice, concatenate};
 
+use super::images_of_boxes;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::grid::{Points, sample};
@@ -15,7 +16,7 @@ use crate::operator::{
 use crate::ops::shared::image::{Layout, non_negative_i32};
 use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Element, Tensor, display_shape, refuse_too_large};
+use crate::tensor::{Array, Dim, Element, Tensor, display_shape, refuse_too_large};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "roi_align",
@@ -66,21 +67,12 @@ const MOST_POINTS: f64 = 1e6;
 
 impl RoiAlign {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let mut pooled = |name: &str| -> Result<usize> {
-            let extent: i64 = op.attr_or(name, 1)?;
-            let positive = non_negative_i32(extent).filter(|extent| *extent > 0);
-            positive.ok_or_else(|| Error::malformed(format!("{name} {extent}")))
-        };
-        let pooled = [pooled("pooled_height")?, pooled("pooled_width")?];
+        let pooled = super::pooled(op)?;
         let ratio: i64 = op.attr_or("sampling_ratio", -1)?;
         Ok(Box::new(Self {
             x: op.operand("x")?,
             boxes: op.operand("boxes")?,
-            boxes_num: op.optional("boxes_num")?.ok_or_else(|| {
-                Error::unsupported(
-                    "boxes whose image is said by their level of detail, which ONNX does not have",
-                )
-            })?,
+            boxes_num: op.optional("boxes_num")?.ok_or_else(super::needs_numbers)?,
             pooled,
             spatial_scale: op.attr_or("spatial_scale", 1.0)?,
             sampling_ratio: non_negative_i32(ratio.max(0))
@@ -219,17 +211,8 @@ impl Function for RoiAlign {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let (x, boxes) = (g.value(self.x)?, g.value(self.boxes)?);
-        // The batch index of each box: the number of batch items whose boxes all come before it.
-        let numbers = g.value(self.boxes_num)?;
-        let numbers = g.cast(numbers, g.dtype(self.boxes_num), DType::I64);
-        let zero = g.scalar(DType::I64, 0.0);
-        let ends = g.node("CumSum", &[numbers, zero], []);
-        let ends = g.unsqueeze(ends, &[1]);
         let count = g.shape_slice(boxes, 0, 1);
-        let each = g.count_up(count);
-        let is_behind = g.compare_or_equal("Greater", each, ends);
-        let is_behind = g.cast(is_behind, DType::Bool, DType::I64);
-        let images = g.reduce("ReduceSum", is_behind, &[0], false);
+        let images = images_of_boxes(g, self.boxes_num, count)?;
         let attrs = vec![
             ("output_height", NodeAttr::Int(self.pooled[0] as i64)),
             ("output_width", NodeAttr::Int(self.pooled[1] as i64)),
