@@ -83,7 +83,11 @@ enum Command {
 /// Runs the subcommand that the arguments name.
 pub(super) fn main() -> ExitCode {
     memory::keep_freed();
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    if let Command::Verify(_) | Command::Bench(_) | Command::Zoo(_) = command {
+        memory::use_huge_pages();
+    }
+    let result = match command {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -20,7 +20,11 @@ pub(crate) fn log_softmax<T: Real>(x: &Array<T>, axis: usize) -> Result<ArrayD<T
 }
 
 /// `x` with `f` applied to the elements along `axis`, for each position on the other axes.
-fn for_each_lane<T: Real>(x: &Array<T>, axis: usize, f: fn(&mut [T])) -> Result<ArrayD<T>> {
+fn for_each_lane<T: Real>(
+    x: &Array<T>,
+    axis: usize,
+    f: impl Fn(&mut [T]) + Sync + Send,
+) -> Result<ArrayD<T>> {
     let last = x.ndim() - 1;
     let mut lanes = x.clone();
     lanes.swap_axes(axis, last);
