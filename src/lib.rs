@@ -19,11 +19,29 @@
 //!
 //! Ops that this crate does not know can be added: [`operator`] has the vocabulary in which ops are
 //! defined, [`program`] that of the Paddle side, and [`graph`] that of the ONNX side.
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `cli` (default) | [`cli`], the command line, and with it `verify` |
+//! | `verify` | [`verify`], [`bench`], [`zoo`] and [`runtime`], with ONNX Runtime's bindings and the readers of pictures and arrays |
+//! | none | everything else: models are opened, inspected, run in the reference interpreter and converted |
+
+// What verifying alone needs of the other modules stays where it belongs.
+#![cfg_attr(not(feature = "verify"), allow(dead_code, unused_imports))]
+
+// The command line has the paths that other programs have, since it uses what is public alone.
+extern crate self as paddle2onnx;
 
 mod analyse;
+#[cfg(feature = "verify")]
 pub mod bench;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod error;
 pub mod graph;
+#[cfg(feature = "verify")]
 mod html;
 mod kernels;
 mod lower;
@@ -35,11 +53,14 @@ pub mod program;
 mod proto;
 mod read;
 pub mod reference;
+#[cfg(feature = "verify")]
 pub mod runtime;
 mod simplify;
 pub mod tensor;
+#[cfg(feature = "verify")]
 pub mod verify;
 mod write;
+#[cfg(feature = "verify")]
 pub mod zoo;
 
 pub use error::{Error, ErrorKind, Place, Result};

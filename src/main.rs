@@ -1,10 +1,11 @@
-//! `paddle2onnx-rs`: the command line. The library does the work; [`cli`] reads the arguments
-//! and shows the results.
+//! `paddle2onnx-rs`: the command line, which [`paddle2onnx::cli`] is.
 
-mod cli;
-
+use std::env;
 use std::process::ExitCode;
 
+use paddle2onnx::cli;
+
 fn main() -> ExitCode {
-    cli::main()
+    let program = env::current_exe().into_iter().map(Into::into).collect();
+    ExitCode::from(cli::main(env::args_os(), program))
 }

@@ -3,6 +3,8 @@
 //! Every fifth case is run, which takes a minute. `ALARMS=all cargo test --test alarms` runs all, and
 //! `OP=bilinear_interp` those of an op.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 //!
 //! The programs are those of `fixtures/paddle-*/control_flow/` with blocks exchanged.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

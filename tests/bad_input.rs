@@ -1,6 +1,8 @@
 //! What people pass by mistake, what is damaged, and what the system refuses gives one clear paragraph,
 //! exit code 2, and leaves no file behind. Nothing that a file holds makes the program panic.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::cell::Cell;

@@ -3,6 +3,8 @@
 //!
 //! The programs are those of `fixtures/paddle-3.3.1/` with one thing changed.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

@@ -3,6 +3,8 @@
 //!
 //! The programs are those of `fixtures/paddle-2.6.2/ops/` with one thing changed.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,5 +1,7 @@
 //! What `bench` shows. The durations themselves are not tested.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

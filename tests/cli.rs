@@ -1,5 +1,7 @@
 //! The command line as its users see it: exit code, stdout and stderr.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

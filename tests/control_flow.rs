@@ -1,6 +1,8 @@
 //! Branches and loops against what real Paddle gives: the reference interpreter and ONNX Runtime, on the networks of
 //! `fixtures/paddle-*/control_flow/`, with inputs that take different branches and numbers of rounds.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

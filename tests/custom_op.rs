@@ -1,5 +1,7 @@
 //! Ops that the crate does not define: defined by its caller, or passed through to another runtime.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 #[path = "../examples/custom_op.rs"]

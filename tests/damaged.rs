@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use paddle2onnx::{ConvertOptions, ErrorKind, Model, OPSETS};
 use proptest::prelude::*;
-use support::command::names_in;
+use support::files::names_in;
 use support::{fixture, mutate, mutate_pir};
 
 /// A program that was cut short gives an error, or, where the cut took nothing of importance, the

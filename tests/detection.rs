@@ -1,5 +1,7 @@
 //! Detectors for runtimes that choose among boxes themselves, or whose tensors have known extents alone.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

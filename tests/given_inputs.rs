@@ -1,6 +1,8 @@
 //! Inputs and recorded outputs as people have them: arrays of other names, of 16 bits, of wrong types and shapes; and
 //! what is said of inputs that a model does not take.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs::File;

@@ -320,7 +320,7 @@ fn check_names(program: &Path, graph: &GraphProto) {
 #[test]
 fn placement_changes_no_weight() {
     let folder = tempfile::tempdir().unwrap();
-    let model = support::command::copy_of("paddle-2.6.2/vit/ViT_base_patch16_224", folder.path());
+    let model = support::files::copy_of("paddle-2.6.2/vit/ViT_base_patch16_224", folder.path());
     let [inline, external, link] = [
         ("inline.onnx", Weights::Inline),
         ("external.onnx", Weights::External),

@@ -1,6 +1,8 @@
 //! Programs as older releases of Paddle wrote them: those of Paddle 2.6, with the attributes, types and slots of their
 //! time (docs/paddle-history.md). They compute what Paddle 2.6 has recorded, or are refused by name.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

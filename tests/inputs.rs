@@ -1,5 +1,7 @@
 //! Inputs: drawn at random, read from NumPy's files, or made of pictures.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM during the conversion of a large model give exit code 130, and leave no file behind.
 
-#![cfg(unix)]
+#![cfg(all(unix, feature = "cli"))]
 
 mod support;
 

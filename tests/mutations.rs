@@ -1,5 +1,7 @@
 //! Wrong lowerings are caught, and charged to the op that is wrong.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! What `convert` notes where ONNX can't follow the program.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use serde_json::Value;

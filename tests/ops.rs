@@ -1,6 +1,8 @@
 //! Every op against what real Paddle gives: the reference interpreter, and the converted model in
 //! ONNX Runtime, on the programs of `fixtures/paddle-*/ops/`.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,7 @@
 //! Models cut off at values of the user's choice.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Networks that Paddle's own tools have quantised, as `fixtures/quantized.py` exports them.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

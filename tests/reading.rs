@@ -1,6 +1,8 @@
 //! Programs and files as people have them: weights that are missing, named otherwise or in part; parameters that are in
 //! no file; what is not supported, all of it at once.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! Weights that ONNX needs in another order than Paddle: they are copied from their places, wherever the model keeps
 //! its weights, and no node rearranges them.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! `verify --image` and `verify --reference paddle`: what the command line shows of more than two
 //! sides.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Programs in half precision and in float64: what is converted opens in ONNX Runtime, or carries a note why not.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

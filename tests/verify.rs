@@ -1,5 +1,7 @@
 //! `verify` as its users see it: tables, verdicts, exit codes and pages.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

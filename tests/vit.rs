@@ -1,5 +1,7 @@
 //! PaddleClas' vision transformers, cut small. They take the same code path as those of full size.
 
+#![cfg(feature = "verify")]
+
 mod support;
 
 use std::fs;

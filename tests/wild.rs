@@ -1,6 +1,8 @@
 //! Programs as people have them in public, written by Paddle 1.5 to 3 (`fixtures/wild/`): each can be inspected, and it
 //! computes what Paddle computes, or is refused for ops that have no definition, and for nothing else.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::collections::BTreeSet;

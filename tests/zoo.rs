@@ -1,5 +1,7 @@
 //! `zoo run`: manifests, the results of their models, and the reports of these.
 
+#![cfg(feature = "cli")]
+
 mod support;
 
 use std::fs;

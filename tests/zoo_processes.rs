@@ -1,7 +1,7 @@
 //! `zoo run` and its worker processes: one that is killed fails its model alone, and none outlives
 //! the run.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod support;
 

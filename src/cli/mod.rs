@@ -1,4 +1,4 @@
-//! Arguments → the library's work → text or JSON.
+//! The command line: arguments → the library's work → text or JSON.
 //!
 //! There is one file per subcommand, and one for each thing that several of them need. Data goes to
 //! stdout, messages and progress to stderr. The exit code is 0 for done or yes, 1 for no parity, not
@@ -34,7 +34,7 @@ mod verification;
 mod verify;
 mod zoo;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
@@ -80,34 +80,47 @@ enum Command {
     Zoo(zoo::Args),
 }
 
-/// Runs the subcommand that the arguments name.
-pub(super) fn main() -> ExitCode {
+/// Runs the subcommand that the arguments name, of which the first is the program's own name. Returns the exit code, with
+/// which the process should end: signals are handled from here on.
+///
+/// `program` is the command that starts this program again, with which `zoo` starts its workers: the path of the
+/// executable, or an interpreter and its arguments.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString>) -> u8 {
     memory::keep_freed();
-    let command = Cli::parse().command;
-    if let Command::Verify(_) | Command::Bench(_) | Command::Zoo(_) = command {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // When the stream is closed, there is nobody to tell.
+            let _ = e.print();
+            return if e.use_stderr() { 2 } else { 0 };
+        }
+    };
+    if let Command::Verify(_) | Command::Bench(_) | Command::Zoo(_) = cli.command {
         memory::use_huge_pages();
     }
-    let result = match command {
+    let result = match cli.command {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Ops(args) => ops::run(&args),
-        Command::Zoo(args) => zoo::run(&args),
+        Command::Zoo(args) => zoo::run(&args, &program),
     };
+    exit_code(result)
+}
+
+fn exit_code(result: outcome::Result<Outcome>) -> u8 {
     match result {
-        Ok(Outcome::Success) => ExitCode::SUCCESS,
-        Ok(Outcome::NoParity | Outcome::NotAsExpected | Outcome::NotConvertible) => {
-            ExitCode::from(1)
-        }
-        Ok(Outcome::Undecided) => ExitCode::from(3),
+        Ok(Outcome::Success) => 0,
+        Ok(Outcome::NoParity | Outcome::NotAsExpected | Outcome::NotConvertible) => 1,
+        Ok(Outcome::Undecided) => 3,
         Err(failure) => {
             complain(&failure.message);
-            ExitCode::from(if failure.interrupted {
+            if failure.interrupted {
                 interrupt::EXIT_CODE
             } else {
                 2
-            })
+            }
         }
     }
 }

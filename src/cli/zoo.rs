@@ -2,7 +2,7 @@
 
 mod table;
 
-use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -114,14 +114,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs the subcommand of `zoo`.
-pub(super) fn run(args: &Args) -> Result<Outcome> {
+/// Runs the subcommand of `zoo`. `program` is the command that starts this program.
+pub(super) fn run(args: &Args, program: &[OsString]) -> Result<Outcome> {
     match &args.command {
-        Command::Run(args) => run_models(args),
+        Command::Run(args) => run_models(args, program),
     }
 }
 
-fn run_models(args: &Run) -> Result<Outcome> {
+fn run_models(args: &Run, program: &[OsString]) -> Result<Outcome> {
     interrupt::install()?;
     let mut manifest = Manifest::read(&args.manifest)?;
     manifest.select(&args.names)?;
@@ -136,7 +136,8 @@ fn run_models(args: &Run) -> Result<Outcome> {
             // Opened before the work, so that a wrong path is known at once.
             let junit = args.junit.as_deref().map(Pending::create).transpose()?;
             let html = args.html.as_deref().map(Pending::create).transpose()?;
-            let mut report = work(args, &manifest, ort_lib.as_deref(), scratch)?;
+            let ort_lib = ort_lib.as_deref();
+            let mut report = work(args, program, &manifest, ort_lib, scratch)?;
             if let Some(baseline) = &baseline {
                 report.compare(baseline, &manifest);
             }
@@ -161,12 +162,16 @@ fn run_models(args: &Run) -> Result<Outcome> {
     })
 }
 
-fn work(args: &Run, manifest: &Manifest, ort_lib: Option<&Path>, scratch: &Path) -> Result<Report> {
-    let program = env::current_exe()
-        .map_err(|e| Failure::new(format!("could not find this program's own file: {e}")))?;
+fn work(
+    args: &Run,
+    program: &[OsString],
+    manifest: &Manifest,
+    ort_lib: Option<&Path>,
+    scratch: &Path,
+) -> Result<Report> {
     let memory = zoo::available_memory();
     let options = Options {
-        program: &program,
+        program,
         jobs: args
             .jobs
             .map_or_else(|| default_jobs(memory), NonZeroUsize::get),

@@ -1,6 +1,7 @@
 //! The scheduler, which runs as many workers at once as jobs and memory allow.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -25,8 +26,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 /// How to run the tasks of a manifest.
 #[derive(Debug, Clone)]
 pub struct Options<'a> {
-    /// The program that workers run.
-    pub program: &'a Path,
+    /// The command that workers run, without their arguments: the path of this program, or that of an interpreter and
+    /// arguments of its own.
+    pub program: &'a [OsString],
     /// How many workers run at once at most.
     pub jobs: usize,
     /// The memory in bytes that all workers together may need by estimate; None for no limit. A model
@@ -250,7 +252,10 @@ fn move_files(folder: &Path, name: &Path) -> io::Result<()> {
 
 /// The command of a worker. It is an ordinary `convert`, so that a failure can be reproduced by hand.
 fn command(task: &Task, options: &Options<'_>, output: &Path) -> Command {
-    let mut command = Command::new(options.program);
+    let mut words = options.program.iter();
+    // Without a program, the worker can't be started, which is its result.
+    let mut command = Command::new(words.next().cloned().unwrap_or_default());
+    command.args(words);
     // Messages on stderr are parsed, so they must have no colours.
     command.env_remove("CLICOLOR_FORCE").env("NO_COLOR", "1");
     command

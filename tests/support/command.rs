@@ -1,11 +1,12 @@
 //! Running the program, and its output as a text that is the same on every machine.
 
 use std::fmt::{self, Write};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use assert_cmd::Command;
+
+pub use super::files::{copy_of, names_in};
 
 /// The program with these arguments, without the variables that would change the form of its output.
 pub fn command<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
@@ -122,26 +123,4 @@ fn stable_line(line: &str) -> String {
         after = text;
     }
     stable
-}
-
-/// Copies a folder of `fixtures/` into `parent`, where it can be changed. Returns the path of the copy.
-pub fn copy_of(fixture: &str, parent: &Path) -> PathBuf {
-    let source = super::fixture(fixture);
-    let copy = parent.join(source.file_name().unwrap());
-    fs::create_dir(&copy).unwrap();
-    for entry in fs::read_dir(source).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
-    }
-    copy
-}
-
-/// The names in a folder, hidden ones too, sorted.
-pub fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }

@@ -1,8 +1,14 @@
 //! What the integration tests share: the fixtures, and an ONNX Runtime.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test binary uses its own part"
+)]
 
+#[cfg(feature = "cli")]
 pub mod command;
+pub mod files;
 pub mod large;
 pub mod mutate;
 pub mod mutate_onnx;
@@ -10,24 +16,25 @@ pub mod mutate_pir;
 pub mod onnx;
 mod packs;
 pub mod retype;
+#[cfg(feature = "verify")]
+mod runtime;
+#[cfg(feature = "cli")]
 pub mod shell;
+#[cfg(feature = "verify")]
 pub mod wild;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 
-use paddle2onnx::runtime::OnnxRuntime;
+#[cfg(feature = "verify")]
+pub use runtime::onnx_runtime;
 
 /// The schema of programs, as the build script compiles it for the library.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod framework {
     include!(concat!(env!("OUT_DIR"), "/paddle.framework.proto.rs"));
 }
-
-/// The version of ONNX Runtime that is installed if none is found.
-const ONNX_RUNTIME: &str = "onnxruntime==1.32.0";
 
 /// A file or folder below `fixtures/`. Those of op cases, `VERSION/ops/OP/CASE…`, are unpacked first.
 pub fn fixture(path: &str) -> PathBuf {
@@ -82,48 +89,4 @@ pub fn goldens(program: &Path) -> Vec<PathBuf> {
     let goldens: Vec<PathBuf> = numbered.take_while(|path| path.exists()).collect();
     assert!(!goldens.is_empty(), "no goldens of {}", program.display());
     goldens
-}
-
-/// ONNX Runtime's library: found as `verify` finds it, else installed once into `target/`.
-///
-/// # Panics
-/// When there is none and it can't be installed. A test without it would prove nothing.
-pub fn onnx_runtime() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| match OnnxRuntime::load(None) {
-        Ok(runtime) => runtime.library().to_path_buf(),
-        Err(missing) => {
-            let runtime = OnnxRuntime::load(Some(&installed(&missing)));
-            runtime.unwrap().library().to_path_buf()
-        }
-    })
-}
-
-fn installed(missing: &paddle2onnx::Error) -> PathBuf {
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let packages = target.join(ONNX_RUNTIME.replace("==", "-"));
-    let library = packages.join("onnxruntime/capi");
-    if library.is_dir() {
-        return library;
-    }
-    // The package goes into a temporary folder first, so that a broken installation is never taken for a
-    // whole one.
-    let partial = target.join(format!("onnxruntime-{}.partial", std::process::id()));
-    let install = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-        .arg(&partial)
-        .arg(ONNX_RUNTIME)
-        .output();
-    match install {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => panic!(
-            "{missing}\ninstalling it failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
-        Err(e) => panic!("{missing}\ninstalling it failed: python3: {e}"),
-    }
-    // If another test process was faster, its installation is used.
-    let _ = fs::rename(&partial, &packages);
-    let _ = fs::remove_dir_all(&partial);
-    library
 }
