@@ -6,8 +6,10 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
+use paddle2onnx::zoo::Manifest;
 use serde_json::{Value, json};
 use support::command::{Ran, command_with_runtime, names_in, run};
 use support::fixture;
@@ -71,6 +73,7 @@ fn help() {
     let words = |text: &str| run(command_with_runtime(text.split_ascii_whitespace())).to_string();
     assert_snapshot!("help_zoo", words("zoo --help"));
     assert_snapshot!("help_zoo_run", words("zoo run --help"));
+    assert_snapshot!("help_zoo_merge", words("zoo merge --help"));
 }
 
 /// The committed manifest, in every form of output.
@@ -533,4 +536,230 @@ batches = [1]
         assert!(xml.contains(words), "{words}: {xml}");
     }
     assert!(!xml.contains("<failure"), "{xml}");
+}
+
+/// Runs `zoo merge`; the arguments are separated by spaces, `DIR` stands for the folder.
+fn merge(folder: &Path, arguments: &str) -> Ran {
+    let words = arguments.split_ascii_whitespace();
+    let words = words.map(|word| word.replace("DIR", folder.to_str().unwrap()));
+    run(command_with_runtime(
+        ["zoo".to_owned(), "merge".to_owned()]
+            .into_iter()
+            .chain(words),
+    ))
+}
+
+/// Runs each of three shards of a manifest, which does not expect all that comes, and keeps the reports in its folder.
+fn run_shards(folder: &Path) -> PathBuf {
+    let text = "
+[[model]]
+path = 'FIXTURES/paddle-3.3.1/vit/ViT_base_patch16_*'
+opsets = [17, 11]
+batches = [1]
+[[model]]
+path = 'FIXTURES/paddle-3.3.1/sensitive/tanh_30'
+inputs = ['run*.npz']
+[[model]]
+path = 'FIXTURES/paddle-3.3.1/unusual/complex'
+fails = 'control flow'
+";
+    let manifest = manifest(folder, text);
+    for number in 1..=3 {
+        let ran = zoo(&manifest, &format!("--shard {number}/3 --json"));
+        assert_eq!(ran.code, Some(0), "{ran}");
+        fs::write(folder.join(format!("{number}.json")), ran.stdout).unwrap();
+    }
+    manifest
+}
+
+/// What the shards of a manifest find is what is found at once, and a baseline of it.
+#[test]
+fn shards_make_one_report() {
+    let folder = folder();
+    let manifest = run_shards(folder.path());
+    let parts = [1, 2, 3].map(|number| {
+        let text = fs::read_to_string(folder.path().join(format!("{number}.json"))).unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    });
+    assert_eq!(parts[1]["shards"], json!([{ "number": 2, "count": 3 }]));
+    let sizes = parts
+        .each_ref()
+        .map(|part| part["results"].as_array().unwrap().len());
+    assert!(
+        sizes.iter().sum::<usize>() == 6 && sizes.iter().all(|size| *size < 6),
+        "{sizes:?}"
+    );
+
+    let files = "DIR/3.json DIR/1.json DIR/2.json";
+    let ran = merge(
+        folder.path(),
+        &format!("{files} --json --junit DIR/zoo.xml --html DIR/zoo.html"),
+    );
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let merged = json(&ran);
+    assert_eq!(
+        (&merged["passed"], merged.get("shards")),
+        (&json!(true), None)
+    );
+    let whole = json(&zoo(&manifest, "--json"));
+    let mut expected = statuses(&whole);
+    expected.sort_unstable();
+    assert_eq!(statuses(&merged), expected);
+    let xml = fs::read_to_string(folder.path().join("zoo.xml")).unwrap();
+    assert_eq!(xml.matches("<testcase ").count(), 6, "{xml}");
+    let html = fs::read_to_string(folder.path().join("zoo.html")).unwrap();
+    assert_eq!(html.matches("<details>").count(), 6, "{html}");
+    let text = merge(folder.path(), files);
+    assert_eq!(
+        (text.code, text.stdout.lines().count()),
+        (Some(0), 10),
+        "{text}"
+    );
+    assert!(text.stdout.ends_with("\nAll as expected\n"), "{text}");
+
+    // A shard knows that what is only in the baseline belongs to another one.
+    fs::write(folder.path().join("merged.json"), merged.to_string()).unwrap();
+    let ran = zoo(&manifest, "--shard 1/3 --json --baseline DIR/merged.json");
+    assert_eq!(json(&ran)["missing"], json!([]), "{ran}");
+}
+
+#[test]
+fn a_missing_shard_is_a_failure() {
+    let folder = folder();
+    run_shards(folder.path());
+    let ran = merge(
+        folder.path(),
+        "DIR/1.json DIR/3.json --junit DIR/zoo.xml --html DIR/zoo.html",
+    );
+    assert_eq!(ran.code, Some(1), "{ran}");
+    let end = "\nThere is no report of these shards: 2/3\n";
+    assert!(
+        ran.stdout.contains(end) && ran.stdout.ends_with("Not as expected\n"),
+        "{ran}"
+    );
+    let xml = fs::read_to_string(folder.path().join("zoo.xml")).unwrap();
+    assert!(xml.contains("<testcase name=\"shard 2/3\" "), "{xml}");
+    let html = fs::read_to_string(folder.path().join("zoo.html")).unwrap();
+    assert!(html.contains("no report of these shards: 2/3."), "{html}");
+    // The report of the missing shard can still be added.
+    let partial = merge(folder.path(), "DIR/1.json DIR/3.json --json");
+    fs::write(folder.path().join("partial.json"), partial.stdout).unwrap();
+    let ran = merge(folder.path(), "DIR/partial.json DIR/2.json");
+    assert_eq!(ran.code, Some(0), "{ran}");
+}
+
+#[test]
+fn reports_that_do_not_belong_together() {
+    let folder = folder();
+    run_shards(folder.path());
+    let text = fs::read_to_string(folder.path().join("2.json")).unwrap();
+    let two: Value = serde_json::from_str(&text).unwrap();
+    for (key, value, words) in [
+        (
+            "shards",
+            json!([{ "number": 2, "count": 4 }]),
+            "a report of shard 2/4, and another one is of shard 1/3",
+        ),
+        (
+            "shards",
+            json!([{ "number": 1, "count": 3 }]),
+            "1.json has shard 1/3, too",
+        ),
+        (
+            "shards",
+            json!([{ "number": 4, "count": 3 }]),
+            "there is no shard 4 of 3",
+        ),
+        (
+            "program",
+            json!("0.0.1"),
+            "was made with paddle2onnx-rs 0.0.1, and ",
+        ),
+        ("version", json!(2), "a report of version 2"),
+    ] {
+        let mut other = two.clone();
+        other[key] = value;
+        fs::write(folder.path().join("other.json"), other.to_string()).unwrap();
+        let ran = merge(folder.path(), "DIR/1.json DIR/other.json");
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran}");
+        assert!(
+            ran.stderr.contains(words) && ran.stderr.contains("other.json"),
+            "{ran}"
+        );
+    }
+    let mut whole = two.clone();
+    whole.as_object_mut().unwrap().remove("shards");
+    fs::write(folder.path().join("other.json"), whole.to_string()).unwrap();
+    let ran = merge(folder.path(), "DIR/2.json DIR/other.json");
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(ran.stderr.contains(", too\n"), "{ran}");
+    for arguments in ["", "DIR/none.json", "DIR/1.json --html DIR"] {
+        let ran = merge(folder.path(), arguments);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(2), ""),
+            "{arguments}: {ran}"
+        );
+    }
+    for shard in ["0/8", "9/8", "2", "a/b"] {
+        let ran = zoo(&folder.path().join("zoo.toml"), &format!("--shard {shard}"));
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(2), ""),
+            "{shard}: {ran}"
+        );
+        assert!(ran.stderr.contains("--shard"), "{ran}");
+    }
+}
+
+/// A machine may find nothing to do.
+#[test]
+fn an_empty_shard_passes() {
+    let folder = folder();
+    let manifest = manifest(folder.path(), &TWO.replace("16_*", "16_224"));
+    let shard = |number| zoo(&manifest, &format!("--shard {number}/2"));
+    let outputs = [shard(1), shard(2)].map(|ran| {
+        assert_eq!(ran.code, Some(0), "{ran}");
+        ran.stdout
+    });
+    let empty = outputs
+        .iter()
+        .filter(|text| text.contains("\n0 results in 0.0 s\n"));
+    assert_eq!(empty.count(), 1, "{outputs:?}");
+}
+
+/// A pattern may stand for thousands of models.
+#[test]
+fn a_large_manifest_is_read_at_once() {
+    const COUNT: usize = 5000;
+    let folder = folder();
+    let program = folder.path().join("model.json");
+    fs::copy(fixture(VIT).join("inference.json"), &program).unwrap();
+    for number in 0..COUNT {
+        let model = folder
+            .path()
+            .join(format!("models/family{}/net{number}", number % 9));
+        fs::create_dir_all(&model).unwrap();
+        fs::hard_link(&program, model.join("inference.json")).unwrap();
+        fs::write(model.join("out.npz"), "").unwrap();
+    }
+    let text = "[[model]]\npath = 'models/*/net*'\nexpected = ['*.npz']\n";
+    let manifest = manifest(folder.path(), text);
+    let start = Instant::now();
+    let read = Manifest::read(&manifest).unwrap();
+    let time = start.elapsed();
+    println!("{COUNT} models in {time:?}");
+    assert!(time < Duration::from_secs(5), "{time:?}");
+    assert_eq!(read.tasks.len(), COUNT);
+    let parts = (1..=8).map(|number| {
+        let mut part = read.clone();
+        part.select_shard(format!("{number}/8").parse().unwrap());
+        part.tasks.len()
+    });
+    let parts: Vec<usize> = parts.collect();
+    assert_eq!(parts.iter().sum::<usize>(), COUNT);
+    assert!(
+        parts.iter().all(|size| (500..750).contains(size)),
+        "{parts:?}"
+    );
 }

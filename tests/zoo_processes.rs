@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -105,6 +106,37 @@ fn statuses(ran: &Ran) -> Vec<(String, String)> {
 
 fn finish(zoo: Child) -> Ran {
     Ran::from(zoo.wait_with_output().unwrap())
+}
+
+/// Results are printed as they come, not at the end.
+#[test]
+fn results_are_printed_while_others_are_waited_for() {
+    let folder = setup();
+    let mut zoo = Command::new(assert_cmd::cargo::cargo_bin!("paddle2onnx-rs"))
+        .args(["zoo", "run", "--jobs", "1"])
+        .arg(folder.path().join("zoo.toml"))
+        .env("ORT_DYLIB_PATH", onnx_runtime())
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The model that takes forever is the second one.
+    let mut lines = BufReader::new(zoo.stdout.take().unwrap()).lines();
+    let starts = ["model  ", "ViT_base_patch16_224  "];
+    for start in starts {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.starts_with(start), "{line}");
+    }
+    large_worker(&mut zoo);
+    signal("TERM", zoo.id());
+    assert!(lines.next().is_none());
+    let ran = finish(zoo);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (Some(130), "error: interrupted\n"),
+        "{ran}"
+    );
 }
 
 #[test]

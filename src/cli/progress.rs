@@ -49,6 +49,11 @@ impl Line {
     pub fn say(&self, what: impl Into<Cow<'static, str>>) {
         self.bar.set_message(what);
     }
+
+    /// Runs `print`, which writes lines to stdout, without the line in between.
+    pub fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
 }
 
 fn appear_later(bar: ProgressBar) -> (Sender<()>, JoinHandle<()>) {

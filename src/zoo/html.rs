@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use super::report::{Agreement, ModelResult, Report, Status};
+use super::report::{Agreement, Machine, ModelResult, Report, Status};
 use crate::html::{escape, page, put};
 
 /// The report as a page that needs no network. `made` is the time of the run.
@@ -31,6 +31,12 @@ fn summary(body: &mut String, report: &Report) {
     let (word, summary) = (report.verdict(), report.summary());
     put!(body, "<p><span class=\"badge {class}\">{word}</span></p>");
     put!(body, "<p>{summary}.</p>");
+    if let Some(missing) = report.missing_shards() {
+        put!(
+            body,
+            "<p class=\"bad\">There is no report of these shards: {missing}.</p>"
+        );
+    }
 }
 
 /// The results that are not as expected, which stand before the table of all.
@@ -189,10 +195,6 @@ fn detail(body: &mut String, result: &ModelResult) {
 
 fn environment(body: &mut String, report: &Report, made: SystemTime) {
     put!(body, "<h2>Environment</h2>\n<dl>");
-    let memory = report
-        .machine
-        .memory
-        .map(|bytes| format!("{:.1} GB", bytes as f64 / 1e9));
     let fields = [
         (
             "date",
@@ -200,13 +202,20 @@ fn environment(body: &mut String, report: &Report, made: SystemTime) {
         ),
         ("paddle2onnx-rs", Some(report.program.clone())),
         ("ONNX Runtime", report.onnx_runtime.clone()),
-        ("system", Some(report.machine.system.clone())),
-        ("cores", Some(report.machine.cores.to_string())),
-        ("memory", memory),
     ];
-    for (label, text) in fields {
+    let machines = std::iter::once(&report.machine).chain(&report.other_machines);
+    let machines = machines.map(|machine| ("machine", Some(described(machine))));
+    for (label, text) in fields.into_iter().chain(machines) {
         let text = text.as_deref().unwrap_or("–");
         put!(body, "<dt>{label}</dt><dd>{}</dd>", escape(text));
     }
     put!(body, "</dl>");
+}
+
+/// A machine in words, as in `linux x86_64, 4 cores, 15.2 GB of memory available`.
+fn described(machine: &Machine) -> String {
+    let memory = machine.memory.map_or_else(String::new, |bytes| {
+        format!(", {:.1} GB of memory available", bytes as f64 / 1e9)
+    });
+    format!("{}, {} cores{memory}", machine.system, machine.cores)
 }

@@ -28,6 +28,13 @@ pub fn junit(report: &Report) -> Result<String> {
         }
         suite.add_test_case(case);
     }
+    for shard in &report.missing_shards {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message("there is no report of this shard");
+        let mut case = TestCase::new(format!("shard {shard}"), status);
+        case.set_classname("zoo");
+        suite.add_test_case(case);
+    }
     let mut xml = quick_junit::Report::new("paddle2onnx-rs zoo");
     xml.set_time(seconds(report.seconds)).add_test_suite(suite);
     xml.to_string()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use glob::Pattern;
 
 use super::settings::{BaselineLimits, File, Limits, Table};
+use super::shard::Shard;
 use crate::error::{Error, Result};
 use crate::graph::{DEFAULT_OPSET, OPSETS};
 
@@ -24,6 +25,8 @@ pub struct Manifest {
     pub baseline: BaselineLimits,
     /// The patterns of the names that were selected; empty if all are.
     selection: Vec<Pattern>,
+    /// The part that was selected; None for the whole.
+    pub(super) shard: Option<Shard>,
 }
 
 /// One conversion, and what is expected of it.
@@ -126,15 +129,27 @@ impl Manifest {
             }
             self.selection.push(glob);
         }
+        self.keep_selected();
+        Ok(())
+    }
+
+    /// Keeps the tasks of the models that belong to a part of all, which may be none.
+    pub fn select_shard(&mut self, shard: Shard) {
+        self.shard = Some(shard);
+        self.keep_selected();
+    }
+
+    fn keep_selected(&mut self) {
         let mut tasks = std::mem::take(&mut self.tasks);
         tasks.retain(|task| self.is_selected(&task.name));
         self.tasks = tasks;
-        Ok(())
     }
 
     /// Whether a model of this name is selected, or would be if the manifest had it.
     pub(super) fn is_selected(&self, name: &str) -> bool {
-        self.selection.is_empty() || self.selection.iter().any(|glob| glob.matches(name))
+        let is_named =
+            self.selection.is_empty() || self.selection.iter().any(|glob| glob.matches(name));
+        is_named && self.shard.is_none_or(|shard| shard.has(name))
     }
 }
 
@@ -201,6 +216,7 @@ fn expand(file: &File, folder: &Path, place: &Placed<'_>) -> Result<Manifest> {
         tasks,
         baseline: file.baseline.clone(),
         selection: Vec::new(),
+        shard: None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::regression::Regression;
+use super::shard::Shard;
 
 /// The results of all tasks of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,11 +18,18 @@ pub struct Report {
     pub onnx_runtime: Option<String>,
     /// The machine that it ran on.
     pub machine: Machine,
-    /// How long it took, in seconds.
+    /// The other machines, if the reports of several runs were merged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_machines: Vec<Machine>,
+    /// The parts of the manifest that it is about; empty for the whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Shard>,
+    /// How long it took, in seconds; of several runs, the longest.
     pub seconds: f64,
-    /// Whether all is as the manifest expects, and nothing is worse than in the baseline.
+    /// Whether all is as the manifest expects, nothing is worse than in the baseline, and no shard is missing from a merged
+    /// report.
     pub passed: bool,
-    /// One per model and opset, in the order of the manifest.
+    /// One per model and opset, in the order of the manifest; by name, if the reports of several runs were merged.
     pub results: Vec<ModelResult>,
     /// What is worse than in the baseline; empty without one.
     #[serde(default)]
@@ -29,10 +37,13 @@ pub struct Report {
     /// The titles of the results that only the baseline has.
     #[serde(default)]
     pub missing: Vec<String>,
+    /// The shards of which a merged report knows nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_shards: Vec<Shard>,
 }
 
 /// The machine of a run, on which its times depend.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The system and the processor's architecture, as in `linux x86_64`.
     pub system: String,
@@ -132,12 +143,18 @@ impl Report {
                 count => Some(format!("{count} {}", status.label())),
             });
         let counts: Vec<String> = counts.collect();
-        format!(
-            "{} results in {:.1} s: {}",
-            self.results.len(),
-            self.seconds,
-            counts.join(", ")
-        )
+        let counts = match counts.as_slice() {
+            [] => String::new(),
+            counts => format!(": {}", counts.join(", ")),
+        };
+        let (count, seconds) = (self.results.len(), self.seconds);
+        format!("{count} results in {seconds:.1} s{counts}")
+    }
+
+    /// The shards of which a merged report knows nothing, for people; None if there are none.
+    pub fn missing_shards(&self) -> Option<String> {
+        let shards: Vec<String> = self.missing_shards.iter().map(Shard::to_string).collect();
+        (!shards.is_empty()).then(|| shards.join(", "))
     }
 
     /// Whether the run passed, for people.

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::judge::{Judged, judge, not_started};
-use super::manifest::{Expectation, Source, Task};
+use super::manifest::{Expectation, Manifest, Source, Task};
 use super::memory;
 use super::report::{Machine, ModelResult, Report, Status};
 use super::worker::{Ended, Worker};
@@ -56,35 +56,40 @@ pub struct Progress<'a> {
     pub total: usize,
     /// The names of the models that are being worked on.
     pub running: Vec<&'a str>,
+    /// What has come of the tasks that were done since the last time, in the order in which they were.
+    pub finished: Vec<&'a ModelResult>,
 }
 
-/// Runs the tasks. `observe` is told many times a second how far the run is, and can stop it.
+/// Runs the tasks of a manifest. `observe` is told many times a second how far the run is, and can stop it.
 ///
 /// # Errors
 /// When `observe` stops the run, which ends all workers, or an ONNX model can't be moved to
 /// [`Options::keep`]. What happens to a worker is never an error but a result.
 pub fn run(
-    tasks: &[Task],
+    manifest: &Manifest,
     options: &Options<'_>,
     observe: &dyn Fn(&Progress<'_>) -> ControlFlow<()>,
 ) -> Result<Report> {
     let start = Instant::now();
+    let tasks = manifest.tasks.as_slice();
     let mut runner = Runner {
         tasks,
         options,
         waiting: (0..tasks.len()).collect(),
         running: Vec::new(),
         results: tasks.iter().map(|_| None).collect(),
+        finished: Vec::new(),
         onnx_runtime: None,
     };
     while !runner.is_done() {
         runner.fill();
-        if observe(&runner.progress()).is_break() {
-            return Err(Error::interrupted());
-        }
+        runner.tell(observe)?;
         runner.collect()?;
-        thread::sleep(PERIOD);
+        if !runner.is_done() {
+            thread::sleep(PERIOD);
+        }
     }
+    runner.tell(observe)?;
     let results: Vec<ModelResult> = runner.results.into_iter().flatten().collect();
     Ok(Report {
         version: Report::VERSION,
@@ -95,11 +100,14 @@ pub fn run(
             cores: thread::available_parallelism().map_or(1, usize::from),
             memory: options.memory,
         },
+        other_machines: Vec::new(),
+        shards: manifest.shard.into_iter().collect(),
         seconds: start.elapsed().as_secs_f64(),
         passed: results.iter().all(|result| result.status.is_good()),
         results,
         regressions: Vec::new(),
         missing: Vec::new(),
+        missing_shards: Vec::new(),
     })
 }
 
@@ -110,6 +118,8 @@ struct Runner<'a> {
     waiting: VecDeque<usize>,
     running: Vec<Running>,
     results: Vec<Option<ModelResult>>,
+    /// The positions of the tasks that are done, but of which `observe` does not know yet.
+    finished: Vec<usize>,
     onnx_runtime: Option<String>,
 }
 
@@ -128,15 +138,29 @@ impl<'a> Runner<'a> {
         self.waiting.is_empty() && self.running.is_empty()
     }
 
-    fn progress(&self) -> Progress<'a> {
+    /// Tells `observe` how far the run is.
+    fn tell(&mut self, observe: &dyn Fn(&Progress<'_>) -> ControlFlow<()>) -> Result<()> {
+        let flow = observe(&self.progress());
+        self.finished.clear();
+        match flow {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::interrupted()),
+        }
+    }
+
+    fn progress(&self) -> Progress<'_> {
         let names = self
             .running
             .iter()
             .filter_map(|running| self.tasks.get(running.position));
+        let finished = self.finished.iter();
         Progress {
             done: self.tasks.len() - self.waiting.len() - self.running.len(),
             total: self.tasks.len(),
             running: names.map(|task| task.name.as_str()).collect(),
+            finished: finished
+                .filter_map(|position| self.results.get(*position)?.as_ref())
+                .collect(),
         }
     }
 
@@ -229,6 +253,7 @@ impl<'a> Runner<'a> {
     fn finish(&mut self, position: usize, result: ModelResult) {
         if let Some(place) = self.results.get_mut(position) {
             *place = Some(result);
+            self.finished.push(position);
         }
     }
 }

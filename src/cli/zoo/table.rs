@@ -12,33 +12,36 @@ use super::super::style::{BAD, GOOD, HEADING, WARNING};
 /// The width of the column of names, which is what the others leave of 80 columns.
 const NAME: usize = 29;
 
-/// The report: a table, what needs attention, and the verdict.
-pub(super) fn text(report: &Report) -> String {
-    let mut text = String::new();
-    rows(&mut text, report);
-    problems(&mut text, report);
-    baseline(&mut text, report);
-    verdict(&mut text, report);
-    text
+/// The table of results, whose first column is as wide as the names need, and whose rows can be had one by one.
+pub(super) struct Table {
+    width: usize,
 }
 
-fn rows(text: &mut String, report: &Report) {
-    let names = report
-        .results
-        .iter()
-        .map(|result| result.name.chars().count());
-    let width = names.max().unwrap_or(0).clamp("model".len(), NAME);
-    let _ = writeln!(
-        text,
-        "{HEADING}{:width$}  opset  nodes  max abs  max rel    time  result{HEADING:#}",
-        "model"
-    );
-    for result in &report.results {
+impl Table {
+    /// The table of the models of these names.
+    pub fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let widths = names.map(|name| name.chars().count());
+        Self {
+            width: widths.max().unwrap_or(0).clamp("model".len(), NAME),
+        }
+    }
+
+    /// The line with the names of the columns.
+    pub fn header(&self) -> String {
+        let width = self.width;
+        format!(
+            "{HEADING}{:width$}  opset  nodes  max abs  max rel    time  result{HEADING:#}\n",
+            "model"
+        )
+    }
+
+    /// The line of a result.
+    pub fn row(&self, result: &ModelResult) -> String {
+        let width = self.width;
         let worst = result.worst();
         let (style, word) = word(result.status);
-        let _ = writeln!(
-            text,
-            "{:width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  {style}{word}{style:#}",
+        format!(
+            "{:width$}  {:>5}  {:>5}  {:>7}  {:>7}  {:>6}  {style}{word}{style:#}\n",
             shortened::to_end(&result.name, width),
             result.opset,
             result
@@ -47,8 +50,17 @@ fn rows(text: &mut String, report: &Report) {
             error(worst.map(|worst| worst.max_abs)),
             error(worst.map(|worst| worst.max_rel)),
             seconds(result.seconds),
-        );
+        )
     }
+}
+
+/// What follows the table: what needs attention, and the verdict.
+pub(super) fn summary(report: &Report) -> String {
+    let mut text = String::new();
+    problems(&mut text, report);
+    baseline(&mut text, report);
+    verdict(&mut text, report);
+    text
 }
 
 /// An error as text. It is None if nothing was compared, and `Some(None)` if it is infinite or the
@@ -122,6 +134,12 @@ fn verdict(text: &mut String, report: &Report) {
     let style = if report.passed { GOOD } else { BAD }.bold();
     let (word, summary) = (report.verdict(), report.summary());
     let summary = wrapped(&summary);
+    if let Some(missing) = report.missing_shards() {
+        let _ = writeln!(
+            text,
+            "\n{BAD}There is no report of these shards:{BAD:#} {missing}"
+        );
+    }
     let _ = writeln!(text, "\n{summary}{style}{word}{style:#}");
 }
 
