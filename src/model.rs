@@ -13,7 +13,7 @@ use crate::operator::{Macs, Precision, Registry};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
-use crate::simplify::{cropped, dequantize, simplify, with_limit, without_choices};
+use crate::simplify::{REWRITES, cropped, dequantize, simplify, with_limit, without_choices};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -24,6 +24,8 @@ pub struct Model {
     format: Format,
     program: Program,
     registry: Registry,
+    /// The names of the rewrites that are not made.
+    left_out: Vec<&'static str>,
 }
 
 /// The options of [`Model::convert`].
@@ -157,6 +159,7 @@ impl Model {
             format,
             program,
             registry: registry.clone(),
+            left_out: Vec::new(),
         })
     }
 
@@ -221,6 +224,25 @@ impl Model {
         Ok(self)
     }
 
+    /// The model of which ONNX is written without the rewrites of these names ([`crate::REWRITES`]).
+    ///
+    /// # Errors
+    /// When there is no rewrite of a name.
+    pub fn without_rewrites(mut self, names: &[String]) -> Result<Self> {
+        for name in names {
+            let known = REWRITES.iter().find(|rewrite| rewrite.name == name);
+            let known = known.ok_or_else(|| {
+                let all: Vec<&str> = REWRITES.iter().map(|rewrite| rewrite.name).collect();
+                Error::invalid(format!(
+                    "no rewrite is called {name:?}; there are {}",
+                    all.join(", ")
+                ))
+            })?;
+            self.left_out.push(known.name);
+        }
+        Ok(self)
+    }
+
     /// The program in the reference interpreter, with its weights loaded, ready to run in `precision`.
     ///
     /// # Errors
@@ -277,7 +299,7 @@ impl Model {
 
     fn lower_program(&self, program: &Program, opset: u32) -> Result<OnnxModel> {
         lower::refuse_opset(program, opset)?;
-        let program = simplify(program, &self.registry);
+        let program = simplify(program, &self.registry, &self.left_out);
         let analysis = Analysis::of(&program, &self.registry)?;
         lower::lower(&analysis, opset)
     }
@@ -289,7 +311,7 @@ impl Model {
     /// When `opset` is not one of [`crate::OPSETS`], or has no bfloat16 where the program does.
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
         lower::refuse_opset(&self.program, opset)?;
-        let program = simplify(&self.program, &self.registry);
+        let program = simplify(&self.program, &self.registry, &self.left_out);
         let mut obstacles: Vec<Obstacle> = Vec::new();
         for (source, error) in lower::obstacles(&program, &self.registry, opset) {
             let place = source.to_string();

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use paddle2onnx::operator::CustomOp;
-use paddle2onnx::{Model, Registry};
+use paddle2onnx::{Model, REWRITES, Registry};
 
 use super::outcome::Result;
 use super::stderr::warn;
@@ -20,6 +21,10 @@ pub(super) struct Reading {
     /// tensors in the ONNX model
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     outputs: Vec<String>,
+
+    /// Leave out this rewrite on the way to ONNX; may be given several times
+    #[arg(long = "no-rewrite", value_name = "NAME", value_parser = rewrite_names())]
+    no_rewrites: Vec<String>,
 }
 
 impl Reading {
@@ -30,6 +35,7 @@ impl Reading {
             let program = model.files().program.display();
             warn(&format!("{program}: {warning}"));
         }
+        let model = model.without_rewrites(&self.no_rewrites)?;
         Ok(if self.outputs.is_empty() {
             model
         } else {
@@ -45,4 +51,12 @@ impl Reading {
         }
         Ok(registry)
     }
+}
+
+/// The names of the rewrites, with what they do.
+fn rewrite_names() -> PossibleValuesParser {
+    let names = REWRITES.iter();
+    PossibleValuesParser::new(
+        names.map(|rewrite| PossibleValue::new(rewrite.name).help(rewrite.what)),
+    )
 }

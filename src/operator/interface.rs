@@ -50,6 +50,17 @@ pub trait Operator: Send + Sync {
     fn indexes(&self, _facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
         Vec::new()
     }
+
+    /// The operands in which each element of the result is `a · x + b`, where `x` is the operand's element at the same
+    /// position, and `a` and `b` follow from the other operands.
+    fn affine_in(&self) -> Vec<ValueId> {
+        Vec::new()
+    }
+
+    /// What the op convolves with, if it is a convolution that can add a bias.
+    fn convolution(&self) -> Option<Convolution> {
+        None
+    }
 }
 
 /// An [`Operator`] with exactly one result, as most are. Its methods are those of [`Operator`].
@@ -81,6 +92,16 @@ pub trait Function: Send + Sync {
     fn indexes(&self, _facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
         Vec::new()
     }
+
+    /// The operands in which each element of the result is `a · x + b`.
+    fn affine_in(&self) -> Vec<ValueId> {
+        Vec::new()
+    }
+
+    /// What the op convolves with, if it is a convolution that can add a bias.
+    fn convolution(&self) -> Option<Convolution> {
+        None
+    }
 }
 
 impl<F: Function> Operator for F {
@@ -103,6 +124,25 @@ impl<F: Function> Operator for F {
     fn indexes(&self, facts: &Facts<'_>) -> Vec<(ValueId, Dim)> {
         Function::indexes(self, facts)
     }
+
+    fn affine_in(&self) -> Vec<ValueId> {
+        Function::affine_in(self)
+    }
+
+    fn convolution(&self) -> Option<Convolution> {
+        Function::convolution(self)
+    }
+}
+
+/// What a convolution convolves with. Its operands are the image, the filter and the bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// The filter, whose first axis is that of the output channels.
+    pub filter: ValueId,
+    /// The bias of each output channel, if there is one.
+    pub bias: Option<ValueId>,
+    /// The axis of the result along which the output channels lie.
+    pub channel_axis: usize,
 }
 
 /// The multiply-accumulates of an op, by what it multiplies.

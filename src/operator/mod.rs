@@ -27,7 +27,7 @@ pub(crate) use definition::Reading;
 pub use definition::{ANY, Accuracy, FLOATS, NUMBERS, OpDef, WIDE};
 pub(crate) use evaluate::{evaluate, evaluate_constant};
 pub use form::{Binding, Form, Rewrite};
-pub use interface::{Function, Macs, Operator, Parse, Parsed};
+pub use interface::{Convolution, Function, Macs, Operator, Parse, Parsed};
 pub(crate) use parsed::{Behaviour, ParsedOp};
 pub use reader::OpReader;
 pub(crate) use reader::says_nothing;

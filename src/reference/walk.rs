@@ -305,9 +305,15 @@ impl Step<'_> {
         walk.results(self.op, self.parsed, self.lifetime)
     }
 
-    /// The results of the op, computed in float64 from its operands as the run has them.
-    pub fn exact_results(&self) -> Result<Vec<Tensor>> {
-        self.results(self.tensors.to_vec(), Precision::Double)
+    /// The results of the op, computed in float64 from its operands as `other` has them, or else as the run has them.
+    pub fn exact_results(&self, other: &dyn Fn(ValueId) -> Option<Tensor>) -> Result<Vec<Tensor>> {
+        let mut tensors = self.tensors.to_vec();
+        self.op.each_read(&mut |id| {
+            if let Some(tensor) = other(id) {
+                tensors[id.index()] = Some(tensor);
+            }
+        });
+        self.results(tensors, Precision::Double)
     }
 
     /// The results of the op, computed in float64 with a `factor` on its first operand.

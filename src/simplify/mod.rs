@@ -9,6 +9,7 @@
 //!    but stays the same is no longer carried then.
 //! 5. [`merge`] lets the readers of equal ops read the results of the first.
 //! 6. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 7. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
 //!
 //! [`dequantize`] is no pass for every model: `convert --dequantize` asks for it, before the others.
 //!
@@ -23,6 +24,7 @@ mod fold;
 mod hoist;
 mod merge;
 mod replaced;
+mod rewrites;
 mod take;
 mod unroll;
 
@@ -30,18 +32,21 @@ pub(crate) use choices::{with_limit, without_choices};
 pub(crate) use crop::cropped;
 pub(crate) use dead::drop_unneeded;
 pub(crate) use dequantize::dequantize;
+pub use rewrites::{REWRITES, Rewrite};
 
 use crate::operator::Registry;
 use crate::program::Program;
 
-/// The program after all passes, which are the same for every opset.
-pub(crate) fn simplify(program: &Program, registry: &Registry) -> Program {
+/// The program after all passes, which are the same for every opset, without the rewrites of the names `left_out`.
+pub(crate) fn simplify(program: &Program, registry: &Registry, left_out: &[&str]) -> Program {
     let mut program = program.clone();
     fold::fold(&mut program, registry);
     take::take(&mut program);
     unroll::unroll(&mut program, registry);
     hoist::hoist(&mut program, registry);
     merge::merge(&mut program, registry);
+    dead::drop_unneeded(&mut program);
+    rewrites::rewrite(&mut program, registry, left_out);
     dead::drop_unneeded(&mut program);
     program
 }

@@ -7,43 +7,68 @@ use super::geometry::{ConvGeometry, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::conv::conv;
-use crate::kernels::{Real, with_reals};
+use crate::kernels::{Real, map, with_reals};
 use crate::operator::{
-    Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parse, Parsed, Values,
+    Accuracy, Arg, Binding, Convolution, FLOATS, Form, Function, Macs, OpDef, OpReader, Parse,
+    Parsed, Values,
 };
-use crate::ops::shared::image::Extents;
+use crate::ops::shared::image::{Extents, Layout};
+use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, Dim, Tensor};
+use crate::tensor::{Array, Dim, Tensor, display_shape};
+
+/// Where both formats have the operands. In Paddle 3, and in what users export with Paddle 2, the bias is an op of its own.
+const FROM: &[Binding] = &[
+    Binding::Slot("Input"),
+    Binding::Slot("Filter"),
+    Binding::Optional("Bias"),
+];
+
+/// The operands in Paddle 3.
+const POSITIONS: &[&str] = &["Input", "Filter"];
 
 pub(super) const OPS: &[OpDef] = &[
-    convolution("conv2d", &[form(&["conv2d"])], Conv::parse::<2>),
+    convolution("conv2d", &[form(&["conv2d"])], Conv::parse::<2>).with_pir(&[Form::pir(
+        &["conv2d"],
+        POSITIONS,
+        FROM,
+    )]),
     // A conv2d with as many groups as channels, for which Paddle only chooses another kernel.
     convolution(
         "depthwise_conv2d",
         &[form(&["depthwise_conv2d"])],
         Conv::parse::<2>,
-    ),
-    convolution("conv3d", &[form(&["conv3d"])], Conv::parse::<3>),
+    )
+    .with_pir(&[Form::pir(&["depthwise_conv2d"], POSITIONS, FROM)]),
+    convolution("conv3d", &[form(&["conv3d"])], Conv::parse::<3>).with_pir(&[Form::pir(
+        &["conv3d"],
+        POSITIONS,
+        FROM,
+    )]),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
-    let operands = &[Binding::Slot("Input"), Binding::Slot("Filter")];
-    Form::legacy(names, operands, &["Output"])
+    Form::legacy(names, FROM, &["Output"])
 }
 
 const fn convolution(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {
-    let operands = &[Arg::Tensor("input"), Arg::Tensor("filter")];
+    let operands = &[
+        Arg::Tensor("input"),
+        Arg::Tensor("filter"),
+        Arg::Optional("bias"),
+    ];
     OpDef::new(name, operands, legacy, parse)
         .with_dtypes(FLOATS)
         .with_accuracy(Accuracy::Accumulated)
         .speculatable()
 }
 
-/// A convolution without a bias: `input` is `[n, c, …]` (or `[n, …, c]`), `filter`
-/// `[o, c / groups, …]` in either layout.
+/// A convolution: `input` is `[n, c, …]` (or `[n, …, c]`), `filter` `[o, c / groups, …]` in either layout, and `bias`
+/// `[o]`.
 struct Conv {
     input: ValueId,
     filter: ValueId,
+    bias: Option<ValueId>,
     geometry: ConvGeometry,
 }
 
@@ -52,16 +77,32 @@ impl Conv {
         Ok(Box::new(Self {
             input: op.operand("input")?,
             filter: op.operand("filter")?,
+            bias: op.optional("bias")?,
             geometry: ConvGeometry::parse(op, AXES)?,
         }))
     }
 
-    fn convolve<T: Real>(&self, x: &Array<T>, filter: &Array<T>) -> Result<Array<T>> {
+    fn convolve<T: Real>(
+        &self,
+        x: &Array<T>,
+        filter: &Array<T>,
+        bias: Option<&Tensor>,
+    ) -> Result<Array<T>> {
         let ConvGeometry { layout, groups, .. } = self.geometry;
         let extents = layout.extents(x.shape(), self.geometry.axes())?;
         let window = self.geometry.along(&extents.image, filter.shape())?;
         let x = layout.view_from(x.clone());
-        Ok(layout.view_to(conv(&x, filter, &window, groups)?.into()))
+        let mut y = conv(&x, filter, &window, groups)?;
+        if let Some(bias) = bias {
+            let mut shape = vec![1; y.ndim() - 1];
+            shape[0] = bias.len();
+            y = map::zip(
+                &y.into(),
+                &map::reshape(same_type(bias, &x)?, &shape)?,
+                |y, b| y + b,
+            )?;
+        }
+        Ok(layout.view_to(y.into()))
     }
 
     /// The extent of the result along a spatial axis, along which the input has the extent `image`.
@@ -98,6 +139,9 @@ impl Function for Conv {
                 "a filter of {outputs} outputs in {groups} groups"
             )));
         }
+        if let Some(bias) = self.bias {
+            check_bias(facts.shape(bias), outputs)?;
+        }
         let axes = input.image.iter().zip(taps).enumerate();
         let image = axes.map(|(axis, (image, taps))| self.output(axis, image, taps));
         let shape = layout.shape(Extents {
@@ -116,13 +160,29 @@ impl Function for Conv {
         let filter = g.value(self.filter)?;
         let padding = self.geometry.padding.attr();
         let attrs = self.geometry.attrs().into_iter().chain([padding]);
-        let y = g.node("Conv", &[x, filter], attrs);
+        let mut inputs = vec![x, filter];
+        if let Some(bias) = self.bias {
+            inputs.push(g.value(bias)?);
+        }
+        let y = g.node("Conv", &inputs, attrs);
         Ok(layout.lower_to(g, y, rank))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (input, filter) = (values.get(self.input)?, values.get(self.filter)?);
-        with_reals!(input, filter, (x, filter) => self.convolve(x, filter)?)
+        let bias = self.bias.map(|bias| values.get(bias)).transpose()?;
+        with_reals!(input, filter, (x, filter) => self.convolve(x, filter, bias)?)
+    }
+
+    fn convolution(&self) -> Option<Convolution> {
+        Some(Convolution {
+            filter: self.filter,
+            bias: self.bias,
+            channel_axis: match self.geometry.layout {
+                Layout::ChannelsFirst => 1,
+                Layout::ChannelsLast => self.geometry.rank() - 1,
+            },
+        })
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
@@ -130,5 +190,16 @@ impl Function for Conv {
             Ok(result) => filter_macs(facts, &result.shape, self.filter),
             Err(_) => Macs::Unknown,
         }
+    }
+}
+
+/// Refuses a bias that is no vector over the output channels.
+fn check_bias(bias: &[Dim], outputs: &Dim) -> Result<()> {
+    match bias {
+        [Dim::Known(len)] if outputs.known().is_none_or(|outputs| outputs == *len) => Ok(()),
+        other => Err(Error::malformed(format!(
+            "a bias of shape {} for {outputs} outputs",
+            display_shape(other)
+        ))),
     }
 }

@@ -105,6 +105,9 @@ pub(super) const OPS: &[OpDef] = &[
 
 /// What one of these ops computes, and how it is lowered.
 trait Kernel: Send + Sync + 'static {
+    /// Whether the op is an affine function of either operand.
+    const IS_AFFINE: bool = false;
+
     /// Emits the op on two tensors of type `dtype`, which is int32, int64 or a float: bools and narrow integers
     /// have been cast.
     fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, dtype: DType) -> TensorId;
@@ -120,6 +123,8 @@ trait Kernel: Send + Sync + 'static {
 struct Add;
 
 impl Kernel for Add {
+    const IS_AFFINE: bool = true;
+
     fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
         g.node("Add", &[x, y], [])
     }
@@ -137,6 +142,8 @@ impl Kernel for Add {
 struct Subtract;
 
 impl Kernel for Subtract {
+    const IS_AFFINE: bool = true;
+
     fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
         g.node("Sub", &[x, y], [])
     }
@@ -154,6 +161,8 @@ impl Kernel for Subtract {
 struct Multiply;
 
 impl Kernel for Multiply {
+    const IS_AFFINE: bool = true;
+
     fn lower(g: &mut Lowering<'_>, x: TensorId, y: TensorId, _: DType) -> TensorId {
         g.node("Mul", &[x, y], [])
     }
@@ -557,6 +566,13 @@ impl<K: Kernel> Function for Binary<K> {
             (Tensor::F64(x), Tensor::F64(y)) => f64::tensor(map::zip(x, y, K::real)?.into()),
             (x, y) => integers(x, y, K::integer)?,
         })
+    }
+
+    fn affine_in(&self) -> Vec<ValueId> {
+        match K::IS_AFFINE {
+            true => vec![self.pair.x, self.pair.y],
+            false => Vec::new(),
+        }
     }
 }
 

@@ -240,4 +240,8 @@ impl Function for Scale {
             integers => with_array!(integers, x => self.integer(x, scale)),
         }
     }
+
+    fn affine_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
 }

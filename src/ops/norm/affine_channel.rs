@@ -104,4 +104,8 @@ impl Function for AffineChannel {
             map::zip(&scaled.into(), &bias, |x, bias| x + bias)?
         })
     }
+
+    fn affine_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
 }

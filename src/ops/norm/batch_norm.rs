@@ -209,6 +209,13 @@ impl Function for BatchNorm {
             norm::batch_norm(x, &statistics, axis)?
         })
     }
+
+    fn affine_in(&self) -> Vec<ValueId> {
+        match self.is_of_x {
+            true => Vec::new(),
+            false => vec![self.x],
+        }
+    }
 }
 
 /// The elements of a vector that has the element type of `like`.

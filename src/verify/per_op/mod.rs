@@ -6,6 +6,7 @@
 //! Runtime can't fuse the nodes of different ops here, so that a defect of such a fusion does not
 //! show.
 
+mod absorbed;
 mod own;
 mod report;
 mod tensors;
@@ -30,6 +31,7 @@ use crate::program::{Op, OpKind, Operand, ValueId};
 use crate::reference::{Rounds, Step};
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::{DType, Tensor};
+use absorbed::Absorbed;
 use own::own_error;
 use tensors::Tensors;
 
@@ -82,6 +84,7 @@ pub(super) fn compare(
         search,
         tensors,
         computed: HashMap::new(),
+        absorbed: Absorbed::default(),
         report: PerOp {
             inputs: set.label.clone(),
             ops: Vec::new(),
@@ -136,6 +139,7 @@ struct Comparison<'c> {
     tensors: Tensors,
     /// By value, what the nodes have computed from one another's results.
     computed: HashMap<ValueId, Tensor>,
+    absorbed: Absorbed,
     report: PerOp,
 }
 
@@ -157,10 +161,20 @@ impl Comparison<'_> {
         } else {
             self.report.without_nodes += 1;
             self.pass_on(step.op);
+            if step
+                .op
+                .results
+                .iter()
+                .all(|id| self.tensors.name(*id).is_none())
+            {
+                let accuracy = self.model.registry().accuracy(step.op);
+                self.absorbed.add(step, accuracy)?;
+            }
         }
         for id in self.tensors.keep(step) {
             self.computed.remove(&id);
         }
+        self.absorbed.remove(step.dead());
         let is_done = !self.shows_everything() && self.report.culprit.is_some();
         Ok(if is_done {
             ControlFlow::Break(())
@@ -179,7 +193,7 @@ impl Comparison<'_> {
             Ok((session, found))
         };
         // ONNX Runtime reads and arranges weights on one thread, and the reference converts them on one.
-        let (ran, exact) = rayon::join(run, || step.exact_results());
+        let (ran, exact) = rayon::join(run, || step.exact_results(&|id| self.absorbed.exact(id)));
         let (mut session, found) = match ran {
             Ok(ran) => ran,
             Err(_) if self.reads_undefined(step) => {
@@ -200,8 +214,9 @@ impl Comparison<'_> {
         };
         self.report.compared += 1;
         let exact = exact?;
-        let accuracy = self.model.registry().accuracy(step.op);
-        let (worst, own) = own_error(step, accuracy, positions, &found, &exact);
+        let rounding = self.model.registry().accuracy(step.op);
+        let rounding = self.absorbed.rounding(step, rounding);
+        let (worst, own) = own_error(step, rounding, positions, &found, &exact);
         let mut report = self.describe(step, own);
         if self.shows_everything() && step.around.is_empty() {
             report.accumulated = self.accumulate(step, (part, &mut session), positions);

@@ -1,5 +1,6 @@
 //! The error that the nodes of an op make themselves.
 
+use super::absorbed::OpRounding;
 use super::report::OwnError;
 use crate::operator::Accuracy;
 use crate::program::Operand;
@@ -12,7 +13,7 @@ use crate::verify::noise::{FEW, NOISE_MULTIPLE, Noise, OTHERS};
 /// results of the op those in `found` are; in `exact` are all.
 pub(super) fn own_error(
     step: &Step<'_>,
-    accuracy: Option<Accuracy>,
+    rounding: OpRounding,
     positions: &[usize],
     found: &[Tensor],
     exact: &[Tensor],
@@ -20,7 +21,7 @@ pub(super) fn own_error(
     let mut first = None;
     for (number, position) in positions.iter().enumerate() {
         let sides = (found.get(number), exact.get(*position));
-        let error = judge(step, accuracy, *position, sides);
+        let error = judge(step, rounding, *position, sides);
         if !error.agrees {
             return (number, error);
         }
@@ -33,7 +34,10 @@ pub(super) fn own_error(
 /// without rounding noise, from the reference.
 fn judge(
     step: &Step<'_>,
-    accuracy: Option<Accuracy>,
+    OpRounding {
+        accuracy,
+        largest_operand,
+    }: OpRounding,
     position: usize,
     (found, exact): (Option<&Tensor>, Option<&Tensor>),
 ) -> OwnError {
@@ -47,7 +51,7 @@ fn judge(
     }
     let noise = Noise::of(std::iter::once((reference, exact)));
     let unit = reference.dtype().unit_roundoff().unwrap_or(0.0);
-    let roundings = roundings(accuracy, step.largest_operand(), reference);
+    let roundings = roundings(accuracy, largest_operand, reference);
     let noise = noise.map(|noise| Noise {
         floor: noise
             .floor

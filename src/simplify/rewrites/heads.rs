@@ -1,0 +1,258 @@
+//! An axis that is moved and then taken apart, as that of query, key and value in attention, is never made.
+//!
+//! A `reshape` makes an axis of a known extent in front of another, a `transpose` moves it, and `slice`s pick all that is
+//! read of it, one position each. Instead, the `reshape` leaves both axes in one, which `split` cuts behind the
+//! `transpose`: the rank is lower by one, which NCNN needs, and there are fewer nodes. Before the pass:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 5, 54]
+//! %1:reshape = reshape(%0:x, [-1, 5, 3, 3, 6]) : float32 [?, 5, 3, 3, 6]
+//! %2:transpose = transpose(%1:reshape) perm=[2, 0, 3, 1, 4] : float32 [3, ?, 3, 5, 6]
+//! %3:q = slice(%2:transpose, [0], [1]) axes=[0] decrease_axis=[0] : float32 [?, 3, 5, 6]
+//! %4:k = slice(%2:transpose, [1], [2]) axes=[0] decrease_axis=[0] : float32 [?, 3, 5, 6]
+//! ```
+//!
+//! After it:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 5, 54]
+//! %5:reshape = reshape(%0:x, [-1, 5, 9, 6]) : float32 [?, 5, 9, 6]
+//! %6:transpose = transpose(%5:reshape) perm=[0, 2, 1, 3] : float32 [?, 9, 5, 6]
+//! %3:q, %4:k, %7 = split(%6:transpose, [3, 3, 3], 1) : float32 [?, 3, 5, 6], float32 [?, 3, 5, 6], float32 [?, 3, 5, 6]
+//! ```
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{count_reads, known_facts, operand};
+use crate::operator::Registry;
+use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, Value, ValueId};
+use crate::tensor::{Dim, Tensor};
+
+/// Makes `split`s of all axes that are moved and taken apart.
+pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
+    let facts = known_facts(program, registry);
+    let shapes: Vec<Vec<Dim>> = program
+        .values()
+        .map(|(id, _)| facts.shape(id).to_vec())
+        .collect();
+    let mut splitting = Splitting {
+        reads: count_reads(program),
+        shapes,
+        program,
+    };
+    let ops = std::mem::take(&mut splitting.program.ops);
+    splitting.program.ops = splitting.split(ops);
+}
+
+/// What is known of a program that is rewritten.
+struct Splitting<'s> {
+    program: &'s mut Program,
+    reads: HashMap<ValueId, usize>,
+    /// The shape of each value before the pass, by its index.
+    shapes: Vec<Vec<Dim>>,
+}
+
+/// An axis that is moved and taken apart, by positions of ops.
+struct Picked {
+    reshape: usize,
+    transpose: usize,
+    /// The position of each slice, and which position on the axis it picks.
+    slices: Vec<(usize, usize)>,
+    /// The shape of the reshaped tensor without the axis, which is in the next one.
+    shape: Vec<i64>,
+    perm: Vec<i64>,
+    /// The axis behind the transposition that holds both.
+    axis: usize,
+    /// How many parts it has, and the extent of each.
+    parts: (usize, i64),
+}
+
+impl Splitting<'_> {
+    /// The ops of a program or a block after the pass.
+    fn split(&mut self, mut ops: Vec<Op>) -> Vec<Op> {
+        for block in ops.iter_mut().flat_map(|op| &mut op.blocks) {
+            let inner = std::mem::take(&mut block.ops);
+            block.ops = self.split(inner);
+        }
+        let mut made: HashMap<usize, Vec<Op>> = HashMap::new();
+        let mut is_dropped = vec![false; ops.len()];
+        for transpose in 0..ops.len() {
+            if let Some(picked) = self.picked(&ops, transpose) {
+                let slices = picked.slices.iter().map(|(position, _)| *position);
+                for position in slices.chain([picked.reshape, transpose]) {
+                    is_dropped[position] = true;
+                }
+                made.insert(transpose, self.replacement(&ops, &picked));
+            }
+        }
+        let mut kept = Vec::with_capacity(ops.len());
+        for (position, op) in ops.into_iter().enumerate() {
+            kept.extend(made.remove(&position).into_iter().flatten());
+            if !is_dropped[position] {
+                kept.push(op);
+            }
+        }
+        kept
+    }
+
+    /// The axis that the `transpose` at a position moves, if a `reshape` makes it and `slice`s take it apart.
+    fn picked(&self, ops: &[Op], position: usize) -> Option<Picked> {
+        let transpose = &ops[position];
+        let perm = ints(transpose, "perm").filter(|_| is(transpose, "transpose"))?;
+        let (x, result) = (operand(transpose, 0)?, *transpose.results.first()?);
+        let reshape = ops[..position]
+            .iter()
+            .rposition(|op| op.results.first() == Some(&x))?;
+        if !is(&ops[reshape], "reshape") || self.reads.get(&x) != Some(&1) {
+            return None;
+        }
+        let (moved, slices) = self.slices(ops, result)?;
+        let axis = usize::try_from(*perm.get(moved)?).ok()?;
+        let shape = &self.shapes[x.index()];
+        let (count, extent) = (shape.get(axis)?.known()?, shape.get(axis + 1)?.known()?);
+        let count = usize::try_from(count).ok()?;
+        if slices.iter().any(|(_, picked)| *picked >= count) || perm.len() != shape.len() {
+            return None;
+        }
+        let mut merged: Vec<i64> = shape.iter().map(|dim| dim.known().unwrap_or(-1)).collect();
+        merged[axis + 1] = extent.checked_mul(i64::try_from(count).ok()?)?;
+        merged.remove(axis);
+        let is_clear = merged.iter().filter(|extent| **extent < 0).count() <= 1;
+        let mut perm: Vec<i64> = perm.to_vec();
+        perm.remove(moved);
+        let axis = i64::try_from(axis).ok()?;
+        for source in perm.iter_mut().filter(|source| **source > axis) {
+            *source -= 1;
+        }
+        is_clear.then_some(Picked {
+            reshape,
+            transpose: position,
+            slices,
+            shape: merged,
+            axis: perm.iter().position(|source| *source == axis)?,
+            perm,
+            parts: (count, extent),
+        })
+    }
+
+    /// The axis that `slice`s take apart, and their positions, if nothing else reads `x`.
+    fn slices(&self, ops: &[Op], x: ValueId) -> Option<(usize, Vec<(usize, usize)>)> {
+        let mut axis = None;
+        let mut slices = Vec::new();
+        for (position, op) in ops.iter().enumerate() {
+            if operand(op, 0) != Some(x) || !is(op, "slice") {
+                continue;
+            }
+            let ([own], [decreased]) = (ints(op, "axes")?, ints(op, "decrease_axis")?) else {
+                return None;
+            };
+            let (start, end) = (self.number(operand(op, 1)?)?, self.number(operand(op, 2)?)?);
+            if own != decreased
+                || *axis.get_or_insert(*own) != *own
+                || start.checked_add(1) != Some(end)
+            {
+                return None;
+            }
+            slices.push((position, usize::try_from(start).ok()?));
+        }
+        let is_all = self.reads.get(&x) == Some(&slices.len());
+        let axis = usize::try_from(axis?).ok()?;
+        is_all.then_some((axis, slices))
+    }
+
+    /// The only element of a constant.
+    fn number(&self, id: ValueId) -> Option<i64> {
+        match &self.program[id].origin {
+            Origin::Constant(tensor) if tensor.len() == 1 => Some(tensor.to_i64_vec()[0]),
+            _ => None,
+        }
+    }
+
+    /// The ops in place of those that make, move and take apart an axis.
+    fn replacement(&mut self, ops: &[Op], picked: &Picked) -> Vec<Op> {
+        let (reshape, transpose) = (&ops[picked.reshape], &ops[picked.transpose]);
+        let shape = Tensor::vector(picked.shape.clone());
+        let shape = self.constant(shape);
+        let dims: Vec<Dim> = picked
+            .shape
+            .iter()
+            .map(|extent| match extent {
+                -1 => Dim::Unknown,
+                extent => Dim::Known(*extent),
+            })
+            .collect();
+        let mut reshape = Op {
+            operands: vec![reshape.operands[0].clone(), Operand::One(shape)],
+            ..reshape.clone()
+        };
+        let merged = self.like(reshape.results[0], dims.clone());
+        reshape.results = vec![merged];
+        let moved = picked
+            .perm
+            .iter()
+            .map(|source| dims[*source as usize].clone());
+        let moved: Vec<Dim> = moved.collect();
+        let result = self.like(transpose.results[0], moved.clone());
+        let perm = Attr::Ints(picked.perm.clone());
+        let transpose = Op {
+            operands: vec![Operand::One(merged)],
+            results: vec![result],
+            attrs: BTreeMap::from([("perm".to_owned(), perm)]),
+            ..transpose.clone()
+        };
+        let (count, extent) = picked.parts;
+        let mut part_shape = moved;
+        part_shape[picked.axis] = Dim::Known(extent);
+        let parts: Vec<ValueId> = (0..count)
+            .map(|part| {
+                let mut slices = picked.slices.iter();
+                match slices.find(|(_, picked)| *picked == part) {
+                    Some((position, _)) => ops[*position].results[0],
+                    None => self.like(result, part_shape.clone()),
+                }
+            })
+            .collect();
+        let sections = self.constant(Tensor::vector(vec![extent; count]));
+        let axis = self.constant(Tensor::scalar(picked.axis as i64));
+        let split = Op {
+            kind: OpKind::Known("split"),
+            operands: [result, sections, axis].map(Operand::One).to_vec(),
+            results: parts,
+            attrs: BTreeMap::new(),
+            ..transpose.clone()
+        };
+        vec![reshape, transpose, split]
+    }
+
+    /// A new result of the name and the element type of another value.
+    fn like(&mut self, other: ValueId, shape: Vec<Dim>) -> ValueId {
+        let value = Value {
+            shape,
+            origin: Origin::Result,
+            ..self.program[other].clone()
+        };
+        self.program.add_value(value)
+    }
+
+    fn constant(&mut self, tensor: Tensor) -> ValueId {
+        let extents = tensor.shape().iter();
+        self.program.add_value(Value {
+            name: String::new(),
+            dtype: tensor.dtype(),
+            shape: extents.map(|extent| Dim::from(*extent)).collect(),
+            origin: Origin::Constant(tensor),
+        })
+    }
+}
+
+fn is(op: &Op, name: &'static str) -> bool {
+    op.kind == OpKind::Known(name)
+}
+
+/// An attribute that is a list of integers.
+fn ints<'o>(op: &'o Op, name: &str) -> Option<&'o [i64]> {
+    match op.attrs.get(name) {
+        Some(Attr::Ints(ints)) => Some(ints),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! Rewrites: ops in place of others that compute the same, which runtimes run faster, or which more of them can run.
+//!
+//! Unlike the other passes, these change what is computed within rounding. They are made in the order of [`REWRITES`], of
+//! which callers can leave out any by its name.
+
+mod affine;
+mod heads;
+
+use std::collections::HashMap;
+
+use crate::operator::Registry;
+use crate::program::{Facts, Op, Operand, Program, ValueId};
+
+/// A rewrite.
+pub struct Rewrite {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub what: &'static str,
+    apply: fn(&mut Program, &Registry),
+}
+
+/// All rewrites, in their order. They do not depend on each other.
+pub const REWRITES: &[Rewrite] = &[
+    Rewrite {
+        name: "affine-into-conv",
+        what: "scales, biases and batch normalisation behind a convolution become its weights and its bias",
+        apply: affine::rewrite,
+    },
+    Rewrite {
+        name: "picked-axis-to-split",
+        what: "an axis that is moved to the front and taken apart, as for q, k and v, becomes a Split of the axis after it",
+        apply: heads::rewrite,
+    },
+];
+
+/// Makes all rewrites but those of the names `left_out`.
+pub(super) fn rewrite(program: &mut Program, registry: &Registry, left_out: &[&str]) {
+    let mut rewrites = REWRITES.iter();
+    let chosen = rewrites.by_ref();
+    for rewrite in chosen.filter(|rewrite| !left_out.contains(&rewrite.name)) {
+        (rewrite.apply)(program, registry);
+    }
+}
+
+/// How often each value is read, by ops, blocks and outputs.
+fn count_reads(program: &Program) -> HashMap<ValueId, usize> {
+    let mut reads = HashMap::new();
+    let mut count = |id: ValueId| *reads.entry(id).or_insert(0) += 1;
+    program.ops.iter().for_each(|op| op.each_read(&mut count));
+    program
+        .outputs
+        .iter()
+        .for_each(|output| count(output.value));
+    reads
+}
+
+/// What is known of the values of a program, as far as its ops can be read.
+fn known_facts<'p>(program: &'p Program, registry: &Registry) -> Facts<'p> {
+    let mut facts = Facts::declared(program);
+    for op in program.ops() {
+        if let Ok(parsed) = registry.parse(op) {
+            // The analysis of the whole program reports what is wrong with an op.
+            let _ = parsed.infer(op, &mut facts);
+        }
+    }
+    facts
+}
+
+/// The only operand of an op that is one tensor, by its position.
+fn operand(op: &Op, position: usize) -> Option<ValueId> {
+    match op.operands.get(position) {
+        Some(Operand::One(id)) => Some(*id),
+        _ => None,
+    }
+}
