@@ -1,0 +1,157 @@
+//! Which rewrites find something in which programs, and which programs they leave as they are.
+//!
+//! That the rewritten models compute the same is shown by `ops.rs`, which runs them on what Paddle has recorded.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use paddle2onnx::{ConvertOptions, Model};
+use serde_json::Value;
+use support::fixture;
+use support::onnx::decode;
+
+const AFFINE: &str = "affine-into-conv";
+const SPLIT: &str = "picked-axis-to-split";
+
+/// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
+/// rewrite and without.
+const CASES: [(&str, &str, &str, &str); 13] = [
+    ("conv_bias", AFFINE, "Conv", "Reshape Conv Add"),
+    (
+        "conv_norm_and_bias",
+        AFFINE,
+        "Conv",
+        "Conv BatchNormalization Reshape Add",
+    ),
+    ("conv_scalars", AFFINE, "Conv", "Conv Mul Add Add Mul"),
+    (
+        "conv_channels_last",
+        AFFINE,
+        "Transpose Conv Transpose",
+        "Transpose Conv Transpose Transpose BatchNormalization Transpose",
+    ),
+    // Into the second convolution, too, if it had a filter of its own.
+    (
+        "conv_shared_filter",
+        AFFINE,
+        "Exp Conv Conv BatchNormalization",
+        "Exp Conv Conv Add BatchNormalization",
+    ),
+    // The convolution itself is read, too.
+    (
+        "conv_read_twice",
+        AFFINE,
+        "Conv BatchNormalization Relu",
+        "",
+    ),
+    // What is added differs from pixel to pixel, or from run to run.
+    ("conv_of_each_pixel", AFFINE, "Conv Add", ""),
+    ("conv_of_an_input", AFFINE, "Conv Mul", ""),
+    (
+        "heads",
+        SPLIT,
+        "Reshape Transpose Split Transpose MatMul Softmax MatMul",
+        "Reshape Transpose Gather Gather Gather Transpose MatMul Softmax MatMul",
+    ),
+    (
+        "heads_two_of_three",
+        SPLIT,
+        "Reshape Transpose Split",
+        "Reshape Transpose Gather Gather",
+    ),
+    (
+        "heads_before",
+        SPLIT,
+        "Reshape Transpose Split",
+        "Reshape Transpose Gather Gather Gather",
+    ),
+    // No axis follows that could hold both.
+    (
+        "heads_of_the_last_axis",
+        SPLIT,
+        "Reshape Transpose Gather Gather Gather",
+        "",
+    ),
+    // The whole is read, too.
+    (
+        "heads_also_whole",
+        SPLIT,
+        "Reshape Transpose Gather Gather Gather Relu",
+        "",
+    ),
+];
+
+/// The operators of the model of a program without these rewrites, in their order.
+fn operators(program: &Path, left_out: &[String]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("model.onnx");
+    let model = Model::open(program, None).unwrap();
+    let model = model.without_rewrites(left_out).unwrap();
+    model.convert(&output, &ConvertOptions::default()).unwrap();
+    let nodes = decode(&output).graph.unwrap().node;
+    let operators: Vec<&str> = nodes.iter().map(|node| node.op_type()).collect();
+    operators.join(" ")
+}
+
+#[test]
+fn each_rewrite_finds_what_it_is_for_and_nothing_else() {
+    for (case, rewrite, with, without) in CASES {
+        for program in [
+            format!("paddle-2.6.2/ops/rewrites/{case}.pdmodel"),
+            format!("paddle-3.3.1/ops/rewrites/{case}.json"),
+        ] {
+            let program = &fixture(&program);
+            let without = if without.is_empty() { with } else { without };
+            assert_eq!(operators(program, &[]), with, "{case}");
+            let left_out = [rewrite.to_owned()];
+            assert_eq!(operators(program, &left_out), without, "{case}");
+        }
+    }
+}
+
+/// A normalisation by the statistics of the batch is no function of single elements.
+#[test]
+fn normalisation_in_training_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = "paddle-3.3.1/ops/rewrites/conv_norm_and_bias";
+    let json = fs::read_to_string(fixture(&format!("{case}.json"))).unwrap();
+    let mut program: Value = serde_json::from_str(&json).unwrap();
+    let mut count = 0;
+    train(&mut program, &mut count);
+    assert_eq!(count, 1);
+    let path = folder.path().join("model.json");
+    fs::write(&path, program.to_string()).unwrap();
+    fs::copy(
+        fixture(&format!("{case}.pdiparams")),
+        folder.path().join("model.pdiparams"),
+    )
+    .unwrap();
+    let operators = operators(&path, &[]);
+    assert!(operators.starts_with("Conv ReduceMean "), "{operators}");
+}
+
+/// Makes every `is_test` of a program false.
+fn train(value: &mut Value, count: &mut usize) {
+    if value["N"] == "is_test" {
+        value["AT"]["D"] = Value::Bool(false);
+        *count += 1;
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| train(item, count)),
+        Value::Object(items) => items.values_mut().for_each(|item| train(item, count)),
+        _ => {}
+    }
+}
+
+#[test]
+fn unknown_rewrites_are_refused() {
+    let program = fixture("paddle-3.3.1/ops/rewrites/heads.json");
+    let model = Model::open(&program, None).unwrap();
+    let error = model.without_rewrites(&["bias".to_owned()]).unwrap_err();
+    assert_eq!(
+        error.message(),
+        "no rewrite is called \"bias\"; there are affine-into-conv, picked-axis-to-split"
+    );
+}
