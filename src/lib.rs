@@ -68,5 +68,5 @@ pub use graph::{DEFAULT_OPSET, OPSETS};
 pub use model::{Conversion, ConvertOptions, MacCount, Model, Note, Obstacle, Port, Summary};
 pub use operator::{Accuracy, Registry, SupportedOp};
 pub use read::{ByteRange, Format, ModelFiles, WeightFiles};
-pub use simplify::{REWRITES, Rewrite};
+pub use simplify::{InputShape, REWRITES, Renaming, Rewrite};
 pub use write::{Progress, Weights, Written};

@@ -13,7 +13,10 @@ use crate::operator::{Macs, Precision, Registry};
 use crate::program::{OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
-use crate::simplify::{REWRITES, cropped, dequantize, simplify, with_limit, without_choices};
+use crate::simplify::{
+    InputShape, REWRITES, Renaming, cropped, dequantize, renamed, simplify, starting_at,
+    with_limit, with_shapes, without_choices,
+};
 use crate::tensor::{DType, Dim};
 use crate::write::{self, Progress, Weights, Written};
 
@@ -196,6 +199,38 @@ impl Model {
     /// When there is no such value, it is a weight or inside of a branch or a loop, or a name is given twice.
     pub fn with_outputs(mut self, names: &[String]) -> Result<Self> {
         let program = cropped(&self.program, names);
+        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(self)
+    }
+
+    /// The model that takes the values of these names in place of what computes them, beside the inputs that it still needs.
+    /// Names are those of [`Model::with_outputs`].
+    ///
+    /// # Errors
+    /// When there is no such value, it is a weight or inside of a branch or a loop, or a name is given twice.
+    pub fn with_inputs(mut self, names: &[String]) -> Result<Self> {
+        let program = starting_at(&self.program, names);
+        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(self)
+    }
+
+    /// The model with inputs of these shapes, from which those of all other values follow.
+    ///
+    /// # Errors
+    /// When there is no such input, it has another rank, or is given twice. Shapes that an op can't take are found when
+    /// the model is converted or run.
+    pub fn with_input_shapes(mut self, shapes: &[InputShape]) -> Result<Self> {
+        let program = with_shapes(&self.program, shapes);
+        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(self)
+    }
+
+    /// The model with other names of inputs and outputs.
+    ///
+    /// # Errors
+    /// When no input or output has a name, or two have the same afterwards.
+    pub fn renamed(mut self, renamings: &[Renaming]) -> Result<Self> {
+        let program = renamed(&self.program, renamings);
         self.program = program.map_err(|e| e.in_file(&self.files.program))?;
         Ok(self)
     }

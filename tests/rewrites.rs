@@ -14,10 +14,11 @@ use support::onnx::decode;
 
 const AFFINE: &str = "affine-into-conv";
 const SPLIT: &str = "picked-axis-to-split";
+const SCALE: &str = "scale-into-weights";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 13] = [
+const CASES: [(&str, &str, &str, &str); 17] = [
     ("conv_bias", AFFINE, "Conv", "Reshape Conv Add"),
     (
         "conv_norm_and_bias",
@@ -66,6 +67,27 @@ const CASES: [(&str, &str, &str, &str); 13] = [
         SPLIT,
         "Reshape Transpose Split",
         "Reshape Transpose Gather Gather Gather",
+    ),
+    (
+        "scaled_product",
+        SCALE,
+        "MatMul Add Reshape Transpose Split Transpose MatMul",
+        "MatMul Add Reshape Transpose Split Transpose MatMul Mul",
+    ),
+    (
+        "scaled_queries",
+        SCALE,
+        "MatMul Add Reshape Transpose",
+        "MatMul Add Reshape Transpose Mul",
+    ),
+    // What is scaled is read unscaled, too.
+    ("scaled_and_whole", SCALE, "MatMul Add Mul Relu", ""),
+    // The columns of the weight are somewhere else where a part of them is picked.
+    (
+        "scaled_of_other_columns",
+        SCALE,
+        "MatMul Add Transpose Reshape Reshape Transpose Split Mul",
+        "",
     ),
     // No axis follows that could hold both.
     (
@@ -152,6 +174,7 @@ fn unknown_rewrites_are_refused() {
     let error = model.without_rewrites(&["bias".to_owned()]).unwrap_err();
     assert_eq!(
         error.message(),
-        "no rewrite is called \"bias\"; there are affine-into-conv, picked-axis-to-split"
+        "no rewrite is called \"bias\"; there are affine-into-conv, picked-axis-to-split, \
+         scale-into-weights"
     );
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use paddle2onnx::operator::CustomOp;
-use paddle2onnx::{Model, REWRITES, Registry};
+use paddle2onnx::{InputShape, Model, REWRITES, Registry, Renaming};
 
 use super::outcome::Result;
 use super::stderr::warn;
@@ -22,6 +22,19 @@ pub(super) struct Reading {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     outputs: Vec<String>,
 
+    /// Take these values in place of what computes them, beside the inputs that are still needed
+    #[arg(long = "inputs-at", value_name = "NAME,…", value_delimiter = ',')]
+    inputs: Vec<String>,
+
+    /// Give an input this shape, in numbers, or in names of extents that each run sets, as in x=batchx3xheightxwidth; may be
+    /// given several times
+    #[arg(long = "input-shape", value_name = "NAME=1x3x224x224")]
+    input_shapes: Vec<InputShape>,
+
+    /// Give an input or an output another name; may be given several times
+    #[arg(long = "rename", value_name = "OLD=NEW")]
+    renamings: Vec<Renaming>,
+
     /// Leave out this rewrite on the way to ONNX; may be given several times
     #[arg(long = "no-rewrite", value_name = "NAME", value_parser = rewrite_names())]
     no_rewrites: Vec<String>,
@@ -36,11 +49,14 @@ impl Reading {
             warn(&format!("{program}: {warning}"));
         }
         let model = model.without_rewrites(&self.no_rewrites)?;
-        Ok(if self.outputs.is_empty() {
+        let model = model.with_inputs(&self.inputs)?;
+        let model = if self.outputs.is_empty() {
             model
         } else {
             model.with_outputs(&self.outputs)?
-        })
+        };
+        let model = model.with_input_shapes(&self.input_shapes)?;
+        Ok(model.renamed(&self.renamings)?)
     }
 
     /// The ops that are supported, with those that are passed through.

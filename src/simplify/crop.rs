@@ -24,13 +24,57 @@ use std::collections::HashSet;
 
 use super::dead::drop_unneeded;
 use crate::error::{Error, Result};
-use crate::program::{Op, Origin, Output, Program, ValueId};
+use crate::program::{Op, Origin, Output, Program, Value, ValueId};
+use crate::tensor::Dim;
 
 /// How many names are suggested for one that there is not.
 const SUGGESTIONS: usize = 5;
 
 /// From here on, two names are alike, where 1 is for equal ones.
 const ALIKE: f64 = 0.7;
+
+/// The program that takes the values of these names in place of what computes them, beside the inputs that are still
+/// needed. Their shapes are those that the program declares, in which open extents get names.
+///
+/// # Errors
+/// When there is no such value, it is a weight, or a name is given twice.
+pub(crate) fn starting_at(program: &Program, names: &[String]) -> Result<Program> {
+    let mut program = program.clone();
+    let mut starts: Vec<ValueId> = Vec::new();
+    for name in names {
+        let id = find(&program, name)?;
+        if starts.contains(&id) {
+            return Err(Error::invalid(format!("the input `{name}` is given twice")));
+        }
+        starts.push(id);
+    }
+    for id in &starts {
+        let value = &mut program.values[id.index()];
+        if matches!(value.origin, Origin::Result) {
+            value.origin = Origin::Input;
+            for (axis, dim) in value.shape.iter_mut().enumerate() {
+                if dim.known().is_none() {
+                    *dim = Dim::Symbol(format!("{}_dim{axis}", value.name).into());
+                }
+            }
+        }
+    }
+    let mut ops = std::mem::take(&mut program.ops);
+    // An op keeps its other results, and is dropped if nothing needs them.
+    let results = ops.iter_mut().flat_map(|op| &mut op.results);
+    for result in results.filter(|id| starts.contains(id)) {
+        let unread = program[*result].clone();
+        *result = program.add_value(Value {
+            origin: Origin::Result,
+            ..unread
+        });
+    }
+    program.ops = ops;
+    let others = program.inputs.iter().filter(|id| !starts.contains(id));
+    program.inputs = starts.iter().chain(others).copied().collect();
+    drop_what_is_left(&mut program);
+    Ok(program)
+}
 
 /// The program that returns the values of these names, with the ops and inputs that these need. A name is that of an
 /// output, or of a variable: of its last value outside of blocks, if it has several.
@@ -52,7 +96,13 @@ pub(crate) fn cropped(program: &Program, names: &[String]) -> Result<Program> {
         });
     }
     program.outputs = outputs;
-    drop_unneeded(&mut program);
+    drop_what_is_left(&mut program);
+    Ok(program)
+}
+
+/// Drops the ops, the inputs and the remarks that no output needs.
+pub(super) fn drop_what_is_left(program: &mut Program) {
+    drop_unneeded(program);
     let mut read: HashSet<ValueId> = program.outputs.iter().map(|output| output.value).collect();
     program.all_ops().for_each(|op| {
         op.each_read(&mut |id| {
@@ -64,7 +114,6 @@ pub(crate) fn cropped(program: &Program, names: &[String]) -> Result<Program> {
     program
         .remarks
         .retain(|(source, _)| kept.contains(&source.index));
-    Ok(program)
 }
 
 /// The value of this name.
@@ -89,15 +138,22 @@ fn find(program: &Program, name: &str) -> Result<ValueId> {
     })
 }
 
-/// The error for a name that nothing has, with the names that are most like it.
+/// The error for a name that nothing has.
 fn unknown(program: &Program, name: &str) -> Error {
     let results = program.ops.iter().flat_map(|op| &op.results);
     let names = results
         .chain(&program.inputs)
         .map(|id| program[*id].name.as_str());
     let outputs = program.outputs.iter().map(|output| output.name.as_str());
-    let mut alike: Vec<(f64, &str)> = names
-        .chain(outputs)
+    let hint = similar(name, names.chain(outputs));
+    Error::invalid(format!(
+        "no value of the model is called `{name}`{hint}; names of values are those of the tensors in the ONNX model"
+    ))
+}
+
+/// The names that are most like a name, to be added to a message; empty if none is like it.
+pub(super) fn similar<'n>(name: &str, others: impl Iterator<Item = &'n str>) -> String {
+    let mut alike: Vec<(f64, &str)> = others
         .map(|other| (strsim::jaro_winkler(name, other), other))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .collect();
@@ -106,12 +162,9 @@ fn unknown(program: &Program, name: &str) -> Error {
     let alike: Vec<String> = (alike.iter().take(SUGGESTIONS))
         .map(|(_, other)| format!("`{other}`"))
         .collect();
-    let hint = if alike.is_empty() {
+    if alike.is_empty() {
         String::new()
     } else {
         format!("; similar names: {}", alike.join(", "))
-    };
-    Error::invalid(format!(
-        "no value of the model is called `{name}`{hint}; names of values are those of the tensors in the ONNX model"
-    ))
+    }
 }

@@ -23,15 +23,18 @@ mod dequantize;
 mod fold;
 mod hoist;
 mod merge;
+mod ports;
 mod replaced;
 mod rewrites;
 mod take;
 mod unroll;
 
 pub(crate) use choices::{with_limit, without_choices};
-pub(crate) use crop::cropped;
+pub(crate) use crop::{cropped, starting_at};
 pub(crate) use dead::drop_unneeded;
 pub(crate) use dequantize::dequantize;
+pub use ports::{InputShape, Renaming};
+pub(crate) use ports::{renamed, with_shapes};
 pub use rewrites::{REWRITES, Rewrite};
 
 use crate::operator::Registry;

@@ -8,7 +8,6 @@ mod conv_transpose;
 mod deformable_conv;
 mod fold;
 mod geometry;
-mod scale_filter;
 
 use crate::operator::OpDef;
 
@@ -18,5 +17,4 @@ pub(super) const OPS: &[&[OpDef]] = &[
     conv_transpose::OPS,
     deformable_conv::OPS,
     fold::OPS,
-    scale_filter::OPS,
 ];

@@ -13,6 +13,7 @@ mod matrix_power;
 mod numbers;
 mod qr;
 mod rows;
+mod scale_weight;
 mod solve;
 mod tril;
 
@@ -48,6 +49,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     matmul::OPS,
     matrix_power::OPS,
     qr::OPS,
+    scale_weight::OPS,
     solve::OPS,
     tril::OPS,
 ];

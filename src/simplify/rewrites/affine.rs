@@ -14,22 +14,19 @@
 //!
 //! ```text
 //! input %5:x : float32 [batch, 2, 8, 8]
-//! %9:conv2d/filter = scale_filter(%4:w, [0.5, -1.25, 2.0]) : float32 [3, 2, 3, 3]
+//! %9:conv2d/filter = scale_weight(%4:w, [0.5, -1.25, 2.0]) axis=0 : float32 [3, 2, 3, 3]
 //! %7:batch_norm = conv2d(%5:x, %9:conv2d/filter, [1.0, 0.75, -0.5]) : float32 [?, 3, 8, 8]
 //! ```
 //!
 //! A filter that is read elsewhere, or that is no float32 weight, as in quantised networks, stays as it is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::count_reads;
+use super::weights::{constant, scaled, stored};
 use crate::operator::{Convolution, Operator, Precision, Registry, evaluate};
-use crate::program::{Op, OpKind, Operand, Origin, Program, Value, ValueId};
-use crate::read::pieces;
+use crate::program::{Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
-
-/// The most elements of a weight that is read as a factor or a bias.
-const LARGEST: usize = 1 << 16;
 
 /// Ops that give elements another shape, as a bias has before it is added.
 const VIEWS: [OpKind; 4] = [
@@ -129,16 +126,18 @@ impl Folding<'_> {
             let op = &mut ops[position];
             op.results[0] = result;
             op.operands.resize(3, Operand::Absent);
+            let has_bias = convolution.bias.is_some();
+            if has_bias || affine.shifts.iter().any(|shift| *shift != 0.0) {
+                let bias = Tensor::vector(affine.shifts.clone()).cast(DType::F32);
+                op.operands[2] = Operand::One(constant(self.program, name, bias));
+            }
             if affine.has_factors() {
-                let filter = self.scaled_filter(op, convolution.filter, &affine.factors);
+                let filter = scaled(self.program, op, convolution.filter, (affine.factors, 0));
                 op.operands[1] = Operand::One(filter.results[0]);
                 filters.insert(position, filter);
             }
-            if affine.shifts.iter().any(|shift| *shift != 0.0) || convolution.bias.is_some() {
-                let bias = Tensor::vector(affine.shifts).cast(DType::F32);
-                op.operands[2] = Operand::One(self.constant(name, bias));
-            }
         }
+        self.tensors.resize(self.program.values.len(), None);
         let mut kept = Vec::with_capacity(ops.len());
         for (position, op) in ops.into_iter().enumerate() {
             kept.extend(filters.remove(&position));
@@ -222,27 +221,7 @@ impl Folding<'_> {
     /// The elements of a constant, of a small weight, or of a view of one.
     fn known(&mut self, id: ValueId) -> Option<&Tensor> {
         if self.tensors[id.index()].is_none() {
-            let value = &self.program[id];
-            let tensor = match &value.origin {
-                Origin::Constant(tensor) => Some(tensor.clone()),
-                Origin::Parameter(range) => {
-                    let extents = value.shape.iter().map(Dim::extent);
-                    let shape: Vec<usize> = extents.collect::<Option<_>>()?;
-                    if shape.iter().product::<usize>() > LARGEST {
-                        return None;
-                    }
-                    let mut bytes = Vec::new();
-                    let read = pieces(range, &mut |piece| {
-                        bytes.extend_from_slice(piece);
-                        Ok(())
-                    });
-                    // Whoever writes the model reports what is wrong with the file.
-                    read.ok()?;
-                    Tensor::from_le_bytes(value.dtype, &shape, &bytes).ok()
-                }
-                Origin::Input | Origin::Result => None,
-            };
-            self.tensors[id.index()] = tensor;
+            self.tensors[id.index()] = stored(self.program, id);
         }
         self.tensors[id.index()].as_ref()
     }
@@ -280,38 +259,5 @@ impl Folding<'_> {
             (OpKind::Known("add"), Some(weight)) => self.program[*weight].name.clone(),
             _ => String::new(),
         }
-    }
-
-    /// The op that scales the filter of a convolution.
-    fn scaled_filter(&mut self, op: &Op, filter: ValueId, factors: &[f64]) -> Op {
-        let factors = self.constant(String::new(), Tensor::vector(factors.to_vec()));
-        let given = &self.program[filter];
-        let scaled = Value {
-            origin: Origin::Result,
-            ..given.clone()
-        };
-        let scaled = self.program.add_value(scaled);
-        self.tensors.push(None);
-        Op {
-            kind: OpKind::Known("scale_filter"),
-            operands: vec![Operand::One(filter), Operand::One(factors)],
-            results: vec![scaled],
-            attrs: BTreeMap::new(),
-            blocks: Vec::new(),
-            release: op.release,
-            source: op.source.clone(),
-        }
-    }
-
-    fn constant(&mut self, name: String, tensor: Tensor) -> ValueId {
-        let extents = tensor.shape().iter();
-        let id = self.program.add_value(Value {
-            name,
-            dtype: tensor.dtype(),
-            shape: extents.map(|extent| Dim::from(*extent)).collect(),
-            origin: Origin::Constant(tensor),
-        });
-        self.tensors.push(None);
-        id
     }
 }

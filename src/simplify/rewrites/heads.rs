@@ -23,9 +23,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{count_reads, known_facts, operand};
+use super::weights::{constant, like};
+use super::{count_reads, ints, is, known_facts, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, Value, ValueId};
+use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{Dim, Tensor};
 
 /// Makes `split`s of all axes that are moved and taken apart.
@@ -172,7 +173,7 @@ impl Splitting<'_> {
     fn replacement(&mut self, ops: &[Op], picked: &Picked) -> Vec<Op> {
         let (reshape, transpose) = (&ops[picked.reshape], &ops[picked.transpose]);
         let shape = Tensor::vector(picked.shape.clone());
-        let shape = self.constant(shape);
+        let shape = constant(self.program, String::new(), shape);
         let dims: Vec<Dim> = picked
             .shape
             .iter()
@@ -185,14 +186,14 @@ impl Splitting<'_> {
             operands: vec![reshape.operands[0].clone(), Operand::One(shape)],
             ..reshape.clone()
         };
-        let merged = self.like(reshape.results[0], dims.clone());
+        let merged = like(self.program, reshape.results[0], Some(dims.clone()));
         reshape.results = vec![merged];
         let moved = picked
             .perm
             .iter()
             .map(|source| dims[*source as usize].clone());
         let moved: Vec<Dim> = moved.collect();
-        let result = self.like(transpose.results[0], moved.clone());
+        let result = like(self.program, transpose.results[0], Some(moved.clone()));
         let perm = Attr::Ints(picked.perm.clone());
         let transpose = Op {
             operands: vec![Operand::One(merged)],
@@ -208,12 +209,20 @@ impl Splitting<'_> {
                 let mut slices = picked.slices.iter();
                 match slices.find(|(_, picked)| *picked == part) {
                     Some((position, _)) => ops[*position].results[0],
-                    None => self.like(result, part_shape.clone()),
+                    None => like(self.program, result, Some(part_shape.clone())),
                 }
             })
             .collect();
-        let sections = self.constant(Tensor::vector(vec![extent; count]));
-        let axis = self.constant(Tensor::scalar(picked.axis as i64));
+        let sections = constant(
+            self.program,
+            String::new(),
+            Tensor::vector(vec![extent; count]),
+        );
+        let axis = constant(
+            self.program,
+            String::new(),
+            Tensor::scalar(picked.axis as i64),
+        );
         let split = Op {
             kind: OpKind::Known("split"),
             operands: [result, sections, axis].map(Operand::One).to_vec(),
@@ -222,37 +231,5 @@ impl Splitting<'_> {
             ..transpose.clone()
         };
         vec![reshape, transpose, split]
-    }
-
-    /// A new result of the name and the element type of another value.
-    fn like(&mut self, other: ValueId, shape: Vec<Dim>) -> ValueId {
-        let value = Value {
-            shape,
-            origin: Origin::Result,
-            ..self.program[other].clone()
-        };
-        self.program.add_value(value)
-    }
-
-    fn constant(&mut self, tensor: Tensor) -> ValueId {
-        let extents = tensor.shape().iter();
-        self.program.add_value(Value {
-            name: String::new(),
-            dtype: tensor.dtype(),
-            shape: extents.map(|extent| Dim::from(*extent)).collect(),
-            origin: Origin::Constant(tensor),
-        })
-    }
-}
-
-fn is(op: &Op, name: &'static str) -> bool {
-    op.kind == OpKind::Known(name)
-}
-
-/// An attribute that is a list of integers.
-fn ints<'o>(op: &'o Op, name: &str) -> Option<&'o [i64]> {
-    match op.attrs.get(name) {
-        Some(Attr::Ints(ints)) => Some(ints),
-        _ => None,
     }
 }

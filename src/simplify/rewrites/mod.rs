@@ -5,11 +5,13 @@
 
 mod affine;
 mod heads;
+mod scale;
+mod weights;
 
 use std::collections::HashMap;
 
 use crate::operator::Registry;
-use crate::program::{Facts, Op, Operand, Program, ValueId};
+use crate::program::{Attr, Facts, Op, OpKind, Operand, Program, ValueId};
 
 /// A rewrite.
 pub struct Rewrite {
@@ -20,7 +22,7 @@ pub struct Rewrite {
     apply: fn(&mut Program, &Registry),
 }
 
-/// All rewrites, in their order. They do not depend on each other.
+/// All rewrites, in their order.
 pub const REWRITES: &[Rewrite] = &[
     Rewrite {
         name: "affine-into-conv",
@@ -31,6 +33,12 @@ pub const REWRITES: &[Rewrite] = &[
         name: "picked-axis-to-split",
         what: "an axis that is moved to the front and taken apart, as for q, k and v, becomes a Split of the axis after it",
         apply: heads::rewrite,
+    },
+    // After the Splits, which it follows to the weights.
+    Rewrite {
+        name: "scale-into-weights",
+        what: "a scale of attention goes into the weights of the queries",
+        apply: scale::rewrite,
     },
 ];
 
@@ -71,6 +79,19 @@ fn known_facts<'p>(program: &'p Program, registry: &Registry) -> Facts<'p> {
 fn operand(op: &Op, position: usize) -> Option<ValueId> {
     match op.operands.get(position) {
         Some(Operand::One(id)) => Some(*id),
+        _ => None,
+    }
+}
+
+/// Whether an op is the one of this PHI name.
+fn is(op: &Op, name: &'static str) -> bool {
+    op.kind == OpKind::Known(name)
+}
+
+/// An attribute that is a list of integers.
+fn ints<'o>(op: &'o Op, name: &str) -> Option<&'o [i64]> {
+    match op.attrs.get(name) {
+        Some(Attr::Ints(ints)) => Some(ints),
         _ => None,
     }
 }

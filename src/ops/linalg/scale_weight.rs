@@ -1,0 +1,79 @@
+//! `scale_weight`: a weight on a scale, which the program gets where what follows a product with it is folded into it. No
+//! file has it.
+
+use ndarray::Axis;
+
+use crate::error::{Error, Result};
+use crate::graph::{Lowering, TensorId};
+use crate::kernels::{Real, with_real};
+use crate::operator::{Accuracy, Arg, Function, OpDef, OpReader, Parsed, Values};
+use crate::program::{Fact, Facts, ValueId};
+use crate::tensor::{Array, DType, Dim, Tensor};
+
+pub(super) const OPS: &[OpDef] = &[OpDef::new(
+    "scale_weight",
+    &[Arg::Tensor("weight"), Arg::Tensor("factors")],
+    &[],
+    ScaleWeight::parse,
+)
+.with_dtypes(&[DType::F32])
+.with_accuracy(Accuracy::Rounded)
+.in_no_file()];
+
+/// `weight · factors`, where `weight` is a stored weight of float32, and `factors` a constant vector of float64 along
+/// `axis`: each product is rounded once.
+///
+/// ONNX: an initializer, whose elements are computed when the model is written.
+struct ScaleWeight {
+    weight: ValueId,
+    factors: ValueId,
+    axis: usize,
+}
+
+impl ScaleWeight {
+    fn parse(op: &mut OpReader<'_>) -> Parsed {
+        let axis: i64 = op.attr("axis")?;
+        Ok(Box::new(Self {
+            weight: op.operand("weight")?,
+            factors: op.operand("factors")?,
+            axis: usize::try_from(axis).map_err(|_| Error::malformed("a negative axis"))?,
+        }))
+    }
+
+    fn product<T: Real>(&self, weight: &Array<T>, factors: &[f64]) -> Result<Array<T>> {
+        if weight.shape().get(self.axis) != Some(&factors.len()) {
+            return Err(Error::malformed(
+                "another number of factors than of channels",
+            ));
+        }
+        let mut product = weight.clone();
+        for (mut channel, factor) in product.axis_iter_mut(Axis(self.axis)).zip(factors) {
+            channel.mapv_inplace(|x| T::from_f64(x.to_f64() * factor));
+        }
+        Ok(product)
+    }
+}
+
+impl Function for ScaleWeight {
+    fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
+        Ok(facts.get(self.weight).clone())
+    }
+
+    fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let factors = g.constant_value(self.factors).map(Tensor::to_f64_vec);
+        let factors = factors.ok_or_else(|| Error::internal("factors that are not known"))?;
+        let inner = g.shape(self.weight).iter().skip(self.axis + 1);
+        let inner: Option<usize> = inner.map(Dim::extent).product();
+        let inner = inner.ok_or_else(|| Error::internal("a weight of an open shape"))?;
+        let scaled = move |position: usize, x: f32| {
+            let factor = factors[position / inner % factors.len()];
+            (f64::from(x) * factor) as f32
+        };
+        g.mapped_weight(self.weight, DType::F32, scaled)
+    }
+
+    fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
+        let factors = values.get(self.factors)?.to_f64_vec();
+        with_real!(values.get(self.weight)?, weight => self.product(weight, &factors)?)
+    }
+}

@@ -1,0 +1,190 @@
+//! Shapes and names of inputs and outputs, as a user wants them.
+//!
+//! Unlike the passes these change how a program is called, and are made on request alone. Before [`with_shapes`] of
+//! `x=1x3xheightx64`, and [`renamed`] by `fetch_name_0=y`:
+//!
+//! ```text
+//! input %0:x : float32 [batch, 3, x_dim2, x_dim3]
+//! %1:relu = relu(%0:x) : float32 [?, 3, ?, ?]
+//! output fetch_name_0 = %1:relu
+//! ```
+//!
+//! After both:
+//!
+//! ```text
+//! input %0:x : float32 [1, 3, height, 64]
+//! %1:relu = relu(%0:x) : float32 [?, 3, ?, ?]
+//! output y = %1:relu
+//! ```
+
+use std::collections::HashSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::crop::similar;
+use crate::error::{Error, Result};
+use crate::program::Program;
+use crate::tensor::{Dim, display_shape};
+
+/// A shape for an input, such as `x=1x3x224x224` or `x=batchx3xheightxwidth`: numbers, and names of extents that each run
+/// sets. Extents of one name are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputShape {
+    /// The name of the input.
+    pub name: String,
+    /// Its extents, known ones or symbols.
+    pub shape: Vec<Dim>,
+}
+
+impl FromStr for InputShape {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let form = "NAME=1x3x224x224 or NAME=batchx3xheightxwidth is expected";
+        let (name, shape) = text.rsplit_once('=').ok_or(form)?;
+        let extent = |text: &str| match text.parse::<i64>() {
+            Ok(extent) if extent > 0 => Ok(Dim::Known(extent)),
+            Ok(_) => Err(format!("an extent of {text}; extents are above 0")),
+            Err(_) if is_symbol(text) => Ok(Dim::Symbol(text.into())),
+            Err(_) => Err(format!("{text:?} is neither a number nor a name; {form}")),
+        };
+        let shape = match shape {
+            "" => Vec::new(),
+            shape => shape
+                .split(['x', ','])
+                .map(extent)
+                .collect::<std::result::Result<_, _>>()?,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            shape,
+        })
+    }
+}
+
+fn is_symbol(text: &str) -> bool {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .is_some_and(|first| first.is_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
+}
+
+/// Another name for an input or an output, such as `fetch_name_0=probabilities`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renaming {
+    /// The name in the program.
+    pub old: String,
+    /// The name in the ONNX model.
+    pub new: String,
+}
+
+impl FromStr for Renaming {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once('=') {
+            Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok(Self {
+                old: old.to_owned(),
+                new: new.to_owned(),
+            }),
+            _ => Err("OLD=NEW is expected".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Renaming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.old, self.new)
+    }
+}
+
+/// The program with inputs of these shapes. What it declares of other values does not matter, since their shapes are
+/// inferred.
+///
+/// # Errors
+/// When there is no such input, it has another rank, or is given twice.
+pub(crate) fn with_shapes(program: &Program, shapes: &[InputShape]) -> Result<Program> {
+    let mut program = program.clone();
+    let mut given = HashSet::new();
+    for InputShape { name, shape } in shapes {
+        let mut inputs = program.inputs.iter();
+        let input = inputs.find(|id| program[**id].name == *name).copied();
+        let input = input.ok_or_else(|| {
+            let inputs = program.inputs.iter().map(|id| program[*id].name.as_str());
+            let all: Vec<&str> = inputs.collect();
+            Error::invalid(format!(
+                "no input is called `{name}`; there is {}",
+                all.join(", ")
+            ))
+        })?;
+        if !given.insert(input) {
+            return Err(Error::invalid(format!(
+                "the shape of `{name}` is given twice"
+            )));
+        }
+        let value = &mut program.values[input.index()];
+        if value.shape.len() != shape.len() {
+            return Err(Error::invalid(format!(
+                "the input `{name}` has the shape {}, and {} another rank",
+                display_shape(&value.shape),
+                display_shape(shape)
+            )));
+        }
+        value.shape.clone_from(shape);
+    }
+    Ok(program)
+}
+
+/// The program with other names of inputs and outputs.
+///
+/// # Errors
+/// When no input or output has a name, or two have the same afterwards.
+pub(crate) fn renamed(program: &Program, renamings: &[Renaming]) -> Result<Program> {
+    let mut program = program.clone();
+    for Renaming { old, new } in renamings {
+        let mut is_known = false;
+        for output in program
+            .outputs
+            .iter_mut()
+            .filter(|output| output.name == *old)
+        {
+            output.name.clone_from(new);
+            is_known = true;
+        }
+        for id in program.inputs.clone() {
+            let value = &mut program.values[id.index()];
+            if value.name == *old {
+                value.name.clone_from(new);
+                is_known = true;
+            }
+        }
+        if !is_known {
+            let inputs = program.inputs.iter().map(|id| program[*id].name.as_str());
+            let names = inputs.chain(program.outputs.iter().map(|output| output.name.as_str()));
+            return Err(Error::invalid(format!(
+                "no input or output is called `{old}`{}",
+                similar(old, names)
+            )));
+        }
+    }
+    let inputs = program.inputs.iter().map(|id| program[*id].name.as_str());
+    let mut inputs_left: HashSet<&str> = HashSet::new();
+    for name in inputs {
+        if !inputs_left.insert(name) {
+            return Err(Error::invalid(format!(
+                "two inputs would be called `{name}`"
+            )));
+        }
+    }
+    let mut outputs_left: HashSet<&str> = HashSet::new();
+    for output in &program.outputs {
+        if !outputs_left.insert(&output.name) {
+            let name = &output.name;
+            return Err(Error::invalid(format!(
+                "two outputs would be called `{name}`"
+            )));
+        }
+    }
+    Ok(program)
+}
