@@ -246,6 +246,7 @@ impl Comparing {
             per_op: judging.per_op,
             round: judging.round,
             ort_lib: judging.ort_lib.clone(),
+            ..VerifyOptions::default()
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::Mmap;
@@ -28,6 +29,8 @@ pub struct Reference<'p> {
     precision: Precision,
     /// The element types of all values for the shapes of the last inputs.
     inferred: Mutex<Option<Inferred>>,
+    /// Ends runs before their next op when it is set.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 /// What has been inferred from the shapes of a run's inputs.
@@ -49,7 +52,15 @@ impl<'p> Reference<'p> {
             program,
             precision,
             inferred: Mutex::new(None),
+            stop: None,
         })
+    }
+
+    /// Has runs end with [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted), before their next op, when another
+    /// thread sets `stop`.
+    pub fn stopped_by(mut self, stop: Option<Arc<AtomicBool>>) -> Self {
+        self.stop = stop;
+        self
     }
 
     /// Computes the outputs, in the program's order, from named inputs.
@@ -118,6 +129,7 @@ impl<'p> Reference<'p> {
             alter,
             visitor,
             around: Vec::new(),
+            stop: self.stop.clone(),
         };
         let ops = self.program.ops().iter().zip(&self.ops);
         for ((op, parsed), lifetime) in ops.zip(&self.lifetimes.ops) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -82,14 +83,23 @@ pub(super) struct Walk<'w> {
     pub visitor: Option<Visitor<'w>>,
     /// The blocks around the ops that run now, from the outside in, where these are visited.
     pub around: Vec<Within>,
+    /// Ends the run when it is set.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 impl Walk<'_> {
     /// Runs one op, keeps its results, has it visited, and drops the values that end with it.
     ///
     /// # Errors
-    /// When it can't be computed, and those of the visitor.
+    /// When it can't be computed, the run is stopped, and those of the visitor.
     pub fn op(&mut self, op: &Op, parsed: &ParsedOp, lifetime: &Lifetime) -> Result<()> {
+        if self
+            .stop
+            .as_ref()
+            .is_some_and(|stop| stop.load(Ordering::Relaxed))
+        {
+            return Err(Error::interrupted());
+        }
         let results = self.results(op, parsed, lifetime);
         let results = results.map_err(|e| e.at_op(&op.source))?;
         for (id, tensor) in op.results.iter().zip(results) {
@@ -301,6 +311,7 @@ impl Step<'_> {
             alter: &mut |tensor, _| tensor,
             visitor: None,
             around: Vec::new(),
+            stop: None,
         };
         walk.results(self.op, self.parsed, self.lifetime)
     }

@@ -122,6 +122,7 @@ impl Sides {
                         Some(noise) => self.against_exact(run, position, noise),
                         None => self.pairwise(run, position, &tolerance.unwrap_or_default()),
                     },
+                    values: Vec::new(),
                 });
             }
         }

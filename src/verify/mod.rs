@@ -28,11 +28,13 @@ mod verdict;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
 pub use html::{About, html};
-pub use inputs::{Distribution, ImageInputs, Inputs, RandomInputs, Range};
+pub use inputs::{Distribution, ImageInputs, Inputs, NamedTensors, RandomInputs, Range};
 
 pub use crate::reference::Within;
 pub use metrics::{Argmax, Metrics, Tolerance};
@@ -51,6 +53,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::reference::Rounds;
 use crate::runtime::OnnxRuntime;
+use crate::tensor::Tensor;
 use per_op::Search;
 use sides::{Sides, Trials};
 
@@ -67,6 +70,8 @@ pub struct VerifyOptions {
     pub inputs: Inputs,
     /// Recorded outputs, one `.npz` per run; empty for none.
     pub expected: Vec<PathBuf>,
+    /// Recorded outputs as tensors, one list per run; empty if there are none, or they are in files.
+    pub expected_tensors: Vec<NamedTensors>,
     /// A Python that has Paddle, to run the program in Paddle as well; None to leave Paddle out.
     pub paddle: Option<PathBuf>,
     /// When two sides agree; if None, the rounding noise of the program decides.
@@ -78,6 +83,10 @@ pub struct VerifyOptions {
     pub round: Option<NonZeroUsize>,
     /// ONNX Runtime's library or the folder of that; None to look for it.
     pub ort_lib: Option<PathBuf>,
+    /// Whether the report keeps the outputs of all sides ([`OutputReport::values`]).
+    pub keep_values: bool,
+    /// Ends the verification before the next op of the reference when another thread sets it. The result is of no use then.
+    pub stop: Option<Arc<AtomicBool>>,
 }
 
 impl Default for VerifyOptions {
@@ -85,11 +94,14 @@ impl Default for VerifyOptions {
         Self {
             inputs: Inputs::Random(RandomInputs::default()),
             expected: Vec::new(),
+            expected_tensors: Vec::new(),
             paddle: None,
             tolerance: None,
             per_op: false,
             round: None,
             ort_lib: None,
+            keep_values: false,
+            stop: None,
         }
     }
 }
@@ -187,6 +199,9 @@ pub struct OutputReport {
     pub undecided: Option<String>,
     /// The pairs of sides that were compared.
     pub comparisons: Vec<Comparison>,
+    /// What each side gave, if [`VerifyOptions::keep_values`] asks for it.
+    #[serde(skip)]
+    pub values: Vec<(Side, Tensor)>,
 }
 
 /// The comparison of two sides of one output.
@@ -272,19 +287,16 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &dyn Fn(&str),
 ) -> Result<Report> {
-    let subject = Subject::of(model)?;
+    let subject = Subject::of(model, options.stop.clone())?;
     let sets = inputs::sets(model, &options.inputs)?;
-    if !options.expected.is_empty() && options.expected.len() != sets.len() {
-        return Err(Error::invalid(format!(
-            "{} files of expected outputs for {} sets of inputs",
-            options.expected.len(),
-            sets.len()
-        )));
-    }
+    refuse_other_count(options, sets.len())?;
     let labels = Labels::of(&options.inputs)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
     let mut sides = Sides::run(&subject, onnx, options, &sets, &runtime, progress)?;
-    let outputs = sides.judge(Trials::new(&subject, &sets, progress), options.tolerance)?;
+    let mut outputs = sides.judge(Trials::new(&subject, &sets, progress), options.tolerance)?;
+    if options.keep_values {
+        sides.keep_values(&mut outputs);
+    }
     let mut runs = Vec::with_capacity(sets.len());
     for (position, (set, outputs)) in sets.iter().zip(outputs).enumerate() {
         let top = labels.as_ref().map(|labels| {
@@ -321,6 +333,17 @@ pub fn verify(
     report.verdict = Verdict::of(&report);
     report.remarks = remarks::of(&report);
     Ok(report)
+}
+
+/// Refuses recorded outputs of more runs than there are, or of fewer.
+fn refuse_other_count(options: &VerifyOptions, runs: usize) -> Result<()> {
+    let recorded = options.expected.len() + options.expected_tensors.len();
+    if recorded > 0 && recorded != runs {
+        return Err(Error::invalid(format!(
+            "{recorded} sets of expected outputs for {runs} sets of inputs"
+        )));
+    }
+    Ok(())
 }
 
 /// Compares op by op, if that was asked for; else if the outputs of ONNX Runtime disagree, to find the culprit, or if

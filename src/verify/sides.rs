@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::noise::NOISE_MULTIPLE;
 use super::subject::Subject;
-use super::{Side, VerifyOptions, inputs, paddle};
+use super::{OutputReport, Side, VerifyOptions, inputs, paddle};
 use crate::analyse::random_outputs;
 use crate::error::Result;
 use crate::operator::Precision;
@@ -91,7 +91,7 @@ impl Sides {
         let (model, names) = (subject.model, subject.outputs());
         let names_given: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut witnesses = Vec::new();
-        let (expected, notes) = inputs::expected(subject, &options.expected)?;
+        let (expected, notes) = inputs::expected(subject, options)?;
         if !expected.is_empty() {
             witnesses.push((Side::Expected, expected));
         }
@@ -170,6 +170,19 @@ impl Sides {
             }
         }
         Ok(())
+    }
+
+    /// Puts what each side gave into the reports of the outputs, which are by run.
+    pub fn keep_values(&self, reports: &mut [Vec<OutputReport>]) {
+        for (run, reports) in reports.iter_mut().enumerate() {
+            let exact = self.exact.as_ref().map(|runs| &runs[run].outputs[..]);
+            let exact = exact.map(|outputs| (Side::Exact, outputs));
+            for (side, outputs) in self.of_run(run).into_iter().chain(exact) {
+                for (report, tensor) in reports.iter_mut().zip(outputs) {
+                    report.values.push((side, tensor.clone()));
+                }
+            }
+        }
     }
 
     /// The outputs of a run by side, without the exact ones.

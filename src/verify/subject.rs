@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -32,14 +34,17 @@ pub(super) struct Subject<'m> {
     /// The program, reduced to these outputs and the ops that they need.
     pub program: Cow<'m, Program>,
     pub not_judged: Vec<NotJudged>,
+    /// Ends runs of the reference when it is set.
+    stop: Option<Arc<AtomicBool>>,
 }
 
 impl<'m> Subject<'m> {
-    /// Sorts the outputs of a model into those that can be judged and those that can't.
+    /// Sorts the outputs of a model into those that can be judged and those that can't. Runs of the reference end when
+    /// `stop` is set.
     ///
     /// # Errors
     /// When the model has outputs, of which none can be judged.
-    pub fn of(model: &'m Model) -> Result<Self> {
+    pub fn of(model: &'m Model, stop: Option<Arc<AtomicBool>>) -> Result<Self> {
         let (program, registry) = (model.program(), model.registry());
         let is_opaque = opaque_outputs(program, registry);
         let outputs = program.outputs().iter().zip(is_opaque);
@@ -73,6 +78,7 @@ impl<'m> Subject<'m> {
             model,
             program: reduced,
             not_judged,
+            stop,
         })
     }
 
@@ -87,7 +93,8 @@ impl<'m> Subject<'m> {
     /// # Errors
     /// When an op is not supported or the weights can't be read.
     pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
-        self.model.reference_of(&self.program, precision)
+        let reference = self.model.reference_of(&self.program, precision)?;
+        Ok(reference.stopped_by(self.stop.clone()))
     }
 
     /// An ONNX file, reduced to the outputs that are judged, ready to run in ONNX Runtime.

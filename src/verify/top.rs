@@ -58,7 +58,7 @@ impl Labels {
                 Some(path) => Self::read(path).map(Some),
                 None => Ok(Some(Self::default())),
             },
-            Inputs::Random(_) | Inputs::Files(_) => Ok(None),
+            Inputs::Random(_) | Inputs::Files(_) | Inputs::Tensors(_) => Ok(None),
         }
     }
 

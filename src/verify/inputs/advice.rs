@@ -63,7 +63,7 @@ fn other_shapes(program: &Program, set: &Set, inputs: &Inputs) -> Option<String>
     let first = open.first()?;
     let option = match inputs {
         Inputs::Random(_) => format!("--shape {}=… gives others", program[**first].name),
-        Inputs::Files(_) => "other extents may help".to_owned(),
+        Inputs::Files(_) | Inputs::Tensors(_) => "other extents may help".to_owned(),
         Inputs::Images(_) => "--crop gives pictures of another size".to_owned(),
     };
     Some(format!("the program got {}: {option}", listed.join(", ")))

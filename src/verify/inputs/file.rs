@@ -15,29 +15,40 @@ use crate::tensor::Tensor;
 /// # Errors
 /// When the file can't be read, lacks an input, or has an array of another element type or shape than the input.
 pub(super) fn set(program: &Program, path: &Path) -> Result<Set> {
-    let inputs = declared(program);
-    let wanted = inputs.iter().map(|value| Wanted {
-        name: value.name.clone(),
-        dtype: value.dtype,
-        shape: value.shape.clone(),
-    });
-    let wanted: Vec<Wanted> = wanted.collect();
+    let wanted = wanted(program);
     let (tensors, note) = if path.extension().is_some_and(|e| e == "npy") {
         (vec![single(&wanted, path)?], None)
     } else {
         npz::read_fitting(path, &wanted)?
     };
-    for (wanted, tensor) in wanted.iter().zip(&tensors) {
-        if let Some(why) = wanted.misfit(tensor) {
-            return Err(wrong(wanted, tensor, &why).in_file(path));
-        }
-    }
+    refuse_misfits(&wanted, &tensors).map_err(|e| e.in_file(path))?;
     let names = wanted.into_iter().map(|wanted| wanted.name);
     Ok(Set {
         label: path.display().to_string(),
         tensors: names.zip(tensors).collect(),
         notes: note.into_iter().collect(),
     })
+}
+
+/// The inputs of a program.
+pub(super) fn wanted(program: &Program) -> Vec<Wanted> {
+    let inputs = declared(program).into_iter();
+    let wanted = inputs.map(|value| Wanted {
+        name: value.name.clone(),
+        dtype: value.dtype,
+        shape: value.shape.clone(),
+    });
+    wanted.collect()
+}
+
+/// Refuses tensors, in the order of the inputs, that these don't take.
+pub(super) fn refuse_misfits(wanted: &[Wanted], tensors: &[Tensor]) -> Result<()> {
+    for (wanted, tensor) in wanted.iter().zip(tensors) {
+        if let Some(why) = wanted.misfit(tensor) {
+            return Err(wrong(wanted, tensor, &why));
+        }
+    }
+    Ok(())
 }
 
 /// The error for an array that its input does not take.
@@ -75,7 +86,7 @@ fn single(wanted: &[Wanted], path: &Path) -> Result<Tensor> {
 ///
 /// # Errors
 /// When a file can't be read or lacks an output.
-pub(in crate::verify) fn expected(
+pub(super) fn expected(
     subject: &Subject<'_>,
     paths: &[PathBuf],
 ) -> Result<(Vec<Vec<Tensor>>, Vec<String>)> {

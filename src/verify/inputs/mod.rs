@@ -12,15 +12,17 @@ mod random;
 mod resize;
 mod shapes;
 mod sizes;
+mod tensors;
 
 use std::path::PathBuf;
 
 pub(super) use advice::advise;
-pub(super) use file::expected;
 
 pub use image::ImageInputs;
 pub use random::{Distribution, RandomInputs, Range};
 
+use super::VerifyOptions;
+use super::subject::Subject;
 use crate::analyse;
 use crate::error::Result;
 use crate::model::Model;
@@ -35,9 +37,14 @@ pub enum Inputs {
     /// Read from files, one run per file: `.npz` with one array per input, or, for a model with
     /// one input, `.npy`.
     Files(Vec<PathBuf>),
+    /// Given in memory, one run per list.
+    Tensors(Vec<NamedTensors>),
     /// Made of pictures, one run per picture.
     Images(ImageInputs),
 }
+
+/// Tensors with the names of inputs or outputs, in any order.
+pub type NamedTensors = Vec<(String, Tensor)>;
 
 /// The inputs of one run.
 #[derive(Debug, Clone)]
@@ -70,6 +77,7 @@ pub fn sets(model: &Model, inputs: &Inputs) -> Result<Vec<Set>> {
     let sets = match inputs {
         Inputs::Random(wish) => random::sets(program, model.registry(), wish),
         Inputs::Files(paths) => paths.iter().map(|path| file::set(program, path)).collect(),
+        Inputs::Tensors(runs) => tensors::sets(program, runs),
         Inputs::Images(images) => image::sets(program, images),
     };
     let sets = sets.map_err(|e| match inputs {
@@ -84,6 +92,21 @@ pub fn sets(model: &Model, inputs: &Inputs) -> Result<Vec<Set>> {
         }
     }
     Ok(sets)
+}
+
+/// The recorded outputs of all runs, and what people should know of how they were read; nothing if none are given.
+///
+/// # Errors
+/// When a file can't be read, or an output is missing.
+pub(super) fn expected(
+    subject: &Subject<'_>,
+    options: &VerifyOptions,
+) -> Result<(Vec<Vec<Tensor>>, Vec<String>)> {
+    if options.expected_tensors.is_empty() {
+        return file::expected(subject, &options.expected);
+    }
+    let recorded = tensors::expected(subject, &options.expected_tensors)?;
+    Ok((recorded, Vec::new()))
 }
 
 /// The inputs that the program declares, in its order.
