@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use paddle2onnx::{Model, Obstacle};
+use paddle2onnx::{Model, Note, Obstacle};
 use serde::Serialize;
 
 use super::notes::{self, Noted};
@@ -15,7 +15,7 @@ const PLACES: usize = 3;
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Checked<'a> {
+pub(super) struct Checked<'a> {
     convertible: bool,
     opset: u32,
     obstacles: Vec<Listed<'a>>,
@@ -32,31 +32,63 @@ struct Listed<'a> {
     places: &'a [String],
 }
 
-/// Lists the obstacles of a conversion to `opset`, and writes no model.
-pub(super) fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
-    let obstacles = model.obstacles(opset)?;
-    let notes = if obstacles.is_empty() {
-        model.notes(opset)?
-    } else {
-        Vec::new()
-    };
-    if json {
-        print_json(&Checked {
-            convertible: obstacles.is_empty(),
+/// What stands in the way of a conversion of a model to an opset, and the notes on it if nothing does.
+pub(super) struct Found<'m> {
+    model: &'m Model,
+    opset: u32,
+    obstacles: Vec<Obstacle>,
+    notes: Vec<Note>,
+}
+
+impl<'m> Found<'m> {
+    /// # Errors
+    /// When `opset` can't be written at all.
+    pub fn of(model: &'m Model, opset: u32) -> paddle2onnx::Result<Self> {
+        let obstacles = model.obstacles(opset)?;
+        let notes = if obstacles.is_empty() {
+            model.notes(opset)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            model,
             opset,
-            obstacles: obstacles.iter().map(listed).collect(),
-            missing_weights: model.missing_weights(),
-            notes: notes.iter().map(Noted::from).collect(),
-        })?;
-    } else {
-        notes::print(&notes);
-        let mut text = text(&obstacles, opset);
-        if let Some(what) = model.missing_weights() {
+            obstacles,
+            notes,
+        })
+    }
+
+    /// What `--json` prints.
+    pub fn checked(&self) -> Checked<'_> {
+        Checked {
+            convertible: self.obstacles.is_empty(),
+            opset: self.opset,
+            obstacles: self.obstacles.iter().map(listed).collect(),
+            missing_weights: self.model.missing_weights(),
+            notes: self.notes.iter().map(Noted::from).collect(),
+        }
+    }
+
+    /// What is printed without `--json`.
+    pub fn text(&self) -> String {
+        let mut text = text(&self.obstacles, self.opset);
+        if let Some(what) = self.model.missing_weights() {
             let _ = writeln!(text, "The weights are missing: {what}");
         }
-        print(&text)?;
+        text
     }
-    Ok(if obstacles.is_empty() {
+}
+
+/// Lists the obstacles of a conversion to `opset`, and writes no model.
+pub(super) fn run(model: &Model, opset: u32, json: bool) -> Result<Outcome> {
+    let found = Found::of(model, opset)?;
+    if json {
+        print_json(&found.checked())?;
+    } else {
+        notes::print(&found.notes);
+        print(&found.text())?;
+    }
+    Ok(if found.obstacles.is_empty() {
         Outcome::Success
     } else {
         Outcome::NotConvertible

@@ -151,7 +151,7 @@ impl From<Placement> for Weights {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Converted<'a> {
+pub(super) struct Converted<'a> {
     output: &'a Path,
     /// The file with the weights, if they are in one of their own.
     data: Option<&'a Path>,
@@ -193,22 +193,12 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         None
     };
 
-    let converted = Converted {
-        output: &output,
-        data: conversion.written.data.as_deref(),
-        bytes: conversion.written.bytes,
-        nodes: conversion.nodes,
-        opset: args.opset.number(),
-        weights: placement(&conversion, how.weights),
-        seconds,
-        notes: conversion.notes.iter().map(Noted::from).collect(),
-        verification: report.as_ref(),
-    };
+    let converted = Converted::new(&output, &conversion, &how, seconds, report.as_ref());
     if args.json {
         print_json(&converted)?;
     } else {
         notes::print(&conversion.notes);
-        print(&text(&converted))?;
+        print(&converted.text())?;
     }
     match report {
         Some(report) if report.verdict == Verdict::NoParity => {
@@ -264,23 +254,46 @@ fn placement(conversion: &Conversion, asked: Weights) -> &'static str {
     }
 }
 
-fn text(converted: &Converted<'_>) -> String {
-    let weights = match (converted.weights, converted.data) {
-        (_, Some(data)) => format!("in {}", data.display()),
-        ("link", None) => "in Paddle's own file, which must stay where it is".into(),
-        _ => "in the same file".into(),
-    };
-    let mut text = fields::text(&[
-        ("Output", converted.output.display().to_string()),
-        ("Weights", weights),
-        ("Size", counts::bytes(converted.bytes)),
-        ("Nodes", converted.nodes.to_string()),
-        ("Opset", converted.opset.to_string()),
-        ("Time", format!("{:.2} s", converted.seconds)),
-    ]);
-    if let Some(report) = converted.verification {
-        text.push('\n');
-        text.push_str(&verification::text(report));
+impl<'a> Converted<'a> {
+    pub fn new(
+        output: &'a Path,
+        conversion: &'a Conversion,
+        how: &How,
+        seconds: f64,
+        verification: Option<&'a Report>,
+    ) -> Self {
+        Self {
+            output,
+            data: conversion.written.data.as_deref(),
+            bytes: conversion.written.bytes,
+            nodes: conversion.nodes,
+            opset: how.opset,
+            weights: placement(conversion, how.weights),
+            seconds,
+            notes: conversion.notes.iter().map(Noted::from).collect(),
+            verification,
+        }
     }
-    text
+
+    /// What is printed without `--json`.
+    pub fn text(&self) -> String {
+        let weights = match (self.weights, self.data) {
+            (_, Some(data)) => format!("in {}", data.display()),
+            ("link", None) => "in Paddle's own file, which must stay where it is".into(),
+            _ => "in the same file".into(),
+        };
+        let mut text = fields::text(&[
+            ("Output", self.output.display().to_string()),
+            ("Weights", weights),
+            ("Size", counts::bytes(self.bytes)),
+            ("Nodes", self.nodes.to_string()),
+            ("Opset", self.opset.to_string()),
+            ("Time", format!("{:.2} s", self.seconds)),
+        ]);
+        if let Some(report) = self.verification {
+            text.push('\n');
+            text.push_str(&verification::text(report));
+        }
+        text
+    }
 }

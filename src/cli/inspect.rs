@@ -48,7 +48,7 @@ Examples:
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Inspected<'a> {
+pub(super) struct Inspected<'a> {
     format: &'static str,
     /// The version of the format, if it is PIR.
     pir_version: Option<u64>,
@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
-fn inspected<'a>(model: &'a Model, summary: &'a Summary) -> Inspected<'a> {
+pub(super) fn inspected<'a>(model: &'a Model, summary: &'a Summary) -> Inspected<'a> {
     Inspected {
         format: match model.format() {
             Format::Pir { .. } => "PIR",
@@ -170,7 +170,7 @@ fn op_counts(summary: &Summary) -> Vec<OpCount<'_>> {
     counts
 }
 
-fn text(model: &Model, summary: &Summary) -> String {
+pub(super) fn text(model: &Model, summary: &Summary) -> String {
     let files = model.files();
     let weights = match (model.missing_weights(), &files.weights) {
         (Some(what), _) => format!("missing: {what}"),

@@ -8,6 +8,7 @@ mod bar;
 mod bench;
 mod check;
 mod comparing;
+pub mod compat;
 mod conversion;
 mod convert;
 mod counts;
@@ -24,6 +25,7 @@ mod outcome;
 mod output;
 mod paragraph;
 mod per_op;
+pub mod printed;
 mod progress;
 mod shortened;
 mod stderr;
@@ -78,6 +80,8 @@ enum Command {
     Inspect(inspect::Args),
     Ops(ops::Args),
     Zoo(zoo::Args),
+    #[command(infer_long_args = true, args_override_self = true)]
+    Compat(compat::Args),
 }
 
 /// Runs the subcommand that the arguments name, of which the first is the program's own name. Returns the exit code, with
@@ -87,7 +91,7 @@ enum Command {
 /// executable, or an interpreter and its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString>) -> u8 {
     memory::keep_freed();
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(compat::spelled_out(arguments)) {
         Ok(cli) => cli,
         Err(e) => {
             // When the stream is closed, there is nobody to tell.
@@ -105,6 +109,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString
         Command::Inspect(args) => inspect::run(&args),
         Command::Ops(args) => ops::run(&args),
         Command::Zoo(args) => zoo::run(&args, &program),
+        Command::Compat(args) => compat::run(&args),
     };
     exit_code(result)
 }

@@ -39,7 +39,7 @@ Examples:
 
 /// What `--json` prints for each op.
 #[derive(Serialize)]
-struct Listed {
+pub(super) struct Listed {
     name: &'static str,
     legacy: Vec<&'static str>,
     pir: Vec<&'static str>,
@@ -50,10 +50,9 @@ struct Listed {
 
 /// Lists the ops, sorted by name.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
-    let mut ops = Registry::standard().supported_ops();
-    ops.sort_by_key(|op| op.name);
+    let ops = sorted();
     if args.json {
-        print_json(&ops.iter().map(listed).collect::<Vec<_>>())?;
+        print_json(&listed(&ops))?;
     } else if args.markdown {
         print(&page(&ops))?;
     } else {
@@ -62,18 +61,26 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
-fn listed(op: &SupportedOp) -> Listed {
-    Listed {
+/// All ops, sorted by name.
+pub(super) fn sorted() -> Vec<SupportedOp> {
+    let mut ops = Registry::standard().supported_ops();
+    ops.sort_by_key(|op| op.name);
+    ops
+}
+
+pub(super) fn listed(ops: &[SupportedOp]) -> Vec<Listed> {
+    let listed = ops.iter().map(|op| Listed {
         name: op.name,
         legacy: op.legacy.clone(),
         pir: op.pir.clone(),
         opset: op.opset,
         dtypes: op.dtypes.iter().map(|dtype| dtype.name()).collect(),
         limits: op.limits,
-    }
+    });
+    listed.collect()
 }
 
-fn text(ops: &[SupportedOp]) -> String {
+pub(super) fn text(ops: &[SupportedOp]) -> String {
     let mut text = table(ops, presets::NOTHING);
     let _ = writeln!(text, "\n{} ops", ops.len());
     text

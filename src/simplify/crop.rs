@@ -152,7 +152,7 @@ fn unknown(program: &Program, name: &str) -> Error {
 }
 
 /// The names that are most like a name, to be added to a message; empty if none is like it.
-pub(super) fn similar<'n>(name: &str, others: impl Iterator<Item = &'n str>) -> String {
+fn similar<'n>(name: &str, others: impl Iterator<Item = &'n str>) -> String {
     let mut alike: Vec<(f64, &str)> = others
         .map(|other| (strsim::jaro_winkler(name, other), other))
         .filter(|(likeness, _)| *likeness >= ALIKE)

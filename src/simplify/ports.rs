@@ -21,7 +21,6 @@ use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::crop::similar;
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::tensor::{Dim, display_shape};
@@ -136,55 +135,48 @@ pub(crate) fn with_shapes(program: &Program, shapes: &[InputShape]) -> Result<Pr
     Ok(program)
 }
 
-/// The program with other names of inputs and outputs.
+/// The program with other names of inputs and outputs, all of which are given at once, so that two can change places.
 ///
 /// # Errors
-/// When no input or output has a name, or two have the same afterwards.
+/// When no input or output has a name, or two would have the same afterwards.
 pub(crate) fn renamed(program: &Program, renamings: &[Renaming]) -> Result<Program> {
     let mut program = program.clone();
+    let old_names: Vec<String> = {
+        let inputs = program.inputs.iter().map(|id| program[*id].name.clone());
+        inputs
+            .chain(program.outputs.iter().map(|output| output.name.clone()))
+            .collect()
+    };
+    let mut names = old_names.clone();
     for Renaming { old, new } in renamings {
         let mut is_known = false;
-        for output in program
-            .outputs
-            .iter_mut()
-            .filter(|output| output.name == *old)
-        {
-            output.name.clone_from(new);
+        for (name, _) in (names.iter_mut().zip(&old_names)).filter(|(_, other)| *other == old) {
+            name.clone_from(new);
             is_known = true;
         }
-        for id in program.inputs.clone() {
-            let value = &mut program.values[id.index()];
-            if value.name == *old {
-                value.name.clone_from(new);
-                is_known = true;
-            }
-        }
         if !is_known {
-            let inputs = program.inputs.iter().map(|id| program[*id].name.as_str());
-            let names = inputs.chain(program.outputs.iter().map(|output| output.name.as_str()));
             return Err(Error::invalid(format!(
-                "no input or output is called `{old}`{}",
-                similar(old, names)
+                "no input or output is called `{old}`; their names are {}",
+                old_names.join(", ")
             )));
         }
     }
-    let inputs = program.inputs.iter().map(|id| program[*id].name.as_str());
-    let mut inputs_left: HashSet<&str> = HashSet::new();
-    for name in inputs {
-        if !inputs_left.insert(name) {
-            return Err(Error::invalid(format!(
-                "two inputs would be called `{name}`"
-            )));
-        }
+    let mut taken: HashSet<&String> = HashSet::new();
+    let is_new = |name: &String| renamings.iter().any(|renaming| renaming.new == *name);
+    if let Some(twice) = names
+        .iter()
+        .find(|name| !taken.insert(name) && is_new(name))
+    {
+        return Err(Error::invalid(format!(
+            "`{twice}` would be the name of several inputs or outputs"
+        )));
     }
-    let mut outputs_left: HashSet<&str> = HashSet::new();
-    for output in &program.outputs {
-        if !outputs_left.insert(&output.name) {
-            let name = &output.name;
-            return Err(Error::invalid(format!(
-                "two outputs would be called `{name}`"
-            )));
-        }
+    let (inputs, outputs) = names.split_at(program.inputs.len());
+    for (id, name) in program.inputs.clone().into_iter().zip(inputs) {
+        program.values[id.index()].name.clone_from(name);
+    }
+    for (output, name) in program.outputs.iter_mut().zip(outputs) {
+        output.name.clone_from(name);
     }
     Ok(program)
 }
