@@ -6,16 +6,28 @@
 //! [reference interpreter](crate::reference) and the ONNX model in ONNX Runtime, and compares their
 //! outputs.
 //!
-//! ```no_run
+//! ```
 //! use paddle2onnx::{ConvertOptions, Model};
 //!
-//! # fn main() -> paddle2onnx::Result<()> {
-//! let model = Model::open("inference.pdmodel".as_ref(), None)?;
-//! let conversion = model.convert("model.onnx".as_ref(), &ConvertOptions::default())?;
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = "fixtures/paddle-3.3.1/vit/ViT_base_patch16_224".as_ref();
+//! # let output = folder.path().join("model.onnx");
+//! let model = Model::open(path, None)?;
+//! for port in model.summary().inputs {
+//!     println!("{}: {}", port.name, port.dtype);
+//! }
+//! let options = ConvertOptions { opset: 20, ..ConvertOptions::default() };
+//! for obstacle in model.obstacles(options.opset)? {
+//!     println!("{}: {}", obstacle.op, obstacle.reason);
+//! }
+//! let conversion = model.convert(&output, &options)?;
 //! println!("{} nodes", conversion.nodes);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The examples `convert`, `verify` and `custom_op` are whole programs.
 //!
 //! Ops that this crate does not know can be added: [`operator`] has the vocabulary in which ops are
 //! defined, [`program`] that of the Paddle side, and [`graph`] that of the ONNX side.
