@@ -61,7 +61,9 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 #[test]
 fn files_and_functions_are_short() {
     let mut found = Vec::new();
-    let sources = ["src", "examples", "benches"].map(files).concat();
+    let sources = ["src", "python/src", "examples", "benches"]
+        .map(files)
+        .concat();
     let sources = sources
         .iter()
         .filter(|path| path.extension().is_some_and(|e| e == "rs"));

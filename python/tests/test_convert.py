@@ -1,0 +1,167 @@
+"""`convert`, `inspect`, `check` and `ops`."""
+
+import os
+import shutil
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import onnx
+import pytest
+from conftest import FIXTURES
+
+import paddle2onnx_rs as p2o
+
+
+def test_a_file_is_written_or_the_same_bytes_are_returned(vit: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    assert p2o.convert(vit, file) is None
+    model = p2o.convert(str(vit))
+    assert model == file.read_bytes()
+    onnx.checker.check_model(model, full_check=True)
+    assert os.listdir(tmp_path) == ["model.onnx"]
+
+
+def test_the_options_are_those_of_the_command(vit: Path, tmp_path: Path) -> None:
+    onnx_file = tmp_path / "model.onnx"
+    p2o.convert(vit, onnx_file, opset=13, weights="external")
+    assert sorted(os.listdir(tmp_path)) == ["model.onnx", "model.onnx.data"]
+    model = onnx.load(onnx_file)
+    assert model.opset_import[0].version == 13
+    with pytest.raises(ValueError, match="weights='external'"):
+        p2o.convert(vit, weights="external")
+    with pytest.raises(p2o.Error, match="weights=\"beside\""):
+        p2o.convert(vit, onnx_file, weights="beside")
+    with pytest.raises(TypeError, match="outputs='logits'"):
+        p2o.convert(vit, outputs="logits")
+    with pytest.raises(TypeError):
+        p2o.convert(vit, opset="13")
+
+
+def test_an_error_says_what_and_where(vit: Path, tmp_path: Path) -> None:
+    with pytest.raises(p2o.Error) as raised:
+        p2o.convert(tmp_path / "none.pdmodel", tmp_path / "model.onnx")
+    assert raised.value.kind == "io"
+    assert raised.value.path == str(tmp_path / "none.pdmodel")
+    with pytest.raises(p2o.Error, match="opset") as raised:
+        p2o.convert(vit, tmp_path / "model.onnx", opset=99)
+    assert raised.value.kind in ("invalid", "unsupported")
+    assert raised.value.needed_opset is None
+    copy = shutil.copytree(vit, tmp_path / "copy")
+    weights = copy / "inference.pdiparams"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    with pytest.raises(p2o.Error) as raised:
+        p2o.convert(copy)
+    assert raised.value.kind == "malformed"
+    assert raised.value.path == str(weights)
+    assert os.listdir(tmp_path) == ["copy"]
+
+
+def test_notes_are_warnings_at_the_call(tmp_path: Path) -> None:
+    model = FIXTURES / "paddle-3.3.1/control_flow/masked"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        p2o.convert(model, tmp_path / "model.onnx")
+        p2o.convert(model)
+    assert len(caught) == 2 * len(p2o.check(model).notes) > 0
+    assert {warning.category for warning in caught} == {p2o.Note}
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+class Bar:
+    """A bar that notes what it is told."""
+
+    made: "list[Bar]" = []
+
+    def __init__(self, total: object = None, desc: object = None, **more: object) -> None:
+        self.total, self.desc, self.done, self.closed = total, desc, 0, False
+        Bar.made.append(self)
+
+    def update(self, n: int = 1) -> None:
+        self.done += n
+
+    def set_description(self, desc: object = None) -> None:
+        self.desc = desc
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_progress_is_shown_as_tqdm_does(vit: Path, tmp_path: Path) -> None:
+    from tqdm import tqdm
+
+    Bar.made = []
+    p2o.convert(vit, tmp_path / "model.onnx", progress=Bar)
+    (bar,) = Bar.made
+    size = (tmp_path / "model.onnx").stat().st_size
+    assert (bar.total, bar.done, bar.closed) == (size, size, True)
+    with open(tmp_path / "bar", "w") as file:
+        p2o.convert(vit, progress=lambda **given: tqdm(**given, file=file))
+    assert "100%" in (tmp_path / "bar").read_text()
+
+
+def test_an_exception_of_the_progress_ends_the_conversion(vit: Path, tmp_path: Path) -> None:
+    class Broken(Bar):
+        def update(self, n: int = 1) -> None:
+            raise RuntimeError("enough")
+
+    Bar.made = []
+    with pytest.raises(RuntimeError, match="enough"):
+        p2o.convert(vit, tmp_path / "model.onnx", progress=Broken)
+    assert Bar.made[0].closed
+
+
+def test_inspection_prints_as_the_command_does(vit: Path) -> None:
+    found = p2o.inspect(vit)
+    assert found.format == ("PIR" if "3.3.1" in str(vit) else "ProgramDesc")
+    (port,) = found.inputs
+    assert (port.name, port.dtype, port.shape) == ("x", "float32", ("batch", 3, 32, 32))
+    assert all(op.supported for op in found.ops)
+    assert found.data["parameters"] == found.parameters > 0
+    lines = repr(found).splitlines()
+    assert lines[0].startswith("Format ")
+    assert "\x1b" not in repr(found)
+
+
+def test_check_is_true_if_nothing_stands_in_the_way(vit: Path) -> None:
+    found = p2o.check(vit, opset=11)
+    assert found and found.convertible and found.opset == 11
+    assert repr(found) == "Nothing stands in the way of opset 11"
+    custom = FIXTURES / "paddle-2.6.2/custom_op/single"
+    found = p2o.check(custom)
+    assert not found
+    (obstacle,) = found.obstacles
+    assert obstacle.op in repr(found)
+    name = obstacle.op.removeprefix("custom_op.")
+    assert p2o.check(custom, custom_ops={name: "com.example::Other"})
+
+
+def test_ops_lists_what_the_command_lists() -> None:
+    ops = {op.name: op for op in p2o.ops()}
+    assert len(ops) > 300
+    assert "elementwise_add" in ops["add"].legacy
+    assert ops["add"].opset == 11
+    assert "float32" in ops["add"].dtypes
+
+
+def test_other_threads_run_meanwhile(vit: Path) -> None:
+    longest = 0.0
+    running = True
+
+    def tick() -> None:
+        nonlocal longest
+        last = time.perf_counter()
+        while running:
+            time.sleep(0.001)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    start = time.perf_counter()
+    p2o.verify(vit, batch=[512] * 8)
+    took = time.perf_counter() - start
+    running = False
+    thread.join()
+    assert longest < took / 2, (longest, took)
