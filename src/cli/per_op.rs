@@ -3,9 +3,7 @@
 use std::fmt::Write;
 
 use paddle2onnx::tensor::display_shape;
-use paddle2onnx::verify::{
-    Culprit, OpReport, OwnError, PerOp, Statistics, Within, in_words, whole_place,
-};
+use paddle2onnx::verify::{Culprit, OpReport, OwnError, PerOp, Statistics, Within, in_words};
 
 use super::style::{BAD, HEADING};
 use super::{fields, shortened};
@@ -91,7 +89,7 @@ fn accuse(text: &mut String, culprit: &Culprit) {
     let _ = writeln!(
         text,
         "{bold}The op to blame: op {index} `{op}`{bold:#} in {}",
-        whole_place(&report.place, &report.within)
+        report.whole_place()
     );
     let attributes = culprit.attributes.iter();
     let attributes: Vec<String> = attributes

@@ -33,7 +33,9 @@ impl<'a> OpReader<'a> {
     fn find(&self, name: &str) -> Result<&'a Operand> {
         let mut signature = self.signature.iter();
         let position = signature.position(|operand| operand.name() == name);
-        let operand = position.and_then(|position| self.op.operands.get(position));
+        // Those at the end that are optional may be left out where an op is made of others.
+        let operand = position.map(|position| self.op.operands.get(position));
+        let operand = operand.map(|operand| operand.unwrap_or(&Operand::Absent));
         operand.ok_or_else(|| {
             let op = self.op.kind.name();
             Error::internal(format!("`{op}` has no operand `{name}`"))

@@ -21,7 +21,7 @@
 //! %3:q, %4:k, %7 = split(%6:transpose, [3, 3, 3], 1) : float32 [?, 3, 5, 6], float32 [?, 3, 5, 6], float32 [?, 3, 5, 6]
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::weights::{constant, like};
 use super::{count_reads, ints, is, known_facts, operand};
@@ -136,7 +136,7 @@ impl Splitting<'_> {
         })
     }
 
-    /// The axis that `slice`s take apart, and their positions, if nothing else reads `x`.
+    /// The axis that `slice`s take apart, and their positions, if nothing else reads `x`, and no two pick the same.
     fn slices(&self, ops: &[Op], x: ValueId) -> Option<(usize, Vec<(usize, usize)>)> {
         let mut axis = None;
         let mut slices = Vec::new();
@@ -156,7 +156,8 @@ impl Splitting<'_> {
             }
             slices.push((position, usize::try_from(start).ok()?));
         }
-        let is_all = self.reads.get(&x) == Some(&slices.len());
+        let picked: HashSet<usize> = slices.iter().map(|(_, part)| *part).collect();
+        let is_all = self.reads.get(&x) == Some(&slices.len()) && picked.len() == slices.len();
         let axis = usize::try_from(axis?).ok()?;
         is_all.then_some((axis, slices))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::html::{escape, put};
-use crate::verify::per_op::{OpReport, whole_place};
+use crate::verify::per_op::OpReport;
 
 /// The sizes of the drawings and the margins around their content, in units of the SVG's view box. A
 /// narrow drawing fits the screen of a phone; a wide one scrolls there.
@@ -171,7 +171,7 @@ pub(super) fn growth(ops: &[OpReport]) -> String {
             scale.y(error),
             op.index,
             escape(&op.op),
-            escape(&whole_place(&op.place, &op.within))
+            escape(&op.whole_place())
         );
     }
     put!(

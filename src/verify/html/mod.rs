@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::SystemTime;
 
 use super::noise::{NOISE_MULTIPLE, Noise};
-use super::per_op::{Culprit, OpReport, OwnError, PerOp, Statistics, whole_place};
+use super::per_op::{Culprit, OpReport, OwnError, PerOp, Statistics};
 use super::{Comparison, OutputReport, Report, Run, Side, Verdict};
 use crate::html::{escape, page, put};
 use crate::tensor::display_shape;
@@ -223,7 +223,7 @@ fn op_row(body: &mut String, op: &OpReport) {
         "<tr{class}><td>{} {}</td><td>{}</td><td>{}</td><td>{ratio}</td><td>{}</td></tr>",
         op.index,
         escape(&op.op),
-        escape(&whole_place(&op.place, &op.within)),
+        escape(&op.whole_place()),
         number(own),
         number(all)
     );
@@ -243,7 +243,7 @@ fn accuse(body: &mut String, culprit: &Culprit) {
          <dt>Tensor</dt><dd>{}</dd>",
         report.index,
         escape(&report.op),
-        escape(&whole_place(&report.place, &report.within)),
+        escape(&report.whole_place()),
         escape(&report.tensor)
     );
     let own = &report.own;

@@ -35,9 +35,19 @@ impl OpRounding {
     }
 }
 
-/// The results of such ops that are alive, computed in float64.
+/// A result of such an op.
+struct Kept {
+    /// Its value, computed in float64.
+    exact: Tensor,
+    rounding: OpRounding,
+    /// The op, and those without a tensor that its operands come from, as users read them. Ops that only move elements are
+    /// left out.
+    ops: Vec<String>,
+}
+
+/// The results of such ops that are alive.
 #[derive(Default)]
-pub(super) struct Absorbed(HashMap<ValueId, (Tensor, OpRounding)>);
+pub(super) struct Absorbed(HashMap<ValueId, Kept>);
 
 impl Absorbed {
     /// Keeps the results of an op without a tensor.
@@ -46,30 +56,59 @@ impl Absorbed {
     /// When the reference can't compute the op in float64.
     pub fn add(&mut self, step: &Step<'_>, accuracy: Option<Accuracy>) -> Result<()> {
         let rounding = self.rounding(step, accuracy);
+        let mut ops = self.ops(step);
+        if accuracy != Some(Accuracy::Exact) {
+            ops.push(format!(
+                "op {} `{}`",
+                step.op.source.index,
+                step.op.kind.name()
+            ));
+        }
         let results = step.exact_results(&|id| self.exact(id))?;
-        let results = step.op.results.iter().copied().zip(results);
-        self.0
-            .extend(results.map(|(id, tensor)| (id, (tensor, rounding))));
+        for (id, exact) in step.op.results.iter().zip(results) {
+            let ops = ops.clone();
+            self.0.insert(
+                *id,
+                Kept {
+                    exact,
+                    rounding,
+                    ops,
+                },
+            );
+        }
         Ok(())
     }
 
     /// The exact value of a result without a tensor.
     pub fn exact(&self, id: ValueId) -> Option<Tensor> {
-        self.0.get(&id).map(|(tensor, _)| tensor.clone())
+        self.0.get(&id).map(|kept| kept.exact.clone())
     }
 
     /// The rounding of an op of this accuracy, and of those without a tensor that its operands come from.
     pub fn rounding(&self, step: &Step<'_>, accuracy: Option<Accuracy>) -> OpRounding {
-        let mut rounding = OpRounding {
+        let rounding = OpRounding {
             accuracy,
             largest_operand: step.largest_operand(),
         };
-        step.op.each_read(&mut |id| {
-            if let Some((_, first)) = self.0.get(&id) {
-                rounding = rounding.after(*first);
+        self.read_by(step)
+            .fold(rounding, |rounding, kept| rounding.after(kept.rounding))
+    }
+
+    /// The ops without a tensor that the operands of an op come from.
+    pub fn ops(&self, step: &Step<'_>) -> Vec<String> {
+        let mut ops: Vec<String> = Vec::new();
+        for op in self.read_by(step).flat_map(|kept| &kept.ops) {
+            if !ops.contains(op) {
+                ops.push(op.clone());
             }
-        });
-        rounding
+        }
+        ops
+    }
+
+    fn read_by(&self, step: &Step<'_>) -> impl Iterator<Item = &Kept> {
+        let mut read = Vec::new();
+        step.op.each_read(&mut |id| read.extend(self.0.get(&id)));
+        read.into_iter()
     }
 
     /// Drops what is not read any more.

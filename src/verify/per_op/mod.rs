@@ -341,6 +341,7 @@ impl Comparison<'_> {
             op: step.op.kind.name().to_owned(),
             within: step.around.to_vec(),
             place: place(step.op),
+            absorbed: self.absorbed.ops(step),
             tensor: tensor.unwrap_or_default().to_owned(),
             shape: shape.map_or_else(Vec::new, |tensor| tensor.shape().to_vec()),
             own,

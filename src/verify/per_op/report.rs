@@ -54,6 +54,9 @@ pub struct OpReport {
     pub within: Vec<Within>,
     /// The layer of the op, or else the variable that it writes.
     pub place: String,
+    /// Ops before it without a tensor in the ONNX model, which the same nodes compute: each as in ``op 12 `conv2d` ``.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub absorbed: Vec<String>,
     /// The name of the ONNX tensor that holds the op's first result.
     pub tensor: String,
     /// The shape of the first result.
@@ -63,6 +66,17 @@ pub struct OpReport {
     /// The distance of the first result from the reference, where the nodes of all ops so far ran on
     /// one another's results. None if it was not asked for, there is nothing to compare, or the op is in a block.
     pub accumulated: Option<Metrics>,
+}
+
+impl OpReport {
+    /// The layer, the ops that the same nodes compute, and the blocks around the op, in words.
+    pub fn whole_place(&self) -> String {
+        let mut place = self.place.clone();
+        if !self.absorbed.is_empty() {
+            place = format!("{place} with {}", self.absorbed.join(", "));
+        }
+        whole_place(&place, &self.within)
+    }
 }
 
 /// A layer, and the blocks around an op of it, in words.
