@@ -30,6 +30,12 @@ impl Mapping {
         self.to
     }
 
+    /// The number of elements in so many bytes of a weight.
+    pub(crate) fn elements(&self, len: u64) -> usize {
+        // What a file holds can be counted in memory.
+        usize::try_from(len / self.from.size() as u64).unwrap_or(usize::MAX)
+    }
+
     /// The number of bytes that are made of these of a weight.
     pub(crate) fn size(&self, len: u64) -> u64 {
         len / self.from.size() as u64 * self.to.size() as u64

@@ -3,14 +3,11 @@
 //! A nested protobuf message is preceded by its size, so all sizes are added up before the first byte
 //! is written. The bytes of each weight are then copied behind its header.
 
-use std::io::Write;
-
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
 
-use super::copy::Copier;
+use super::copy::Part;
 use super::place::{Place, Plan, size};
-use crate::error::Result;
 use crate::graph::{Initializer, OnnxModel};
 use crate::proto::onnx::tensor_proto::DataLocation;
 use crate::proto::onnx::{GraphProto, ModelProto, StringStringEntryProto, TensorProto};
@@ -52,15 +49,19 @@ impl<'m> Frames<'m> {
         self.head.len() as u64 + tail
     }
 
-    pub fn write<W: Write>(&self, copier: &mut Copier<'_>, output: &mut W) -> Result<()> {
-        copier.bytes(&self.head, output)?;
-        for (header, data) in &self.initializers {
-            copier.bytes(header, output)?;
+    /// The parts of the model's file, which are all of it.
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let mut parts = vec![Part::bytes(0, &self.head)];
+        let mut offset = self.head.len() as u64;
+        for framed in &self.initializers {
+            let (header, data) = framed;
+            parts.push(Part::bytes(offset, header));
             if let Some(initializer) = data {
-                copier.data(&initializer.data, output)?;
+                parts.extend(Part::of(&initializer.data, offset + header.len() as u64));
             }
+            offset += framed_size(framed);
         }
-        Ok(())
+        parts
     }
 }
 

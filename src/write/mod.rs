@@ -1,16 +1,16 @@
 //! ONNX model → files: streamed, whole or absent, and the same bytes every time.
 //!
-//! The bytes of weights are copied from Paddle's files to the output. The framing around them is written
-//! by hand, and prost encodes only the other fields, so that memory does not grow with the weights. Files
+//! The bytes of weights are copied from Paddle's files to the output, on several threads. The framing around them is
+//! written by hand, and prost encodes only the other fields, so that memory does not grow with the weights. Files
 //! are written under temporary names, and renamed when they are complete.
 
 mod copy;
 mod frame;
 mod place;
+mod positioned;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -87,22 +87,19 @@ pub(crate) fn write(
     let mut copier = Copier::new(frames.size() + plan.data_size, progress);
 
     let data = if plan.data_size > 0 {
-        let mut file = temporary(folder)?;
-        plan.write_data(model, &mut copier, file.as_file_mut())
+        let file = temporary(folder)?;
+        let parts = plan.parts(model);
+        copier
+            .write(&parts, plan.data_size, file.as_file())
             .map_err(|e| e.in_file(&folder.join(&data_name)))?;
         Some((file, folder.join(&data_name)))
     } else {
         None
     };
-    let mut file = temporary(folder)?;
-    let mut writer = BufWriter::with_capacity(1 << 16, file.as_file_mut());
-    frames
-        .write(&mut copier, &mut writer)
+    let file = temporary(folder)?;
+    copier
+        .write(&frames.parts(), frames.size(), file.as_file())
         .map_err(|e| e.in_file(output))?;
-    writer
-        .flush()
-        .map_err(|e| Error::io(output, "write the model", e))?;
-    drop(writer);
 
     let mut written = Written {
         model: output.to_path_buf(),

@@ -1,12 +1,11 @@
 //! Where each initializer goes: into the model's file or a second one, or nowhere, if the model points to
 //! Paddle's file.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::Path;
 
 use super::Weights;
-use super::copy::Copier;
+use super::copy::Part;
 use crate::error::{Error, Result};
 use crate::graph::{Initializer, InitializerData, OnnxModel};
 use crate::read::ByteRange;
@@ -86,32 +85,18 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Writes the second file: the initializers at their offsets, with zeros between them.
-    pub fn write_data(
-        &self,
-        model: &OnnxModel,
-        copier: &mut Copier<'_>,
-        file: &mut File,
-    ) -> Result<()> {
-        let mut writer = BufWriter::new(file);
-        let mut position = 0;
-        for (initializer, place) in model.initializers.iter().zip(&self.places) {
-            if let Place::External {
+    /// The parts of the second file: the initializers at their offsets, with zeros between them.
+    pub fn parts<'m>(&self, model: &'m OnnxModel) -> Vec<Part<'m>> {
+        let places = model.initializers.iter().zip(&self.places);
+        let parts = places.flat_map(|(initializer, place)| match place {
+            Place::External {
                 offset,
                 written: true,
                 ..
-            } = place
-            {
-                let padding = usize::try_from(offset - position)
-                    .map_err(|_| Error::internal("padding of more than memory"))?;
-                copier.bytes(&vec![0; padding], &mut writer)?;
-                copier.data(&initializer.data, &mut writer)?;
-                position = offset + size(initializer);
-            }
-        }
-        writer
-            .flush()
-            .map_err(|e| Error::io_somewhere("write the weights", e))
+            } => Part::of(&initializer.data, *offset),
+            _ => Vec::new(),
+        });
+        parts.collect()
     }
 }
 
