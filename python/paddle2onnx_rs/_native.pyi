@@ -3,9 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Optional
 
+__all__ = [
+    "DEFAULT_OPSET",
+    "Error",
+    "__version__",
+    "check",
+    "convert",
+    "inspect",
+    "lowest_opset",
+    "main",
+    "ops",
+    "refuse_backend",
+    "verify",
+]
+
 __version__: str
 DEFAULT_OPSET: int
-LOWEST_OPSET: int
 
 class Error(Exception):
     """Why something could not be done: a sentence or two."""

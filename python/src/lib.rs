@@ -63,7 +63,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Error", module.py().get_type::<failure::Error>())?;
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add("DEFAULT_OPSET", paddle2onnx::DEFAULT_OPSET)?;
-    module.add("LOWEST_OPSET", paddle2onnx::OPSETS.start())?;
     module.add_function(wrap_pyfunction!(main, module)?)?;
     module.add_function(wrap_pyfunction!(inspect, module)?)?;
     module.add_function(wrap_pyfunction!(check, module)?)?;
