@@ -106,6 +106,8 @@ def verify(
     expected: Optional[Runs] = None,
     images: Optional[Sequence[Path]] = None,
     labels: Optional[Path] = None,
+    resize_short: Optional[int] = None,
+    crop: Optional[int] = None,
     mean: Optional[Sequence[float]] = None,
     std: Optional[Sequence[float]] = None,
     batch: Union[int, Iterable[int]] = (),
@@ -126,7 +128,8 @@ def verify(
     inputs: arrays by name, an array for the only input, a .npz file, or a list of such things for several runs;
         without it, random numbers
     expected: recorded outputs, in the same forms
-    images, labels, mean, std: pictures, prepared as PaddleClas does, instead of inputs; the names of classes
+    images, resize_short, crop, mean, std: pictures, prepared as PaddleClas does, instead of inputs
+    labels: a file with the names of the classes
     batch, shapes, ranges, seed, distribution ("normal" or "uniform"): the random inputs
     atol, rtol: a tolerance, instead of the rounding noise of the model
     per_op: compare every op as well
@@ -150,6 +153,8 @@ def verify(
         "expected_files": expected_files,
         "images": [os.fspath(image) for image in images or ()],
         "labels": None if labels is None else os.fspath(labels),
+        "resize_short": resize_short,
+        "crop": crop,
         "mean": None if mean is None else list(mean),
         "std": None if std is None else list(std),
         "batch": [batch] if isinstance(batch, int) else list(batch),

@@ -29,6 +29,8 @@ pub struct Comparing {
     expected_files: Vec<PathBuf>,
     images: Vec<PathBuf>,
     labels: Option<PathBuf>,
+    resize_short: Option<usize>,
+    crop: Option<usize>,
     mean: Option<[f32; 3]>,
     std: Option<[f32; 3]>,
     batch: Vec<usize>,
@@ -134,6 +136,8 @@ impl Comparing {
         if !self.images.is_empty() {
             return Ok(Inputs::Images(ImageInputs {
                 labels: self.labels.clone(),
+                resize_short: self.resize_short,
+                crop: self.crop,
                 mean: self.mean.unwrap_or(ImageInputs::MEAN),
                 std: self.std.unwrap_or(ImageInputs::STD),
                 ..ImageInputs::new(self.images.clone())
