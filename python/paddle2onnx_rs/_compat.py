@@ -50,7 +50,7 @@ def export(
         if given[name] != usual and given[name] is not None:
             warnings.warn(f"{name} has no effect: {why}", stacklevel=2)
     custom_ops = {name: f"Paddle::{operator}" for name, operator in (custom_op_info or {}).items()}
-    which = reading(model_filename, params_filename or None, custom_ops, None)
+    which = reading(model_filename, params_filename or None, custom_ops)
     if export_fp16_model:
         raise ValueError("export_fp16_model: models are not converted to float16")
     if deploy_backend.lower() != "onnxruntime":

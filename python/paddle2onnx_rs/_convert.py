@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from . import _native
-from ._arguments import Path, reading
+from ._arguments import Path, Shape, reading
 from ._progress import Progress, by_bytes
 
 
@@ -26,6 +26,9 @@ def convert(
     weights: str = "auto",
     custom_ops: Optional[Mapping[str, str]] = None,
     outputs: Optional[Sequence[str]] = None,
+    inputs_at: Optional[Sequence[str]] = None,
+    input_shapes: Optional[Mapping[str, Shape]] = None,
+    rename: Optional[Mapping[str, str]] = None,
     dequantize: bool = False,
     drop_nms: bool = False,
     nms_limit: Optional[int] = None,
@@ -40,6 +43,9 @@ def convert(
     weights: where they go: "auto", "inline", "external" (NAME.onnx.data) or "link" (they stay in Paddle's file)
     custom_ops: operators of other domains for ops that are not supported, as in {"my_relu": "com.example::MyRelu"}
     outputs: the values to make the outputs, by name; the ops that they don't need are left out
+    inputs_at: values to take in place of what computes them
+    input_shapes: shapes of inputs, in numbers or names of extents, as in {"x": (1, 3, "height", "width")}
+    rename: other names for inputs and outputs, as in {"fetch_name_0": "logits"}
     dequantize: write the float model behind a quantised one
     drop_nms: leave out the choice of boxes; the outputs are `boxes` and `scores`
     nms_limit: have detectors find exactly this many boxes
@@ -48,7 +54,8 @@ def convert(
     if drop_nms and nms_limit is not None:
         raise ValueError("drop_nms and nms_limit exclude each other")
     how = {"opset": opset, "weights": weights, "dequantize": dequantize, "drop_nms": drop_nms, "nms_limit": nms_limit}
-    return written(reading(model, params, custom_ops, outputs), output, how, progress, stacklevel=3)
+    which = reading(model, params, custom_ops, outputs, inputs_at, input_shapes, rename)
+    return written(which, output, how, progress, stacklevel=3)
 
 
 def written(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 
 from . import _native
-from ._arguments import Path, reading
+from ._arguments import Path, Shape, reading
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,13 @@ def inspect(
     params: Optional[Path] = None,
     custom_ops: Optional[Mapping[str, str]] = None,
     outputs: Optional[Sequence[str]] = None,
+    inputs_at: Optional[Sequence[str]] = None,
+    input_shapes: Optional[Mapping[str, Shape]] = None,
+    rename: Optional[Mapping[str, str]] = None,
 ) -> Inspection:
     """Tells what a model consists of. The weights may be missing. The arguments are those of `convert`."""
-    text, printed = _native.inspect(reading(model, params, custom_ops, outputs))
+    which = reading(model, params, custom_ops, outputs, inputs_at, input_shapes, rename)
+    text, printed = _native.inspect(which)
     data = json.loads(printed)
     return Inspection(
         format=data["format"],
@@ -138,9 +142,13 @@ def check(
     opset: int = _native.DEFAULT_OPSET,
     custom_ops: Optional[Mapping[str, str]] = None,
     outputs: Optional[Sequence[str]] = None,
+    inputs_at: Optional[Sequence[str]] = None,
+    input_shapes: Optional[Mapping[str, Shape]] = None,
+    rename: Optional[Mapping[str, str]] = None,
 ) -> Check:
     """Tells what stands in the way of a conversion, and writes nothing. The arguments are those of `convert`."""
-    text, printed = _native.check(reading(model, params, custom_ops, outputs), opset)
+    which = reading(model, params, custom_ops, outputs, inputs_at, input_shapes, rename)
+    text, printed = _native.check(which, opset)
     data = json.loads(printed)
     return Check(
         convertible=data["convertible"],

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _native
-from ._arguments import Path, reading
+from ._arguments import Path, Shape, reading
 from ._convert import written
 from ._progress import Progress, by_steps
 from ._runtime import library
@@ -102,6 +102,9 @@ def verify(
     opset: int = _native.DEFAULT_OPSET,
     custom_ops: Optional[Mapping[str, str]] = None,
     outputs: Optional[Sequence[str]] = None,
+    inputs_at: Optional[Sequence[str]] = None,
+    input_shapes: Optional[Mapping[str, Shape]] = None,
+    rename: Optional[Mapping[str, str]] = None,
     inputs: Optional[Runs] = None,
     expected: Optional[Runs] = None,
     images: Optional[Sequence[Path]] = None,
@@ -135,7 +138,7 @@ def verify(
     per_op: compare every op as well
     paddle: a Python that has Paddle, to run the model there, too
     ort_lib: ONNX Runtime's library or its folder; without it, that of the package onnxruntime or of the system
-    params, opset, custom_ops, outputs, progress: as for `convert`
+    params, opset, custom_ops, outputs, inputs_at, input_shapes, rename, progress: as for `convert`
     """
     if distribution not in ("normal", "uniform"):
         raise ValueError(f'distribution={distribution!r}: it is "normal" or "uniform"')
@@ -145,7 +148,7 @@ def verify(
         raise ValueError("expected needs the inputs that it belongs to")
     arrays, files = _runs(inputs, "inputs")
     expected_arrays, expected_files = _runs(expected, "expected")
-    which = reading(model, params, custom_ops, outputs)
+    which = reading(model, params, custom_ops, outputs, inputs_at, input_shapes, rename)
     comparing = {
         "arrays": arrays,
         "files": files,

@@ -39,6 +39,19 @@ def test_the_options_are_those_of_the_command(vit: Path, tmp_path: Path) -> None
         p2o.convert(vit, opset="13")
 
 
+def test_inputs_and_outputs_get_other_shapes_and_names(vit: Path) -> None:
+    (output,) = p2o.inspect(vit).outputs
+    given = {"input_shapes": {"x": (2, 3, 32, "width")}, "rename": {"x": "image", output.name: "logits"}}
+    found = p2o.inspect(vit, **given)
+    assert [(port.name, port.shape) for port in found.inputs] == [("image", (2, 3, 32, "width"))]
+    model = onnx.load_from_string(p2o.convert(vit, input_shapes={"x": (2, 3, 32, 32)}, rename=given["rename"]))
+    assert [port.name for port in model.graph.output] == ["logits"]
+    with pytest.raises(p2o.Error, match="`y`"):
+        p2o.check(vit, rename={"y": "z"})
+    with pytest.raises(p2o.Error, match=r"input_shapes\[\"x\"\]: an extent of -1"):
+        p2o.check(vit, input_shapes={"x": (-1, 3)})
+
+
 def test_an_error_says_what_and_where(vit: Path, tmp_path: Path) -> None:
     with pytest.raises(p2o.Error) as raised:
         p2o.convert(tmp_path / "none.pdmodel", tmp_path / "model.onnx")
