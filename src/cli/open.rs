@@ -24,7 +24,7 @@ pub(super) struct Reading {
 
     /// Take these values in place of what computes them, beside the inputs that are still needed
     #[arg(long = "inputs-at", value_name = "NAME,…", value_delimiter = ',')]
-    inputs: Vec<String>,
+    starts: Vec<String>,
 
     /// Give an input this shape, in numbers, or in names of extents that each run sets, as in x=batchx3xheightxwidth; may be
     /// given several times
@@ -49,7 +49,7 @@ impl Reading {
             warn(&format!("{program}: {warning}"));
         }
         let model = model.without_rewrites(&self.no_rewrites)?;
-        let model = model.with_inputs(&self.inputs)?;
+        let model = model.with_inputs(&self.starts)?;
         let model = if self.outputs.is_empty() {
             model
         } else {
