@@ -46,6 +46,7 @@
 // The command line has the paths that other programs have, since it uses what is public alone.
 extern crate self as paddle2onnx;
 
+mod alike;
 mod analyse;
 #[cfg(feature = "verify")]
 pub mod bench;
@@ -77,8 +78,10 @@ pub mod zoo;
 
 pub use error::{Error, ErrorKind, Place, Result};
 pub use graph::{DEFAULT_OPSET, OPSETS};
-pub use model::{Conversion, ConvertOptions, MacCount, Model, Note, Obstacle, Port, Summary};
+pub use model::{
+    Conversion, ConvertOptions, MacCount, Model, Note, Obstacle, Port, Streamed, Summary,
+};
 pub use operator::{Accuracy, Registry, SupportedOp};
-pub use read::{ByteRange, Format, ModelFiles, WeightFiles};
+pub use read::{ByteRange, Format, ModelFiles, Tree, WeightFiles, programs_below};
 pub use simplify::{InputShape, REWRITES, Renaming, Rewrite};
 pub use write::{Progress, Weights, Written};

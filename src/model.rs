@@ -1,6 +1,7 @@
 //! A Paddle model: what callers open, inspect and convert.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +87,17 @@ pub struct Conversion {
     /// The number of nodes of the graph, with those in bodies of control flow, but without those in model functions.
     pub nodes: usize,
     /// Where the model is not in every respect what the program is, in the order of the program.
+    pub notes: Vec<Note>,
+}
+
+/// What [`Model::convert_to`] has written.
+#[derive(Debug, Clone)]
+pub struct Streamed {
+    /// The number of bytes.
+    pub bytes: u64,
+    /// The number of nodes, as in [`Conversion::nodes`].
+    pub nodes: usize,
+    /// The notes, as in [`Conversion::notes`].
     pub notes: Vec<Note>,
 }
 
@@ -305,6 +317,37 @@ impl Model {
     /// unfinished file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
+        let onnx = self.lower_as(options)?;
+        let written = write::write(&onnx, output, options.weights, options.progress)?;
+        Ok(Conversion {
+            written,
+            nodes: onnx.node_count(),
+            notes: grouped(onnx.notes),
+        })
+    }
+
+    /// Writes the model as ONNX to a stream, such as standard output or a vector of bytes. The weights are in it, whatever
+    /// `options` says. Returns the number of nodes and bytes, and the notes.
+    ///
+    /// # Errors
+    /// Those of [`Model::convert`], and when the model is too large for one file. The stream gets nothing before the model is
+    /// complete.
+    pub fn convert_to(
+        &self,
+        stream: &mut dyn Write,
+        options: &ConvertOptions<'_>,
+    ) -> Result<Streamed> {
+        let onnx = self.lower_as(options)?;
+        let bytes = write::write_to(&onnx, stream, options.progress)?;
+        Ok(Streamed {
+            bytes,
+            nodes: onnx.node_count(),
+            notes: grouped(onnx.notes),
+        })
+    }
+
+    /// The ONNX model in memory, once it is known that its weights are there.
+    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
         let onnx = if options.dequantize {
             self.dequantized(options.opset)
         } else {
@@ -312,12 +355,7 @@ impl Model {
         };
         let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
         self.refuse_missing_weights()?;
-        let written = write::write(&onnx, output, options.weights, options.progress)?;
-        Ok(Conversion {
-            written,
-            nodes: onnx.node_count(),
-            notes: grouped(onnx.notes),
-        })
+        Ok(onnx)
     }
 
     /// The ONNX model in memory. Its weights stay in Paddle's files.

@@ -407,7 +407,6 @@ fn outputs_that_can_not_be_written() {
             &["out/none: could not open the output folder: "][..],
         ),
         (text.join("m.onnx"), &["text: the output folder is a file"]),
-        (shop.out(), &["out: the output is a folder", "model.onnx"]),
         (
             shop.program(),
             &["inference.pdmodel: the output would replace the model itself"],

@@ -12,6 +12,7 @@ use paddle2onnx::runtime::OnnxRuntime;
 
 use super::comparing::Random;
 use super::interrupt;
+use super::loudness::{Loudness, is_verbose};
 use super::model_and_onnx::ModelAndOnnx;
 use super::outcome::{Outcome, Result};
 use super::progress::Line;
@@ -53,9 +54,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
 
-    /// Show what ONNX Runtime logs
-    #[arg(short, long)]
-    verbose: bool,
+    #[command(flatten)]
+    loudness: Loudness,
 
     /// Print a JSON object instead of text
     #[arg(long)]
@@ -79,11 +79,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Measures the given ONNX model, or one that is converted for the purpose.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
+    args.loudness.apply();
     interrupt::install()?;
     let model = args.sides.open()?;
     // Loaded here so that a missing library is reported before the work.
     let runtime = OnnxRuntime::load(args.ort_lib.as_deref())?;
-    if args.verbose {
+    if is_verbose() {
         runtime.show_log();
     }
     let report = args

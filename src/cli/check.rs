@@ -21,7 +21,7 @@ pub(super) struct Checked<'a> {
     obstacles: Vec<Listed<'a>>,
     /// What is missing of the weights, without which nothing can be written, and what to do.
     missing_weights: Option<&'a str>,
-    notes: Vec<Noted<'a>>,
+    notes: Vec<Noted>,
 }
 
 #[derive(Serialize)]

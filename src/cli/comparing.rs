@@ -10,6 +10,7 @@ use paddle2onnx::verify::{
     DEFAULT_SEED, Distribution, ImageInputs, Inputs, RandomInputs, Range, Tolerance, VerifyOptions,
 };
 
+use super::loudness::is_verbose;
 use super::outcome::Result;
 
 /// What to compare, and how closely.
@@ -17,12 +18,16 @@ use super::outcome::Result;
 /// Every argument belongs to one of the parts, whose groups `convert` ties to --verify. One that stood
 /// here directly would be in no group: clap leaves the group of a struct with flattened parts empty.
 #[derive(clap::Args)]
+#[command(mut_group("Preparing", |group| group.requires("image")))]
 pub(super) struct Comparing {
     #[command(flatten)]
     random: Random,
 
     #[command(flatten)]
     given: Given,
+
+    #[command(flatten)]
+    preparing: Preparing,
 
     #[command(flatten)]
     judging: Judging,
@@ -69,28 +74,32 @@ struct Given {
     /// for evaluation; the report shows the top 5 classes of all sides
     #[arg(long, value_name = "FILE", num_args = 1.., group = "given", conflicts_with_all = RANDOM)]
     image: Vec<PathBuf>,
+}
 
+/// How to prepare pictures.
+#[derive(clap::Args)]
+pub(super) struct Preparing {
     /// What to resize the short side of pictures to [default: 256 for a model of 224, the same ratio
     /// below 384, the model's size from there on]
-    #[arg(long, value_name = "N", requires = "image")]
+    #[arg(long, value_name = "N")]
     resize_short: Option<NonZeroUsize>,
 
     /// The size of pictures for a model that leaves it open
-    #[arg(long, value_name = "N", requires = "image")]
+    #[arg(long, value_name = "N")]
     crop: Option<NonZeroUsize>,
 
     /// The mean of red, green and blue, between 0 and 1 [default: 0.485,0.456,0.406; PaddleClas'
     /// vision transformers use 0.5,0.5,0.5]
-    #[arg(long, value_name = "R,G,B", requires = "image", value_parser = mean)]
+    #[arg(long, value_name = "R,G,B", value_parser = mean)]
     mean: Option<[f32; 3]>,
 
     /// Their standard deviation [default: 0.229,0.224,0.225; PaddleClas' vision transformers use
     /// 0.5,0.5,0.5]
-    #[arg(long, value_name = "R,G,B", requires = "image", value_parser = deviation)]
+    #[arg(long, value_name = "R,G,B", value_parser = deviation)]
     std: Option<[f32; 3]>,
 
     /// Names of classes, one per line, as in PaddleClas' imagenet1k_label_list.txt
-    #[arg(long, value_name = "FILE", requires = "image")]
+    #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
 
@@ -132,10 +141,6 @@ struct Judging {
     /// in the system's folders and in Python's packages]
     #[arg(long, value_name = "FILE")]
     ort_lib: Option<PathBuf>,
-
-    /// Show what ONNX Runtime logs
-    #[arg(short, long)]
-    verbose: bool,
 }
 
 /// A side beyond the two that always take part.
@@ -227,7 +232,7 @@ impl Comparing {
     /// Finds ONNX Runtime, without which there is nothing to compare.
     pub fn require_runtime(&self) -> Result<OnnxRuntime> {
         let runtime = OnnxRuntime::load(self.judging.ort_lib.as_deref())?;
-        if self.judging.verbose {
+        if is_verbose() {
             runtime.show_log();
         }
         Ok(runtime)
@@ -239,7 +244,7 @@ impl Comparing {
         let python = judging.python.clone().unwrap_or_else(|| "python3".into());
         let random = || Inputs::Random(self.random.inputs(&RandomInputs::default()));
         VerifyOptions {
-            inputs: self.given.inputs().unwrap_or_else(random),
+            inputs: self.given.inputs(&self.preparing).unwrap_or_else(random),
             expected: judging.expected.clone(),
             paddle: judging.reference.map(|Witness::Paddle| python),
             tolerance: judging.tolerance(),
@@ -287,21 +292,26 @@ impl Random {
 
 impl Given {
     /// The inputs that were given; None if they are to be drawn at random.
-    fn inputs(&self) -> Option<Inputs> {
+    fn inputs(&self, preparing: &Preparing) -> Option<Inputs> {
         if !self.inputs.is_empty() {
             return Some(Inputs::Files(self.inputs.clone()));
         }
-        if self.image.is_empty() {
-            return None;
-        }
-        Some(Inputs::Images(ImageInputs {
-            paths: self.image.clone(),
+        let has_images = !self.image.is_empty();
+        has_images.then(|| Inputs::Images(preparing.images(self.image.clone())))
+    }
+}
+
+impl Preparing {
+    /// These pictures, prepared so.
+    pub fn images(&self, paths: Vec<PathBuf>) -> ImageInputs {
+        ImageInputs {
+            paths,
             resize_short: self.resize_short.map(NonZeroUsize::get),
             crop: self.crop.map(NonZeroUsize::get),
             mean: self.mean.unwrap_or(ImageInputs::MEAN),
             std: self.std.unwrap_or(ImageInputs::STD),
             labels: self.labels.clone(),
-        }))
+        }
     }
 }
 

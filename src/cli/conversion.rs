@@ -1,8 +1,11 @@
 //! The writing of an ONNX model, with progress on the terminal.
 
+use std::io;
 use std::path::Path;
 
-use paddle2onnx::{Conversion, ConvertOptions, Error, ErrorKind, Model, Weights};
+use paddle2onnx::{
+    Conversion, ConvertOptions, Error, ErrorKind, Model, Progress, Streamed, Weights,
+};
 
 use super::interrupt;
 use super::outcome::{Failure, Result};
@@ -16,17 +19,31 @@ pub(super) struct How {
     pub dequantize: bool,
 }
 
+impl How {
+    /// The library's options for this, with somebody who is told how far the writing is.
+    fn options<'a>(&self, progress: &'a dyn Progress) -> ConvertOptions<'a> {
+        ConvertOptions {
+            opset: self.opset,
+            weights: self.weights,
+            dequantize: self.dequantize,
+            progress,
+        }
+    }
+}
+
 /// Writes the ONNX model, and shows how far that is. Ctrl-C and SIGTERM stop it, and no file is left.
 pub(super) fn write(model: &Model, output: &Path, how: &How) -> Result<Conversion> {
     let line = Line::bytes();
-    let options = ConvertOptions {
-        opset: how.opset,
-        weights: how.weights,
-        dequantize: how.dequantize,
-        progress: &line,
-    };
-    let converted = interrupt::while_writing(|| model.convert(output, &options));
+    let converted = interrupt::while_writing(|| model.convert(output, &how.options(&line)));
     converted.map_err(|e| with_others(e, model, how.opset))
+}
+
+/// Writes the ONNX model to standard output, with nothing else, and shows on stderr how far that is.
+pub(super) fn write_to_stdout(model: &Model, how: &How) -> Result<Streamed> {
+    let line = Line::bytes();
+    let mut stdout = io::stdout().lock();
+    let streamed = model.convert_to(&mut stdout, &how.options(&line));
+    streamed.map_err(|e| with_others(e, model, how.opset))
 }
 
 /// The error as it is shown, with a word on what else stands in the way: it names only the first reason, but for ops

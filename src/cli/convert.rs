@@ -1,16 +1,20 @@
 //! `convert`: writes a model as ONNX, and on request verifies the result.
 
+mod destination;
+mod tree;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
-use paddle2onnx::verify::{Report, Verdict};
+use paddle2onnx::verify::Report;
 use paddle2onnx::{Conversion, Model, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
 use super::conversion::How;
+use super::loudness::{Loudness, is_quiet};
 use super::notes::{self, Noted};
 use super::open::Reading;
 use super::opset::Opset;
@@ -18,6 +22,7 @@ use super::outcome::{Outcome, Result};
 use super::stderr::complain;
 use super::stdout::{print, print_json};
 use super::{check, conversion, counts, fields, interrupt, verification, verify};
+use destination::Destination;
 
 /// Converts a Paddle model to ONNX.
 ///
@@ -35,9 +40,15 @@ pub(super) struct Args {
     /// The program, or the folder with it
     model: PathBuf,
 
-    /// Where to write the ONNX model [default: beside the program, as NAME.onnx]
+    /// Where to write the ONNX model: a file, a folder, which gets NAME.onnx, or - for standard output [default: beside the
+    /// program, as NAME.onnx]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Convert all models in the folder MODEL and below it. With --output, they go into that folder, in folders like those
+    /// that they are in. A model that can't be converted fails alone
+    #[arg(short, long, conflicts_with_all = ["params", "check", "verify"])]
+    recursive: bool,
 
     /// The weights: a .pdiparams file or a folder with one file per variable
     /// [default: beside the program]
@@ -75,6 +86,9 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
+    #[command(flatten)]
+    loudness: Loudness,
+
     /// List everything that stands in the way of the conversion, and write nothing; exit with 1 if there
     /// is something
     #[arg(long, conflicts_with_all = ["output", "weights", "verify"])]
@@ -97,6 +111,18 @@ impl Args {
             dequantize: self.dequantize,
         }
     }
+
+    /// The model of this program or folder, with what `--drop-nms` or `--nms-limit` makes of it.
+    fn opened(&self, model: &Path) -> Result<Model> {
+        let model = self.reading.open(model, self.params.as_deref())?;
+        Ok(if self.drop_nms {
+            model.without_nms()?
+        } else if let Some(limit) = self.nms_limit {
+            model.with_nms_limit(limit.get())?
+        } else {
+            model
+        })
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -109,6 +135,12 @@ Examples:
 
   Leave the weights in Paddle's file, to which the ONNX model then points:
       paddle2onnx-rs convert model --weights link
+
+  Convert all models below a folder, into another one:
+      paddle2onnx-rs convert models --recursive -o onnx
+
+  Hand the model on to another program:
+      paddle2onnx-rs convert model -o - | ssh host 'cat > model.onnx'
 
   See whether a model can be converted at all:
       paddle2onnx-rs convert model --check
@@ -152,9 +184,9 @@ impl From<Placement> for Weights {
 /// What `--json` prints.
 #[derive(Serialize)]
 pub(super) struct Converted<'a> {
-    output: &'a Path,
+    output: PathBuf,
     /// The file with the weights, if they are in one of their own.
-    data: Option<&'a Path>,
+    data: Option<PathBuf>,
     /// The size of both files together.
     bytes: u64,
     nodes: usize,
@@ -163,23 +195,31 @@ pub(super) struct Converted<'a> {
     weights: &'static str,
     /// How long it took to open and convert the model.
     seconds: f64,
-    notes: Vec<Noted<'a>>,
+    notes: Vec<Noted>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'a Report>,
 }
 
 /// Converts, and verifies if that was asked for.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
+    args.loudness.apply();
     interrupt::install()?;
+    if args.recursive {
+        return tree::run(args);
+    }
     let start = Instant::now();
-    let model = opened(args)?;
+    let model = args.opened(&args.model)?;
     if args.check {
         return check::run(&model, args.opset.number(), args.json);
     }
-    let output = args
-        .output
-        .clone()
-        .unwrap_or_else(|| default_output(&model));
+    let output = match Destination::of(args, &model.files().program)? {
+        Destination::File(output) => output,
+        Destination::Stdout => {
+            let streamed = conversion::write_to_stdout(&model, &args.how())?;
+            notes::print(&streamed.notes);
+            return Ok(Outcome::Success);
+        }
+    };
     if args.verify {
         // Loaded here so that a missing library is reported before the work.
         args.comparing.require_runtime()?;
@@ -192,37 +232,24 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     } else {
         None
     };
-
+    let outcome = report.as_ref().map_or(Outcome::Success, verify::outcome);
     let converted = Converted::new(&output, &conversion, &how, seconds, report.as_ref());
     if args.json {
         print_json(&converted)?;
     } else {
         notes::print(&conversion.notes);
-        print(&converted.text())?;
-    }
-    match report {
-        Some(report) if report.verdict == Verdict::NoParity => {
-            complain(&format!(
-                "{} was written, but it does not compute what {} computes",
-                output.display(),
-                model.files().program.display()
-            ));
-            Ok(Outcome::NoParity)
+        if !is_quiet() || outcome != Outcome::Success {
+            print(&converted.text())?;
         }
-        report => Ok(report.as_ref().map_or(Outcome::Success, verify::outcome)),
     }
-}
-
-/// The model, with what `--drop-nms` or `--nms-limit` makes of it.
-fn opened(args: &Args) -> Result<Model> {
-    let model = args.reading.open(&args.model, args.params.as_deref())?;
-    Ok(if args.drop_nms {
-        model.without_nms()?
-    } else if let Some(limit) = args.nms_limit {
-        model.with_nms_limit(limit.get())?
-    } else {
-        model
-    })
+    if outcome == Outcome::NoParity {
+        complain(&format!(
+            "{} was written, but it does not compute what {} computes",
+            output.display(),
+            model.files().program.display()
+        ));
+    }
+    Ok(outcome)
 }
 
 fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
@@ -233,16 +260,6 @@ fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
             output.display()
         ))
     })
-}
-
-/// The ONNX file beside the program that is called like it, except that `__model__`, a name which
-/// says nothing, gives `model.onnx`.
-fn default_output(model: &Model) -> PathBuf {
-    let program = &model.files().program;
-    if program.file_name().is_some_and(|name| name == "__model__") {
-        return program.with_file_name("model.onnx");
-    }
-    program.with_extension("onnx")
 }
 
 /// Where the weights are, in a word: [`Weights::Auto`] leaves that to the writer.
@@ -256,15 +273,15 @@ fn placement(conversion: &Conversion, asked: Weights) -> &'static str {
 
 impl<'a> Converted<'a> {
     pub fn new(
-        output: &'a Path,
-        conversion: &'a Conversion,
+        output: &Path,
+        conversion: &Conversion,
         how: &How,
         seconds: f64,
         verification: Option<&'a Report>,
     ) -> Self {
         Self {
-            output,
-            data: conversion.written.data.as_deref(),
+            output: output.to_path_buf(),
+            data: conversion.written.data.clone(),
             bytes: conversion.written.bytes,
             nodes: conversion.nodes,
             opset: how.opset,
@@ -277,7 +294,7 @@ impl<'a> Converted<'a> {
 
     /// What is printed without `--json`.
     pub fn text(&self) -> String {
-        let weights = match (self.weights, self.data) {
+        let weights = match (self.weights, &self.data) {
             (_, Some(data)) => format!("in {}", data.display()),
             ("link", None) => "in Paddle's own file, which must stay where it is".into(),
             _ => "in the same file".into(),

@@ -7,14 +7,18 @@
 mod bar;
 mod bench;
 mod check;
+mod color;
 mod comparing;
 pub mod compat;
+mod completions;
 mod conversion;
 mod convert;
 mod counts;
 mod fields;
 mod inspect;
 mod interrupt;
+mod loudness;
+mod man;
 mod memory;
 mod model_and_onnx;
 mod notes;
@@ -40,6 +44,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use color::When;
 use outcome::Outcome;
 use stderr::complain;
 
@@ -51,6 +56,16 @@ use stderr::complain;
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// When to colour text: auto, always or never [default: auto, which means on a terminal, unless NO_COLOR is set]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        hide_possible_values = true
+    )]
+    color: Option<When>,
 }
 
 const EXAMPLES: &str = "\
@@ -67,7 +82,7 @@ Examples:
 Exit codes:
   0    done; with verify: both compute the same
   1    verified, and they do not compute the same; with zoo: not as expected; with --check: the
-       model can't be converted
+       model can't be converted; with --recursive: a model could not be
   2    could not be done; the message on stderr says why
   3    verified as far as possible: what can be judged agrees, but not all outputs can be
   130  interrupted";
@@ -82,6 +97,8 @@ enum Command {
     Zoo(zoo::Args),
     #[command(infer_long_args = true, args_override_self = true)]
     Compat(compat::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the subcommand that the arguments name, of which the first is the program's own name. Returns the exit code, with
@@ -91,14 +108,17 @@ enum Command {
 /// executable, or an interpreter and its arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString>) -> u8 {
     memory::keep_freed();
-    let cli = match Cli::try_parse_from(compat::spelled_out(arguments)) {
+    let arguments = compat::spelled_out(arguments);
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(e) => {
+            When::asked(arguments.iter()).apply();
             // When the stream is closed, there is nobody to tell.
             let _ = e.print();
             return if e.use_stderr() { 2 } else { 0 };
         }
     };
+    cli.color.unwrap_or(When::Auto).apply();
     if let Command::Verify(_) | Command::Bench(_) | Command::Zoo(_) = cli.command {
         memory::use_huge_pages();
     }
@@ -110,6 +130,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString
         Command::Ops(args) => ops::run(&args),
         Command::Zoo(args) => zoo::run(&args, &program),
         Command::Compat(args) => compat::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     };
     exit_code(result)
 }
@@ -117,7 +139,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString
 fn exit_code(result: outcome::Result<Outcome>) -> u8 {
     match result {
         Ok(Outcome::Success) => 0,
-        Ok(Outcome::NoParity | Outcome::NotAsExpected | Outcome::NotConvertible) => 1,
+        Ok(
+            Outcome::NoParity
+            | Outcome::NotAsExpected
+            | Outcome::NotConvertible
+            | Outcome::SomeFailed,
+        ) => 1,
         Ok(Outcome::Undecided) => 3,
         Err(failure) => {
             complain(&failure.message);

@@ -7,18 +7,18 @@ use super::stderr::note;
 
 /// A note, as `--json` prints it.
 #[derive(Serialize)]
-pub(super) struct Noted<'a> {
-    op: &'a str,
-    text: &'a str,
-    places: &'a [String],
+pub(super) struct Noted {
+    op: String,
+    text: String,
+    places: Vec<String>,
 }
 
-impl<'a> From<&'a Note> for Noted<'a> {
-    fn from(note: &'a Note) -> Self {
+impl From<&Note> for Noted {
+    fn from(note: &Note) -> Self {
         Self {
-            op: &note.op,
-            text: &note.text,
-            places: &note.places,
+            op: note.op.clone(),
+            text: note.text.clone(),
+            places: note.places.clone(),
         }
     }
 }

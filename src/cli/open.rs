@@ -48,6 +48,7 @@ impl Reading {
             let program = model.files().program.display();
             warn(&format!("{program}: {warning}"));
         }
+        self.warn_of_custom_ops(&model);
         let model = model.without_rewrites(&self.no_rewrites)?;
         let model = model.with_inputs(&self.starts)?;
         let model = if self.outputs.is_empty() {
@@ -57,6 +58,24 @@ impl Reading {
         };
         let model = model.with_input_shapes(&self.input_shapes)?;
         Ok(model.renamed(&self.renamings)?)
+    }
+
+    /// Warns of custom ops that the model does not have, whose names may be misspelt.
+    fn warn_of_custom_ops(&self, model: &Model) {
+        let unsupported = || match model.summary().unsupported.as_slice() {
+            [] => "all ops that it has are supported".to_owned(),
+            names => format!("not supported are: {}", names.join(", ")),
+        };
+        for custom in &self.custom_ops {
+            let mut ops = model.program().all_ops();
+            if !ops.any(|op| custom.names(&op.source.name)) {
+                warn(&format!(
+                    "the model has no op `{}`, which --custom-op names; {}",
+                    custom.name,
+                    unsupported()
+                ));
+            }
+        }
     }
 
     /// The ops that are supported, with those that are passed through.

@@ -15,6 +15,8 @@ pub(super) enum Outcome {
     Undecided,
     /// Something stands in the way of a conversion.
     NotConvertible,
+    /// Of many models, some could not be converted.
+    SomeFailed,
 }
 
 /// Why a subcommand could not do its work, as a sentence.

@@ -10,6 +10,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use paddle2onnx::Progress;
 
+use super::loudness::{is_quiet, is_verbose};
+use super::stderr::tell;
 use super::{bar, interrupt};
 
 /// Work that is quicker than this shows no progress: a bar that flashes up tells nobody anything.
@@ -38,15 +40,18 @@ impl Line {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(template);
         bar.set_style(style.expect("the templates are constants of this file"));
-        let appearing = io::stderr()
-            .is_terminal()
-            .then(|| appear_later(bar.clone()));
+        let is_shown = io::stderr().is_terminal() && !is_quiet();
+        let appearing = is_shown.then(|| appear_later(bar.clone()));
         bar::set(bar.clone());
         Self { bar, appearing }
     }
 
     /// Says what is being done now.
     pub fn say(&self, what: impl Into<Cow<'static, str>>) {
+        let what = what.into();
+        if is_verbose() && self.bar.message() != what {
+            self.aside(|| tell(&what));
+        }
         self.bar.set_message(what);
     }
 

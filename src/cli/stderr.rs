@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anstyle::Style;
 
-use super::style::{BAD, NOTE, WARNING};
+use super::loudness::{is_quiet, is_verbose};
+use super::style::{BAD, HEADING, NOTE, WARNING};
 
 /// Says what went wrong.
 pub(super) fn complain(message: &str) {
@@ -13,12 +14,23 @@ pub(super) fn complain(message: &str) {
 
 /// Says what is uncertain.
 pub(super) fn warn(message: &str) {
-    say(WARNING, "warning", message);
+    if !is_quiet() {
+        say(WARNING, "warning", message);
+    }
 }
 
 /// Says what is good to know.
 pub(super) fn note(message: &str) {
-    say(NOTE, "note", message);
+    if !is_quiet() {
+        say(NOTE, "note", message);
+    }
+}
+
+/// Says what is being done, if that is to be told.
+pub(super) fn tell(step: &str) {
+    if is_verbose() {
+        say(HEADING, "step", step);
+    }
 }
 
 fn say(style: Style, label: &str, message: &str) {

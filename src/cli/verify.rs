@@ -7,6 +7,7 @@ use paddle2onnx::Model;
 use paddle2onnx::verify::{About, Report, Verdict, html};
 
 use super::comparing::Comparing;
+use super::loudness::{Loudness, is_quiet};
 use super::model_and_onnx::ModelAndOnnx;
 use super::outcome::{Outcome, Result};
 use super::output::Pending;
@@ -40,6 +41,9 @@ pub(super) struct Args {
     html: Option<PathBuf>,
 
     #[command(flatten)]
+    loudness: Loudness,
+
+    #[command(flatten)]
     comparing: Comparing,
 }
 
@@ -67,6 +71,7 @@ Examples:
 
 /// Verifies the given ONNX model, or one that is converted for the purpose.
 pub(super) fn run(args: &Args) -> Result<Outcome> {
+    args.loudness.apply();
     interrupt::install()?;
     let page = args.html.as_deref().map(Pending::create).transpose()?;
     let model = args.sides.open()?;
@@ -89,7 +94,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     if args.json {
         print_json(&args.sides.titled(&report))?;
-    } else {
+    } else if !is_quiet() || outcome(&report) != Outcome::Success {
         print(&verification::text(&report))?;
     }
     Ok(outcome(&report))

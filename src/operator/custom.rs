@@ -35,6 +35,11 @@ impl CustomOp {
         format!("--custom-op {name}=DOMAIN::NAME would pass it through to an operator of your own")
     }
 
+    /// Whether this is about the op of the name `op`, with or without its dialect.
+    pub fn names(&self, op: &str) -> bool {
+        Self::plain(&self.name) == Self::plain(op)
+    }
+
     /// The op's name without its dialect.
     pub(super) fn plain(name: &str) -> &str {
         name.strip_prefix(DIALECT).unwrap_or(name)

@@ -1,5 +1,6 @@
 //! Finding the files of a model.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,9 @@ const OLD_PROGRAMS: [&str; 2] = ["__model__", "model"];
 /// The usual file names of combined weights beside a program of Paddle 1.x.
 const OLD_WEIGHTS: [&str; 2] = ["__params__", "params"];
 
+/// Names of programs that say nothing of the model.
+pub(crate) const MEANINGLESS_NAMES: [&str; 3] = ["inference", "model", "__model__"];
+
 /// The files that make up one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelFiles {
@@ -25,6 +29,21 @@ pub struct ModelFiles {
     pub program: PathBuf,
     /// Where the weights are.
     pub weights: WeightFiles,
+}
+
+impl ModelFiles {
+    /// What people call the model: the program's name without its end, or the folder's, if the program has one of the usual
+    /// names, which say nothing.
+    pub fn name(&self) -> String {
+        let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let stem = text(self.program.file_stem());
+        let folder = text(self.program.parent().and_then(Path::file_name));
+        if MEANINGLESS_NAMES.contains(&stem.as_str()) && !folder.is_empty() {
+            folder
+        } else {
+            stem
+        }
+    }
 }
 
 /// Where a model's weights are.
@@ -111,7 +130,7 @@ fn no_program(files: &[PathBuf]) -> Error {
 }
 
 /// Whether a file is a program. A JSON file may hold anything, and so may a `model`: its first bytes are looked at.
-fn is_program(path: &Path) -> bool {
+pub(super) fn is_program(path: &Path) -> bool {
     match path.file_name().and_then(|name| name.to_str()) {
         Some("__model__") => true,
         Some("model") => program_desc::may_be_program(&start(path)),

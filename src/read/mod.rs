@@ -22,10 +22,12 @@ pub(crate) mod params;
 mod pieces;
 pub(crate) mod pir;
 pub(crate) mod program_desc;
+mod tree;
 
 pub use file::Format;
 pub(crate) use file::program;
-pub(crate) use locate::weights_in;
+pub(crate) use locate::{MEANINGLESS_NAMES, weights_in};
 pub use locate::{ModelFiles, WeightFiles, locate};
 pub use params::ByteRange;
 pub(crate) use pieces::pieces;
+pub use tree::{Tree, programs_below};

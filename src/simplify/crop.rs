@@ -23,15 +23,10 @@
 use std::collections::HashSet;
 
 use super::dead::drop_unneeded;
+use crate::alike::hint;
 use crate::error::{Error, Result};
 use crate::program::{Op, Origin, Output, Program, Value, ValueId};
 use crate::tensor::Dim;
-
-/// How many names are suggested for one that there is not.
-const SUGGESTIONS: usize = 5;
-
-/// From here on, two names are alike, where 1 is for equal ones.
-const ALIKE: f64 = 0.7;
 
 /// The program that takes the values of these names in place of what computes them, beside the inputs that are still
 /// needed. Their shapes are those that the program declares, in which open extents get names.
@@ -145,26 +140,8 @@ fn unknown(program: &Program, name: &str) -> Error {
         .chain(&program.inputs)
         .map(|id| program[*id].name.as_str());
     let outputs = program.outputs.iter().map(|output| output.name.as_str());
-    let hint = similar(name, names.chain(outputs));
+    let hint = hint(name, names.chain(outputs));
     Error::invalid(format!(
         "no value of the model is called `{name}`{hint}; names of values are those of the tensors in the ONNX model"
     ))
-}
-
-/// The names that are most like a name, to be added to a message; empty if none is like it.
-fn similar<'n>(name: &str, others: impl Iterator<Item = &'n str>) -> String {
-    let mut alike: Vec<(f64, &str)> = others
-        .map(|other| (strsim::jaro_winkler(name, other), other))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .collect();
-    alike.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    alike.dedup();
-    let alike: Vec<String> = (alike.iter().take(SUGGESTIONS))
-        .map(|(_, other)| format!("`{other}`"))
-        .collect();
-    if alike.is_empty() {
-        String::new()
-    } else {
-        format!("; similar names: {}", alike.join(", "))
-    }
 }

@@ -11,6 +11,7 @@ mod positioned;
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::{self, BufReader, Seek, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -115,6 +116,39 @@ pub(crate) fn write(
         let _ = written.data.as_deref().map(fs::remove_file);
     })?;
     Ok(written)
+}
+
+/// Writes a model, with its weights, to a stream, which gets nothing before the model is complete in a temporary file.
+/// Returns the number of bytes.
+///
+/// # Errors
+/// When the model is too large for one file, the weights can't be read or have become shorter, the temporary file or the
+/// stream can't be written, or `progress` breaks off.
+pub(crate) fn write_to(
+    model: &OnnxModel,
+    stream: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<u64> {
+    let plan = Plan::inline(model);
+    let frames = Frames::new(model, &plan);
+    if frames.size() > place::LARGEST_MODEL {
+        return Err(Error::invalid(format!(
+            "the model would take {} bytes, and protobuf allows {} in one file; write it to a file, with its weights in \
+             another one",
+            frames.size(),
+            place::LARGEST_MODEL
+        )));
+    }
+    // A file that has no name, and is gone when it is closed.
+    let mut file =
+        tempfile::tempfile().map_err(|e| Error::io_somewhere("create a temporary file", e))?;
+    Copier::new(frames.size(), progress).write(&frames.parts(), frames.size(), &file)?;
+    let copied = file
+        .rewind()
+        .and_then(|()| io::copy(&mut BufReader::with_capacity(1 << 16, file), stream))
+        .and_then(|_| stream.flush());
+    copied.map_err(|e| Error::io_somewhere("write the model", e))?;
+    Ok(frames.size())
 }
 
 /// Refuses a model whose own file would be larger than protobuf readers accept.

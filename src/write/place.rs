@@ -85,6 +85,14 @@ impl Plan {
         Ok(plan)
     }
 
+    /// All in the model's file.
+    pub fn inline(model: &OnnxModel) -> Self {
+        Self {
+            places: model.initializers.iter().map(|_| Place::Inline).collect(),
+            data_size: 0,
+        }
+    }
+
     /// The parts of the second file: the initializers at their offsets, with zeros between them.
     pub fn parts<'m>(&self, model: &'m OnnxModel) -> Vec<Part<'m>> {
         let places = model.initializers.iter().zip(&self.places);

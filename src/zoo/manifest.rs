@@ -10,11 +10,10 @@ use glob::Pattern;
 
 use super::settings::{BaselineLimits, File, Limits, Table};
 use super::shard::Shard;
+use crate::alike::hint;
 use crate::error::{Error, Result};
 use crate::graph::{DEFAULT_OPSET, OPSETS};
-
-/// Names of programs that say nothing of the model. Such a model is called like its folder.
-const MEANINGLESS_NAMES: [&str; 3] = ["inference", "model", "__model__"];
+use crate::read::MEANINGLESS_NAMES;
 
 /// The tasks of a run, and what counts as a regression.
 #[derive(Debug, Clone)]
@@ -123,8 +122,9 @@ impl Manifest {
                 Error::invalid(format!("`{pattern}` is not a pattern of names: {e}"))
             })?;
             if !self.tasks.iter().any(|task| glob.matches(&task.name)) {
+                let hint = hint(pattern, self.tasks.iter().map(|task| task.name.as_str()));
                 return Err(Error::invalid(format!(
-                    "no model of the manifest is called `{pattern}`"
+                    "no model of the manifest is called `{pattern}`{hint}"
                 )));
             }
             self.selection.push(glob);

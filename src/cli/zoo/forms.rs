@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use paddle2onnx::zoo::{self, Report};
 
+use super::super::loudness::is_quiet;
 use super::super::outcome::{Outcome, Result};
 use super::super::output::Pending;
 use super::super::stdout::{print, print_json};
@@ -46,7 +47,7 @@ impl Forms {
     pub fn print(&self, report: &Report, has_rows: bool) -> Result<Outcome> {
         if self.json {
             print_json(report)?;
-        } else {
+        } else if !report.passed || !is_quiet() {
             if !has_rows {
                 let table = Table::of(report.results.iter().map(|result| result.name.as_str()));
                 let rows = report.results.iter().map(|result| table.row(result));

@@ -14,6 +14,7 @@ use paddle2onnx::runtime::OnnxRuntime;
 use paddle2onnx::zoo::{self, Expectation, Manifest, Options, Progress, Report, Shard};
 
 use super::super::interrupt;
+use super::super::loudness::{Loudness, is_quiet};
 use super::super::outcome::{Failure, Outcome, Result};
 use super::super::progress::Line;
 use super::super::stdout::print;
@@ -65,6 +66,9 @@ pub(super) struct Run {
     #[command(flatten)]
     forms: Forms,
 
+    #[command(flatten)]
+    loudness: Loudness,
+
     /// Keep the ONNX models in this folder, as NAME-opsetN.onnx [default: remove them]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
@@ -106,6 +110,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Runs the models, and prints each result as it comes, unless JSON is asked for.
 pub(super) fn run(args: &Run, program: &[OsString]) -> Result<Outcome> {
+    args.loudness.apply();
     interrupt::install()?;
     let mut manifest = Manifest::read(&args.manifest)?;
     manifest.select(&args.names)?;
@@ -148,7 +153,7 @@ pub(super) fn run(args: &Run, program: &[OsString]) -> Result<Outcome> {
 }
 
 fn work(manifest: &Manifest, options: &Options<'_>, table: Option<&Table>) -> Result<Report> {
-    if let Some(table) = table {
+    if let Some(table) = table.filter(|_| !is_quiet()) {
         print(&table.header())?;
     }
     let line = Line::stages();
@@ -162,7 +167,10 @@ fn work(manifest: &Manifest, options: &Options<'_>, table: Option<&Table>) -> Re
             finished,
         } = progress;
         if let Some(table) = table.filter(|_| !finished.is_empty()) {
-            let rows: String = finished.iter().map(|result| table.row(result)).collect();
+            let shown = finished
+                .iter()
+                .filter(|result| !is_quiet() || !result.status.is_good());
+            let rows: String = shown.map(|result| table.row(result)).collect();
             if let Err(e) = line.aside(|| print(&rows)) {
                 failure.replace(Some(e));
                 return ControlFlow::Break(());

@@ -9,6 +9,7 @@ use rand_distr::{Distribution as _, StandardNormal};
 use super::meaning::{self, Meaning};
 use super::shapes::{self, Shapes};
 use super::{Set, declared, with_shapes};
+use crate::alike::hint;
 use crate::error::{Error, Result};
 use crate::operator::Registry;
 use crate::program::{Program, Value};
@@ -108,8 +109,9 @@ pub(super) fn sets(
             return Ok(());
         }
         let names: Vec<&str> = inputs.iter().map(|value| value.name.as_str()).collect();
+        let hint = hint(name, names.iter().copied());
         Err(Error::invalid(format!(
-            "there is no input `{name}`, which {option} names; the model has: {}",
+            "there is no input `{name}`, which {option} names{hint}; the model has: {}",
             names.join(", ")
         )))
     };
