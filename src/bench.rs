@@ -72,6 +72,8 @@ pub struct Measurement {
     pub inputs: String,
     /// The batch size: the extent of the first input's first axis, or 1 if there is none.
     pub batch: usize,
+    /// The shape of the first input, or none if there is no input.
+    pub shape: Vec<usize>,
     /// The latency of each side.
     pub sides: Vec<Latency>,
 }
@@ -202,6 +204,7 @@ fn measure(
     Ok(Measurement {
         inputs: set.label.clone(),
         batch,
+        shape: first.map_or_else(Vec::new, |(_, tensor)| tensor.shape().to_vec()),
         sides: contenders.into_iter().map(|c| c.latency(batch)).collect(),
     })
 }

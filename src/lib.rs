@@ -37,7 +37,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `cli` (default) | [`cli`], the command line, and with it `verify` |
-//! | `verify` | [`verify`], [`bench`], [`zoo`] and [`runtime`], with ONNX Runtime's bindings and the readers of pictures and arrays |
+//! | `verify` | [`verify`], [`accuracy`], [`bench`], [`zoo`] and [`runtime`], with ONNX Runtime's bindings and the readers of pictures and arrays |
 //! | none | everything else: models are opened, inspected, run in the reference interpreter and converted |
 
 // What verifying alone needs of the other modules stays where it belongs.
@@ -46,6 +46,8 @@
 // The command line has the paths that other programs have, since it uses what is public alone.
 extern crate self as paddle2onnx;
 
+#[cfg(feature = "verify")]
+pub mod accuracy;
 mod alike;
 mod analyse;
 #[cfg(feature = "verify")]

@@ -93,6 +93,32 @@ fn the_table_fits_a_terminal() {
     assert!(ran.stdout.contains("\npaddle2onnx-rs "), "{ran}");
 }
 
+/// A row as in PaddleClas' tables of models.
+#[test]
+fn a_row_of_a_table() {
+    let ran = bench("--table --runs 1 --warmup 0 --batch 1,4 --no-reference");
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    let heading = "| Model | Runtime | Size | Latency (ms) bs=1 | Latency (ms) bs=4 |";
+    assert_eq!(lines[..2], [heading, "| --- | --- | --- | ---: | ---: |"]);
+    assert!(
+        lines[2].starts_with("| ViT_base_patch16_224 | ONNX Runtime | 32 | "),
+        "{ran}"
+    );
+    let cells = lines[2].trim_matches('|').split(" | ").skip(3);
+    let times: Vec<f64> = cells.map(|cell| cell.trim().parse().unwrap()).collect();
+    assert!(
+        times.len() == 2 && times.iter().all(|time| *time > 0.0),
+        "{ran}"
+    );
+    let both = bench("--table --runs 1 --warmup 0 --batch 1");
+    assert!(
+        both.stdout
+            .contains("\n| ViT_base_patch16_224 | reference | 32 | "),
+        "{both}"
+    );
+}
+
 #[test]
 fn what_can_not_be_measured_is_refused() {
     let folder = tempfile::tempdir().unwrap();

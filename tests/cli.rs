@@ -20,6 +20,7 @@ fn help() {
     assert_snapshot!("help_convert", shown("convert --help", &folder));
     assert_snapshot!("help_verify", shown("verify --help", &folder));
     assert_snapshot!("help_bench", shown("bench --help", &folder));
+    assert_snapshot!("help_accuracy", shown("accuracy --help", &folder));
     assert_snapshot!("help_completions", shown("completions --help", &folder));
     assert_snapshot!("help_man", shown("man --help", &folder));
     assert_snapshot!("help_ops", shown("ops --help", &folder));

@@ -60,12 +60,19 @@ pub(super) struct Args {
     /// Print a JSON object instead of text
     #[arg(long)]
     json: bool,
+
+    /// Print a table in Markdown as that of PaddleClas' models, with a row for the model and a column for each batch size
+    #[arg(long, conflicts_with = "json")]
+    table: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   Convert into a temporary folder, and measure at batch sizes 1, 4 and 8:
       paddle2onnx-rs bench model/inference.json
+
+  Print the row of a table of models, as PaddleClas has them:
+      paddle2onnx-rs bench model/inference.json --table --no-reference
 
   Measure a given ONNX model alone, at batch size 16:
       paddle2onnx-rs bench model --onnx vit.onnx --batch 16 --no-reference";
@@ -92,6 +99,8 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         .with_onnx(&model, |onnx| measure(&model, onnx, args))?;
     if args.json {
         print_json(&args.sides.titled(&report))?;
+    } else if args.table {
+        print(&table(&model.files().name(), &report))?;
     } else {
         print(&text(&report))?;
     }
@@ -159,6 +168,46 @@ fn row(measurement: &Measurement, latency: &Latency, first: bool) -> [String; 6]
     ]
 }
 
+/// The latencies in milliseconds, with one row for each side.
+fn table(name: &str, report: &BenchReport) -> String {
+    let mut text = String::from("| Model | Runtime | Size |");
+    for Measurement { batch, .. } in &report.measurements {
+        let _ = write!(text, " Latency (ms) bs={batch} |");
+    }
+    let columns = report.measurements.len();
+    let _ = writeln!(text, "\n| --- | --- | --- |{}", " ---: |".repeat(columns));
+    let sides = report
+        .measurements
+        .first()
+        .map_or(0, |first| first.sides.len());
+    for side in 0..sides {
+        let cells = report
+            .measurements
+            .iter()
+            .filter_map(|m| Some((m, m.sides.get(side)?)));
+        for (position, (measurement, latency)) in cells.enumerate() {
+            if position == 0 {
+                let (label, size) = (latency.side.label(), size(&measurement.shape));
+                let _ = write!(text, "| {name} | {label} | {size} |");
+            }
+            let _ = write!(text, " {:.2} |", latency.median_seconds * 1e3);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The shape of an input without its batch; of a square picture, one side of it, as tables of models have it.
+fn size(shape: &[usize]) -> String {
+    match shape.get(1..).unwrap_or_default() {
+        [3, height, width] | [height, width, 3] if height == width => height.to_string(),
+        rest => {
+            let extents: Vec<String> = rest.iter().map(usize::to_string).collect();
+            extents.join("x")
+        }
+    }
+}
+
 /// A time with about three digits, as in `1.23 s`, `45.6 ms` or `0.012 ms`.
 fn duration(seconds: f64) -> String {
     let milliseconds = seconds * 1e3;
@@ -183,6 +232,19 @@ mod tests {
             (0.000_012, "0.012 ms"),
         ] {
             assert_eq!(duration(seconds), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_are_those_of_tables() {
+        for (shape, expected) in [
+            (&[4, 3, 224, 224][..], "224"),
+            (&[1, 384, 384, 3], "384"),
+            (&[1, 3, 48, 320], "3x48x320"),
+            (&[1, 7], "7"),
+            (&[], ""),
+        ] {
+            assert_eq!(size(shape), expected);
         }
     }
 

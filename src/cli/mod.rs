@@ -4,6 +4,7 @@
 //! stdout, messages and progress to stderr. The exit code is 0 for done or yes, 1 for no parity, not
 //! as expected or not convertible, 2 for what could not be done, and 130 for an interruption.
 
+mod accuracy;
 mod bar;
 mod bench;
 mod check;
@@ -92,6 +93,7 @@ enum Command {
     Convert(convert::Args),
     Verify(verify::Args),
     Bench(bench::Args),
+    Accuracy(accuracy::Args),
     Inspect(inspect::Args),
     Ops(ops::Args),
     Zoo(zoo::Args),
@@ -119,13 +121,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, program: Vec<OsString
         }
     };
     cli.color.unwrap_or(When::Auto).apply();
-    if let Command::Verify(_) | Command::Bench(_) | Command::Zoo(_) = cli.command {
+    if let Command::Verify(_) | Command::Bench(_) | Command::Accuracy(_) | Command::Zoo(_) =
+        cli.command
+    {
         memory::use_huge_pages();
     }
     let result = match cli.command {
         Command::Convert(args) => convert::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Accuracy(args) => accuracy::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Ops(args) => ops::run(&args),
         Command::Zoo(args) => zoo::run(&args, &program),

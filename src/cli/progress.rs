@@ -36,6 +36,11 @@ impl Line {
         Self::new("{spinner} {msg} ({elapsed})")
     }
 
+    /// A bar with the number of pictures that are done, and an estimate of the time left.
+    pub fn pictures() -> Self {
+        Self::new("{bar:30} {pos} of {len} pictures, {eta} left {msg}")
+    }
+
     fn new(template: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template(template);
@@ -53,6 +58,13 @@ impl Line {
             self.aside(|| tell(&what));
         }
         self.bar.set_message(what);
+    }
+
+    /// Says how much is done.
+    pub fn count(&self, done: usize, total: usize) {
+        self.bar.set_message("");
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
     }
 
     /// Runs `print`, which writes lines to stdout, without the line in between.

@@ -45,8 +45,8 @@ pub use per_op::{
 };
 pub use subject::NotJudged;
 use subject::Subject;
-use top::Labels;
 pub use top::{Class, SideTop, Top};
+pub(crate) use top::{Labels, scores, top};
 pub use verdict::Verdict;
 
 use crate::error::{Error, Result};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Inputs, Side};
+use super::{ImageInputs, Inputs, Side};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
@@ -44,7 +44,7 @@ pub struct Class {
 
 /// The names of the classes, by index; empty if none are given.
 #[derive(Default)]
-pub(super) struct Labels(Vec<String>);
+pub(crate) struct Labels(Vec<String>);
 
 impl Labels {
     /// Reads the names that are given with pictures; None for other inputs, whose outputs are not shown
@@ -54,12 +54,29 @@ impl Labels {
     /// When the file of names can't be read.
     pub fn of(inputs: &Inputs) -> Result<Option<Self>> {
         match inputs {
-            Inputs::Images(images) => match &images.labels {
-                Some(path) => Self::read(path).map(Some),
-                None => Ok(Some(Self::default())),
-            },
+            Inputs::Images(images) => Self::of_images(images).map(Some),
             Inputs::Random(_) | Inputs::Files(_) | Inputs::Tensors(_) => Ok(None),
         }
+    }
+
+    /// Reads the names that are given with pictures, if there are any.
+    ///
+    /// # Errors
+    /// When the file of names can't be read.
+    pub fn of_images(images: &ImageInputs) -> Result<Self> {
+        let labels = images.labels.as_deref();
+        labels.map_or_else(|| Ok(Self::default()), Self::read)
+    }
+
+    /// Refuses labels that are not those of a model with so many classes.
+    pub fn refuse_others_than(&self, classes: usize) -> Result<()> {
+        if self.0.is_empty() || self.0.len() == classes {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "there are {} labels, but the model has {classes} classes",
+            self.0.len()
+        )))
     }
 
     /// Reads one name per line. The number of the class may stand before it: `0 tench, Tinca tinca`.
@@ -91,7 +108,7 @@ pub(super) fn classes(
     let mut widths = Vec::new();
     for (position, name) in names.iter().enumerate() {
         let rows = sides.iter().filter_map(|(side, tensors)| {
-            let row = row(tensors.get(position)?)?;
+            let row = scores(tensors.get(position)?)?;
             Some((*side, row))
         });
         let rows: Vec<(Side, Vec<f64>)> = rows.collect();
@@ -105,7 +122,7 @@ pub(super) fn classes(
                 .into_iter()
                 .map(|(side, row)| SideTop {
                     side,
-                    classes: top(&row, &labels.0),
+                    classes: top(&row, labels),
                 })
                 .collect(),
         });
@@ -126,18 +143,19 @@ pub(super) fn classes(
 
 /// The scores, if the tensor is floating-point and one row of them: `[classes]` or `[1, classes]`,
 /// with any number of leading axes of extent 1.
-fn row(tensor: &Tensor) -> Option<Vec<f64>> {
+pub(crate) fn scores(tensor: &Tensor) -> Option<Vec<f64>> {
     let classes = *tensor.shape().last()?;
     (tensor.dtype().is_float() && classes > 1 && tensor.len() == classes)
         .then(|| tensor.to_f64_vec())
 }
 
-fn top(row: &[f64], labels: &[String]) -> Vec<Class> {
+/// The five classes with the highest scores, the highest first, with their names if these are given.
+pub(crate) fn top(row: &[f64], labels: &Labels) -> Vec<Class> {
     let mut order: Vec<usize> = (0..row.len()).collect();
     // `total_cmp` puts NaN first, unless its sign bit is set: it has to be seen.
     order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
     order.truncate(TOP);
-    let labels = (labels.len() == row.len()).then_some(labels);
+    let labels = Some(&labels.0).filter(|labels| labels.len() == row.len());
     let class = |index: usize| Class {
         index,
         score: row[index],

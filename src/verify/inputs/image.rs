@@ -7,14 +7,15 @@
 //! long for the model.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::resize::{CHANNELS, Picture};
 use super::{Set, declared};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::program::{Program, Value};
 use crate::tensor::{Tensor, display_shape};
 
@@ -69,27 +70,82 @@ struct Layout {
     channels_last: bool,
 }
 
+/// A model's only input, and how pictures become that, one by one.
+pub(crate) struct Pictures<'m> {
+    value: &'m Value,
+    layout: Layout,
+    images: &'m ImageInputs,
+}
+
+impl<'m> Pictures<'m> {
+    /// What the model takes, and how `images` says to prepare that; its paths are not looked at.
+    ///
+    /// # Errors
+    /// When the model does not take one RGB picture.
+    pub fn new(model: &'m Model, images: &'m ImageInputs) -> Result<Self> {
+        let pictures = Self::of(model.program(), images);
+        pictures.map_err(|e| e.in_file(&model.files().program))
+    }
+
+    fn of(program: &'m Program, images: &'m ImageInputs) -> Result<Self> {
+        let [value] = declared(program)[..] else {
+            return Err(Error::invalid(format!(
+                "a picture needs a model with one input, not {}",
+                program.inputs().len()
+            )));
+        };
+        Ok(Self {
+            value,
+            layout: Layout::of(value, images)?,
+            images,
+        })
+    }
+
+    /// The picture in this file as the input, with its name.
+    ///
+    /// # Errors
+    /// When the picture can't be read or does not fit.
+    pub fn prepare(&self, path: &Path) -> Result<(String, Tensor)> {
+        let tensor = prepare(path, &self.layout, self.images)?;
+        Ok((self.value.name.clone(), tensor.cast(self.value.dtype)))
+    }
+}
+
 /// The sets of inputs, one per picture.
 ///
 /// # Errors
 /// When the model does not take one RGB picture, or a picture can't be read or does not fit.
 pub(super) fn sets(program: &Program, images: &ImageInputs) -> Result<Vec<Set>> {
-    let [value] = declared(program)[..] else {
-        return Err(Error::invalid(format!(
-            "--image needs a model with one input, not {}",
-            program.inputs().len()
-        )));
-    };
-    let layout = Layout::of(value, images)?;
+    let pictures = Pictures::of(program, images)?;
     let sets = images.paths.iter().map(|path| {
-        let tensor = prepare(path, &layout, images)?;
         Ok(Set {
             label: path.display().to_string(),
-            tensors: vec![(value.name.clone(), tensor.cast(value.dtype))],
+            tensors: vec![pictures.prepare(path)?],
             notes: Vec::new(),
         })
     });
     sets.collect()
+}
+
+/// A small copy of a picture as JPEG, neither side of which is longer than `side` pixels.
+///
+/// # Errors
+/// When the picture can't be read.
+pub(crate) fn thumbnail(path: &Path, side: u32) -> Result<Vec<u8>> {
+    let Picture {
+        width,
+        height,
+        pixels,
+    } = decode(path)?;
+    let extents = u32::try_from(width).ok().zip(u32::try_from(height).ok());
+    let image = extents.and_then(|(width, height)| RgbImage::from_raw(width, height, pixels));
+    let image = image.ok_or_else(|| Error::internal("a picture of other extents than it has"))?;
+    let mut jpeg = Cursor::new(Vec::new());
+    DynamicImage::from(image)
+        .thumbnail(side, side)
+        .write_to(&mut jpeg, ImageFormat::Jpeg)
+        .map_err(|e| Error::internal(format!("a picture can't be written: {e}")).in_file(path))?;
+    Ok(jpeg.into_inner())
 }
 
 impl Layout {
@@ -110,15 +166,14 @@ impl Layout {
             [None | Some(1), height, width, Some(3)] => (true, *height, *width),
             _ => {
                 return Err(fail(
-                    "takes no single RGB picture, which --image needs: [1, 3, height, width] or \
-                     [1, height, width, 3]"
+                    "takes no single RGB picture: that is [1, 3, height, width] or [1, height, width, 3]"
                         .into(),
                 ));
             }
         };
         if !value.dtype.is_float() {
             return Err(fail(format!(
-                "is {}, but --image makes floating-point numbers",
+                "is {}, but pictures become floating-point numbers",
                 value.dtype
             )));
         }

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 pub(super) use advice::advise;
 
 pub use image::ImageInputs;
+pub(crate) use image::{Pictures, thumbnail};
 pub use random::{Distribution, RandomInputs, Range};
 
 use super::VerifyOptions;
