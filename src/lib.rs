@@ -78,6 +78,11 @@ mod write;
 #[cfg(feature = "verify")]
 pub mod zoo;
 
+/// The guides whose blocks are Rust, which are tested as documentation.
+#[cfg(all(doctest, feature = "verify"))]
+#[doc = include_str!("../docs/vit.md")]
+struct Guides;
+
 pub use error::{Error, ErrorKind, Place, Result};
 pub use graph::{DEFAULT_OPSET, OPSETS};
 pub use model::{

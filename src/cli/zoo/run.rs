@@ -25,7 +25,7 @@ use super::table::Table;
 /// Converts and verifies the models of a manifest, each in a process of its own.
 ///
 /// MANIFEST is a TOML file that tells where models are, on what to run them, and what must come of
-/// it; README.md explains its keys. A model that crashes or takes too long fails alone.
+/// it; docs/zoo.md explains its keys. A model that crashes or takes too long fails alone.
 ///
 /// The exit code is 0 if everything is as the manifest expects, 1 if a model has no parity, exceeds
 /// a limit, crashes, passes unexpectedly or is worse than in the baseline, and 2 if the models could
