@@ -7,7 +7,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::verify::{Inputs, VerifyOptions, verify};
-use paddle2onnx::{ConvertOptions, Model};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, OPSETS};
 use support::onnx::decode;
 use support::onnx::proto::GraphProto;
 use support::{PADDLE_VERSIONS, fixture, onnx_runtime};
@@ -40,11 +40,20 @@ fn graph(model: &Path, dequantize: bool) -> GraphProto {
 
 #[test]
 fn they_give_what_paddle_gives() {
-    for network in PADDLE_VERSIONS.into_iter().flat_map(networks) {
+    let networks = PADDLE_VERSIONS.into_iter().flat_map(networks);
+    let cases = networks.flat_map(|network| {
+        let opsets = [*OPSETS.start(), DEFAULT_OPSET, *OPSETS.end()];
+        opsets.map(|opset| (network.clone(), opset))
+    });
+    for (network, opset) in cases {
         let folder = tempfile::tempdir().unwrap();
         let onnx = folder.path().join("model.onnx");
         let model = Model::open(&network, None).unwrap();
-        model.convert(&onnx, &ConvertOptions::default()).unwrap();
+        let options = ConvertOptions {
+            opset,
+            ..ConvertOptions::default()
+        };
+        model.convert(&onnx, &options).unwrap();
         let goldens = vec![network.join("run0.npz")];
         let options = VerifyOptions {
             inputs: Inputs::Files(goldens.clone()),
@@ -55,7 +64,7 @@ fn they_give_what_paddle_gives() {
         let report = verify(&model, &onnx, &options, &|_| {}).unwrap();
         assert!(
             report.verdict.is_pass(),
-            "{}: {report:?}",
+            "{} at opset {opset}: {report:?}",
             network.display()
         );
     }

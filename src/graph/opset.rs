@@ -20,6 +20,7 @@ pub const DEFAULT_OPSET: u32 = 17;
 /// Attributes that are newer than the oldest opset that is written: the operator, the attribute, and the first opset
 /// that has it.
 const NEWER_ATTRS: &[(&str, &str, u32)] = &[
+    ("QuantizeLinear", "output_dtype", 21),
     ("Reshape", "allowzero", 14),
     ("ScatterElements", "reduction", 16),
     ("ScatterND", "reduction", 16),
@@ -50,6 +51,35 @@ impl Lowering<'_> {
             return Err(Error::needs_opset(opset, what));
         }
         Ok(())
+    }
+
+    /// Emits QuantizeLinear to int8, or DequantizeLinear from it, with one step, or one for each position along an axis, which
+    /// takes opset 13. The zero points are 0. From opset 21 on they are left out, since ONNX Runtime 1.32 refuses the models
+    /// of these opsets in which a Reshape, a Transpose or a MaxPool reads the result of a DequantizeLinear that has one.
+    pub fn quantization(
+        &mut self,
+        op_type: &'static str,
+        x: TensorId,
+        steps: &[f32],
+        axis: Option<usize>,
+    ) -> TensorId {
+        let (steps, zeros) = match axis {
+            Some(_) => (
+                Tensor::vector(steps.to_vec()),
+                Tensor::vector(vec![0_i8; steps.len()]),
+            ),
+            None => (Tensor::scalar(steps[0]), Tensor::scalar(0_i8)),
+        };
+        let mut operands = vec![x, self.constant(steps)];
+        let axis = axis.map(|axis| ("axis", NodeAttr::Int(axis as i64)));
+        let mut attrs: Vec<_> = axis.into_iter().collect();
+        if self.opset < 21 {
+            operands.push(self.constant(zeros));
+        } else if op_type == "QuantizeLinear" {
+            let int8 = i64::from(DType::I8.onnx_code());
+            attrs.push(("output_dtype", NodeAttr::Int(int8)));
+        }
+        self.node(op_type, &operands, attrs)
     }
 
     /// Refuses operators and attributes, in nodes and in their bodies, that the opset does not have.

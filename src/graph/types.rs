@@ -106,7 +106,7 @@ fn expanded(signature: &str, count: usize) -> Vec<char> {
 fn stated(node: &Node) -> Option<DType> {
     let mut attrs = node.attrs.iter();
     attrs.find_map(|(name, attr)| match (name.as_ref(), attr) {
-        ("to" | "dtype" | "output_datatype", NodeAttr::Int(code)) => {
+        ("to" | "dtype" | "output_datatype" | "output_dtype", NodeAttr::Int(code)) => {
             let mut all = DType::ALL.into_iter();
             all.find(|dtype| i64::from(dtype.onnx_code()) == *code)
         }

@@ -123,7 +123,7 @@ impl Function for Dequantize {
         let integers = self.integers(g)?;
         match (integers, steps) {
             (Some(integers), Some(steps)) if self.scales.fit_opset(g) && dtype == DType::F32 => {
-                Ok(self.scales.node(g, "DequantizeLinear", integers, &steps))
+                Ok(g.quantization("DequantizeLinear", integers, &steps, self.scales.axis))
             }
             (integers, steps) => {
                 let x = match integers {

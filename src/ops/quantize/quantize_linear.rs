@@ -95,7 +95,7 @@ impl Quantize {
             x = g.node("Max", &[x, lowest], []);
         }
         let steps = self.steps(scales);
-        Ok(self.scales.node(g, "QuantizeLinear", x, &steps))
+        Ok(g.quantization("QuantizeLinear", x, &steps, self.scales.axis))
     }
 
     /// Emits the arithmetic of Paddle's kernel.

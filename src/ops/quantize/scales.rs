@@ -1,11 +1,11 @@
 //! The scales of quantised tensors: one for the whole, or one for each position along an axis.
 
 use crate::error::{Error, Result};
-use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, map};
 use crate::operator::OpReader;
-use crate::program::{Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Tensor, display_shape};
+use crate::program::{Facts, FromAttr, Op, ValueId};
+use crate::tensor::{Array, Dim, Tensor, display_shape};
 
 /// The scales of a tensor.
 #[derive(Debug, Clone, Copy)]
@@ -90,28 +90,16 @@ impl Scales {
         Ok(g.node("Reshape", &[scales, shape], []))
     }
 
-    /// Whether QuantizeLinear and DequantizeLinear take such scales in the opset that is written.
+    /// Whether the program becomes one of QuantizeLinear and DequantizeLinear in the opset that is written. Below opset 13
+    /// these take one scale, so that a weight with several is dequantised by other operators. ONNX Runtime would
+    /// quantise that weight again, with one scale, if it stands between both operators. So there are none of these then.
     pub fn fit_opset(&self, g: &Lowering<'_>) -> bool {
-        self.axis.is_none() || g.opset() >= 13
-    }
-
-    /// Emits QuantizeLinear or DequantizeLinear with these steps, one for each scale.
-    pub fn node(
-        &self,
-        g: &mut Lowering<'_>,
-        op_type: &'static str,
-        x: TensorId,
-        steps: &[f32],
-    ) -> TensorId {
-        let Some(axis) = self.axis else {
-            let step = g.constant(Tensor::scalar(steps[0]));
-            let zero = g.scalar(DType::I8, 0.0);
-            return g.node(op_type, &[x, step, zero], []);
+        let has_several = |op: &Op| {
+            let kinds = ["quantize_linear", "dequantize_linear"];
+            let axis = op.attrs.get("quant_axis").and_then(i64::from_attr);
+            kinds.contains(&op.kind.name()) && axis.is_some_and(|axis| axis >= 0)
         };
-        let zeros = g.constant(Tensor::vector(vec![0_i8; steps.len()]));
-        let steps = g.constant(Tensor::vector(steps.to_vec()));
-        let axis = ("axis", NodeAttr::Int(axis as i64));
-        g.node(op_type, &[x, steps, zeros], [axis])
+        g.opset() >= 13 || self.axis.is_none() && !g.program().all_ops().any(has_several)
     }
 }
 
