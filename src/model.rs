@@ -366,7 +366,7 @@ impl Model {
     /// The ONNX model in memory, in floats where the program is quantised.
     fn dequantized(&self, opset: u32) -> Result<OnnxModel> {
         let mut program = self.program.clone();
-        dequantize(&mut program)?;
+        dequantize(&mut program, &self.registry)?;
         self.lower_program(&program, opset)
     }
 

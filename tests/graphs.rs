@@ -168,7 +168,7 @@ fn dtype_name(code: i32) -> &'static str {
 }
 
 /// Programs of `fixtures/paddle-2.6.2/ops/`, each for one decision of a lowering, and the opsets to show.
-const CASES: [(&str, &[u32]); 29] = [
+const CASES: [(&str, &[u32]); 33] = [
     // The rank of the result is not obvious, or the shape is a tensor.
     ("reshape/shape_tensor", &[DEFAULT_OPSET]),
     ("reshape/copy_and_infer", &[DEFAULT_OPSET]),
@@ -199,6 +199,11 @@ const CASES: [(&str, &[u32]); 29] = [
     ("simplify/shapes", &[DEFAULT_OPSET]),
     ("simplify/twice", &[DEFAULT_OPSET]),
     ("simplify/nearly_twice", &[DEFAULT_OPSET]),
+    // Products of whole numbers are those of operands on their scales.
+    ("simplify/dequantized_convolutions", &[DEFAULT_OPSET]),
+    ("simplify/dequantized_last_channels", &[DEFAULT_OPSET]),
+    ("simplify/dequantized_matrices", &[DEFAULT_OPSET]),
+    ("simplify/dequantized_behind", &[DEFAULT_OPSET]),
     // Opset 20 introduced Gelu.
     ("gelu/exact", &[17, 20]),
     ("gelu/tanh", &[17, 20]),

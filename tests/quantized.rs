@@ -79,6 +79,7 @@ fn weights_take_8_bits() {
         ("paddle-2.6.2", "qat_unconverted"),
         ("paddle-2.6.2", "older_qat"),
         ("paddle-2.6.2", "older_qat_onnx_format"),
+        ("paddle-2.6.2", "static_range"),
         ("paddle-2.6.2", "static_onnx_format"),
         ("paddle-3.3.1", "ptq"),
         ("paddle-3.3.1", "qat"),
@@ -106,7 +107,14 @@ fn weights_take_8_bits() {
 
 #[test]
 fn dequantize_leaves_floats_alone() {
-    for network in ["ptq", "qat", "older_qat", "older_qat_onnx_format"] {
+    let networks = [
+        "ptq",
+        "qat",
+        "older_qat",
+        "older_qat_onnx_format",
+        "static_range",
+    ];
+    for network in networks {
         let graph = graph(&fixture(&format!("paddle-2.6.2/quantized/{network}")), true);
         for node in &graph.node {
             assert!(!node.op_type().contains("Quantize"), "{network}: {node:?}");
@@ -124,9 +132,9 @@ fn dequantize_leaves_floats_alone() {
 }
 
 #[test]
-fn dequantize_refuses_networks_that_compute_with_whole_numbers() {
+fn dequantize_refuses_programs_that_compute_with_whole_numbers() {
     let folder = tempfile::tempdir().unwrap();
-    let model = fixture("paddle-2.6.2/quantized/static_range");
+    let model = fixture("paddle-2.6.2/ops/simplify/dequantized_behind.pdmodel");
     let options = ConvertOptions {
         dequantize: true,
         ..ConvertOptions::default()

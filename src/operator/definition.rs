@@ -7,6 +7,7 @@ use super::form::{Form, Rewrite};
 use super::interface::Parse;
 use super::reader::OpReader;
 use crate::error::Result;
+use crate::program::Op;
 use crate::tensor::DType::{self, BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
 
 /// Every floating-point type.
@@ -70,6 +71,8 @@ pub struct OpDef {
     pub is_speculatable: bool,
     /// Whether it chooses among boxes, its first operand, by scores, its second, and drops those that overlap better ones.
     pub(crate) chooses_boxes: bool,
+    /// For a product, which is linear in its first operand and in its second, a weight: its channels.
+    pub(crate) channels: Option<Channels>,
     /// What can't be converted, each as a noun.
     pub limits: &'static [&'static str],
     /// Whether files have it. Otherwise readers alone make it.
@@ -77,6 +80,10 @@ pub struct OpDef {
     /// Reads the operands and attributes of one occurrence, once and typed.
     pub(crate) parse: Reading,
 }
+
+/// For an occurrence of a product whose result and weight have these ranks, the axes of both that are the same: a factor for
+/// each position along the one may as well be applied along the other. None if there are no such axes.
+pub(crate) type Channels = fn(&Op, [usize; 2]) -> Option<[usize; 2]>;
 
 /// What reads an occurrence of an op.
 #[derive(Clone, Copy)]
@@ -119,6 +126,7 @@ impl OpDef {
             accuracy: Accuracy::Exact,
             is_speculatable: false,
             chooses_boxes: false,
+            channels: None,
             limits: &[],
             is_in_files: true,
             parse,
@@ -205,6 +213,12 @@ impl OpDef {
     /// Sets [`OpDef::chooses_boxes`].
     pub(crate) const fn choosing_boxes(mut self) -> Self {
         self.chooses_boxes = true;
+        self
+    }
+
+    /// Sets [`OpDef::channels`].
+    pub(crate) const fn with_channels(mut self, channels: Channels) -> Self {
+        self.channels = Some(channels);
         self
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::custom::{CustomOp, PassThrough};
-use super::definition::{Accuracy, OpDef, Reading};
+use super::definition::{Accuracy, Channels, OpDef, Reading};
 use super::form::Form;
 use super::parsed::{Behaviour, ParsedOp};
 use super::reader::OpReader;
@@ -196,6 +196,11 @@ impl Registry {
     pub(crate) fn chooses_boxes(&self, op: &Op) -> bool {
         let def = self.find(op.kind.name());
         def.is_some_and(|def| def.chooses_boxes)
+    }
+
+    /// The channels of an op that is the product of its first operand and a weight, as [`OpDef::channels`] has it.
+    pub(crate) fn channels(&self, op: &Op) -> Option<Channels> {
+        self.find(op.kind.name())?.channels
     }
 
     /// Reads the operands and attributes of an op, and of those in its blocks.

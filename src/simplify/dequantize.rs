@@ -24,16 +24,18 @@
 use std::collections::HashMap;
 
 use super::dead::drop_unneeded;
+use super::operands::dequantize_operands;
 use super::replaced::Replaced;
 use crate::error::{Error, Result};
+use crate::operator::Registry;
 use crate::program::{Op, OpKind, Operand, Program, ValueId};
 
 /// Removes quantisation from a program.
 ///
 /// # Errors
-/// When an op computes with the whole numbers themselves, as in exports of older quantisers, which dequantise the results
-/// of products.
-pub(crate) fn dequantize(program: &mut Program) -> Result<()> {
+/// When an op computes with the whole numbers themselves, and is no product that is dequantised behind it.
+pub(crate) fn dequantize(program: &mut Program, registry: &Registry) -> Result<()> {
+    dequantize_operands(program, registry);
     let mut operands = HashMap::new();
     let mut replaced = Replaced::default();
     dequantize_ops(&mut program.ops, &mut operands, &mut replaced);

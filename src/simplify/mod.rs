@@ -1,15 +1,17 @@
 //! Program → a smaller program with the same outputs. The passes, in their order, each with an example in its module:
 //!
-//! 1. [`fold`] makes constants of results that are known before a run. It comes first, because ops with equal constants
+//! 1. [`operands`] moves what dequantises a product to its operands. It comes first, since what it looks at is best known as it
+//!    was read.
+//! 2. [`fold`] makes constants of results that are known before a run. It comes second, because ops with equal constants
 //!    as operands may be equal.
-//! 2. [`take`] puts branches that are always taken in place of their ops. It comes second, because most conditions that
+//! 3. [`take`] puts branches that are always taken in place of their ops. It comes third, because most conditions that
 //!    are known are results.
-//! 3. [`unroll`] puts the rounds of short loops in place of these, with the help of the passes before it.
-//! 4. [`hoist`] moves what no round of a loop changes in front of the loop. It comes fourth, since a value that is carried
+//! 4. [`unroll`] puts the rounds of short loops in place of these, with the help of the passes before it.
+//! 5. [`hoist`] moves what no round of a loop changes in front of the loop. It comes fifth, since a value that is carried
 //!    but stays the same is no longer carried then.
-//! 5. [`merge`] lets the readers of equal ops read the results of the first.
-//! 6. [`dead`] drops the ops whose results nothing reads after the passes before it.
-//! 7. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
+//! 6. [`merge`] lets the readers of equal ops read the results of the first.
+//! 7. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 8. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
 //!
 //! [`dequantize`] is no pass for every model: `convert --dequantize` asks for it, before the others.
 //!
@@ -23,7 +25,9 @@ mod dequantize;
 mod fold;
 mod hoist;
 mod merge;
+mod operands;
 mod ports;
+mod readers;
 mod replaced;
 mod rewrites;
 mod take;
@@ -43,6 +47,7 @@ use crate::program::Program;
 /// The program after all passes, which are the same for every opset, without the rewrites of the names `left_out`.
 pub(crate) fn simplify(program: &Program, registry: &Registry, left_out: &[&str]) -> Program {
     let mut program = program.clone();
+    operands::dequantize_operands(&mut program, registry);
     fold::fold(&mut program, registry);
     take::take(&mut program);
     unroll::unroll(&mut program, registry);

@@ -3,7 +3,7 @@
 //!
 //! Paddle: `phi/kernels/{conv,depthwise_conv}_kernel.h`. ONNX: Conv.
 
-use super::geometry::{ConvGeometry, filter_macs};
+use super::geometry::{ConvGeometry, channel_axis, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::conv::conv;
@@ -14,7 +14,7 @@ use crate::operator::{
 };
 use crate::ops::shared::image::{Extents, Layout};
 use crate::ops::shared::values::same_type;
-use crate::program::{Fact, Facts, ValueId};
+use crate::program::{Fact, Facts, Op, ValueId};
 use crate::tensor::{Array, Dim, Tensor, display_shape};
 
 /// Where both formats have the operands. In Paddle 3, and in what users export with Paddle 2, the bias is an op of its own.
@@ -60,7 +60,13 @@ const fn convolution(name: &'static str, legacy: &'static [Form], parse: Parse) 
     OpDef::new(name, operands, legacy, parse)
         .with_dtypes(FLOATS)
         .with_accuracy(Accuracy::Accumulated)
+        .with_channels(channels)
         .speculatable()
+}
+
+/// The channels of the result are along the first axis of the filter.
+fn channels(op: &Op, [rank, _]: [usize; 2]) -> Option<[usize; 2]> {
+    Some([channel_axis(op, rank)?, 0])
 }
 
 /// A convolution: `input` is `[n, c, …]` (or `[n, …, c]`), `filter` `[o, c / groups, …]` in either layout, and `bias`

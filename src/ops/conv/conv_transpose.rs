@@ -1,7 +1,7 @@
 //! Transposed convolution ("deconvolution") over two or three spatial axes: `conv2d_transpose`,
 //! `depthwise_conv2d_transpose`, `conv3d_transpose`.
 
-use super::geometry::{ConvGeometry, filter_macs};
+use super::geometry::{ConvGeometry, channel_axis, filter_macs};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::conv::conv_transpose;
@@ -10,7 +10,7 @@ use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parse, Parsed, Values,
 };
 use crate::ops::shared::image::{Extents, Layout, Padding, ints, non_negative_i32, pads_attr};
-use crate::program::{Fact, Facts, ValueId};
+use crate::program::{Attr, Fact, Facts, Op, ValueId};
 use crate::tensor::{Array, Dim, Tensor, display_shape};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -56,6 +56,14 @@ const fn transposed(name: &'static str, legacy: &'static [Form], parse: Parse) -
     OpDef::new(name, operands, legacy, parse)
         .with_dtypes(FLOATS)
         .with_accuracy(Accuracy::Accumulated)
+        .with_channels(channels)
+}
+
+/// The channels of the result are along the second axis of the filter, which each group has for itself.
+fn channels(op: &Op, [rank, _]: [usize; 2]) -> Option<[usize; 2]> {
+    let is_one_group = op.attrs.get("groups") == Some(&Attr::Int(1));
+    let axis = channel_axis(op, rank)?;
+    is_one_group.then_some([axis, 1])
 }
 
 /// The transpose of a convolution with this geometry: each element of `x`, times the filter, is added to the window

@@ -5,7 +5,7 @@ use crate::graph::NodeAttr;
 use crate::kernels::conv::WindowAxis;
 use crate::operator::{Macs, OpReader};
 use crate::ops::shared::image::{Layout, Padding, ints, non_negative_i32, positive};
-use crate::program::{Facts, ValueId};
+use crate::program::{Facts, FromAttr, Op, ValueId};
 use crate::tensor::Dim;
 
 /// The geometry of a convolution, or of a transposed convolution, but for the extents of its operands.
@@ -17,6 +17,15 @@ pub(super) struct ConvGeometry {
     pub padding: Padding,
     pub groups: usize,
     pub layout: Layout,
+}
+
+/// The axis of the channels in the result of a convolution, which has this rank.
+pub(super) fn channel_axis(op: &Op, rank: usize) -> Option<usize> {
+    let format = op.attrs.get("data_format").and_then(String::from_attr);
+    match format.as_deref() {
+        Some("NHWC" | "NDHWC") => rank.checked_sub(1),
+        _ => Some(1),
+    }
 }
 
 impl ConvGeometry {

@@ -9,7 +9,9 @@ use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parsed, Values,
 };
 use crate::ops::shared::decomposition::Decomposition;
-use crate::program::{Attr, Builder, Draft, Fact, Facts, OpKind, Operand, Parts, ValueId};
+use crate::program::{
+    Attr, Builder, Draft, Fact, Facts, FromAttr, OpKind, Operand, Parts, ValueId,
+};
 use crate::tensor::DType::{BF16, F16, F32, F64, I32, I64};
 use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, display_shape, reshape_dims};
 
@@ -42,6 +44,11 @@ pub(super) const OPS: &[OpDef] = &[
     .with_pir(&[Form::pir(&["bmm", "mv"], &["X", "Y"], X_AND_Y)])
     .with_dtypes(&[I32, I64, F16, BF16, F32, F64])
     .with_accuracy(Accuracy::Accumulated)
+    .with_channels(|op, [rank, of_weight]| {
+        let is_transposed = op.attrs.get("transpose_y").and_then(bool::from_attr);
+        let behind = if is_transposed.unwrap_or(false) { 2 } else { 1 };
+        Some([rank.checked_sub(1)?, of_weight.checked_sub(behind)?])
+    })
     .speculatable(),
     OpDef::new(
         "matmul_with_flatten",
@@ -53,6 +60,7 @@ pub(super) const OPS: &[OpDef] = &[
     )
     .with_dtypes(FLOATS)
     .with_accuracy(Accuracy::Accumulated)
+    .with_channels(|_, [rank, of_weight]| (of_weight == 2).then_some([rank.checked_sub(1)?, 1]))
     .speculatable(),
 ];
 
