@@ -12,6 +12,7 @@ use crate::graph::{Lowering, TensorId};
 use crate::kernels::Real;
 use crate::operator::{Accuracy, Form, NUMBERS, OpDef, OpReader, Parse, Parsed, WIDE};
 use crate::ops::shared::pointwise::{Curve, Integers, Lower, Plain, of_x, plain, pointwise};
+use crate::ops::shared::rounding::lower_round_away;
 use crate::tensor::DType;
 
 pub(super) const OPS: &[OpDef] = &[
@@ -283,21 +284,6 @@ impl Curve for Round {
     fn integers(&self) -> Integers {
         Integers::Kept
     }
-}
-
-/// `x` rounded to the nearest integer, halves away from zero: `sign(x) · ⌊|x|⌋`, or `sign(x) · (⌊|x|⌋ + 1)` if the
-/// fraction is at least 1/2. All steps are exact, unlike those of `⌊|x| + 1/2⌋`.
-fn lower_round_away(g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
-    let half = g.scalar(dtype, 0.5);
-    let abs = g.node("Abs", &[x], []);
-    let floor = g.node("Floor", &[abs], []);
-    let rest = g.node("Sub", &[abs, floor], []);
-    let is_below = g.node("Less", &[rest, half], []);
-    let is_up = g.node("Not", &[is_below], []);
-    let up = g.cast(is_up, DType::Bool, dtype);
-    let rounded = g.node("Add", &[floor, up], []);
-    let sign = g.node("Sign", &[x], []);
-    g.node("Mul", &[sign, rounded], [])
 }
 
 /// `ln(x / (1 - x))` of `x` clipped to `[epsilon, 1 - epsilon]`; with an epsilon of 0, `x` is not clipped.

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::with_reals;
 use crate::operator::{Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
+use crate::ops::shared::rounding::lower_round_away;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{DType, Tensor};
 
@@ -129,7 +130,7 @@ impl Quantize {
         let below = g.node("Min", &[x, scale], []);
         let clipped = g.node("Max", &[below, lowest], []);
         let product = g.node("Mul", &[multiplier, clipped], []);
-        Ok(round_away(g, product))
+        Ok(lower_round_away(g, product, DType::F32))
     }
 
     fn computed_multiplier(&self, g: &mut Lowering<'_>, scale: TensorId) -> TensorId {
@@ -141,20 +142,6 @@ impl Quantize {
         let inverse = g.node("Div", &[one, divisor], []);
         g.node("Mul", &[qmax, inverse], [])
     }
-}
-
-/// Emits the whole number that is nearest, of two the one further from zero.
-fn round_away(g: &mut Lowering<'_>, x: TensorId) -> TensorId {
-    let half = g.scalar(DType::F32, 0.5);
-    let abs = g.node("Abs", &[x], []);
-    let floor = g.node("Floor", &[abs], []);
-    let rest = g.node("Sub", &[abs, floor], []);
-    let is_below = g.node("Less", &[rest, half], []);
-    let is_up = g.node("Not", &[is_below], []);
-    let up = g.cast(is_up, DType::Bool, DType::F32);
-    let rounded = g.node("Add", &[floor, up], []);
-    let sign = g.node("Sign", &[x], []);
-    g.node("Mul", &[sign, rounded], [])
 }
 
 /// Refuses an op whose scales every run changes.

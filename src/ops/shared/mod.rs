@@ -11,4 +11,5 @@ pub(super) mod decomposition;
 pub(super) mod image;
 pub(super) mod layers;
 pub(super) mod pointwise;
+pub(super) mod rounding;
 pub(super) mod values;
