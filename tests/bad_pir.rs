@@ -366,6 +366,21 @@ fn ops_that_are_not_known() {
     }
 }
 
+/// Ops of which it is known why they can't be converted are refused with the reason.
+#[test]
+fn ops_that_are_known_to_be_impossible() {
+    for (name, reason) in [
+        ("nextafter", "ONNX has no operator"),
+        ("flash_attn_unpadded", "scaled_dot_product_attention"),
+        ("fused_dot_product_attention", "on GPUs alone"),
+        ("yolo_box_head", "which has `yolo_box` instead"),
+        ("yolo_box_post", "which has `yolo_box` instead"),
+    ] {
+        let edit = |program: &mut Value| op(program, "1.softmax")["#"] = json!(format!("1.{name}"));
+        refuses("softmax/last", edit, &[name, reason]);
+    }
+}
+
 /// Blocks return what their op is said to return.
 #[test]
 fn blocks_return_what_is_due() {

@@ -59,10 +59,12 @@ impl Registry {
             let mut files = FAMILIES.iter().copied().flatten();
             let registry = files.try_fold(Registry::empty(), |registry, ops| registry.with(ops));
             let refusals = [
+                (attention::FOR_GPUS, attention::IS_FOR_GPUS),
                 (control::OF_TRAINING, control::IS_OF_TRAINING),
                 (detection::FOR_TENSORRT, detection::IS_FOR_TENSORRT),
                 (detection::NEED_LOD, detection::NEEDS_LOD),
                 (detection::OF_TRAINING, detection::IS_OF_TRAINING),
+                (elementwise::OF_BITS, elementwise::HAS_NO_BITS),
                 (linalg::OF_VECTORS, linalg::HAS_SIGNS),
                 (linalg::OF_VALUES, linalg::ITERATES),
                 (recurrent::NEED_LOD, recurrent::NEEDS_LOD),

@@ -9,5 +9,12 @@ mod softmax_mask;
 
 use crate::operator::OpDef;
 
+/// Ops of which Paddle has kernels for GPUs alone, and which only layers for GPUs write.
+pub(super) const FOR_GPUS: &[&str] = &["flash_attn_unpadded", "fused_dot_product_attention"];
+
+/// Why those can't be converted.
+pub(super) const IS_FOR_GPUS: &str = "is attention that Paddle computes on GPUs alone, so that no result on a CPU can be \
+     compared with: export the layer with `paddle.nn.functional.scaled_dot_product_attention`";
+
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[dot_product::OPS, rotary::OPS, softmax_mask::OPS];

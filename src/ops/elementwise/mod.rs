@@ -20,6 +20,13 @@ mod unary;
 
 use crate::operator::OpDef;
 
+/// Functions of the bits of floating-point numbers.
+pub(super) const OF_BITS: &[&str] = &["nextafter"];
+
+/// Why those can't be converted.
+pub(super) const HAS_NO_BITS: &str = "gives a neighbour of a floating-point number, for which ONNX has no operator, as it has \
+     none for the bits of one";
+
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[
     add_n::OPS,
