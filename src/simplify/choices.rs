@@ -24,7 +24,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::dead::drop_unneeded;
+use super::dead::{drop_remarks, drop_unneeded};
 use crate::error::{Error, Result};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, OpKind, Operand, Origin, Output, Program, Value, ValueId};
@@ -43,13 +43,14 @@ pub(crate) fn without_choices(program: &Program, registry: &Registry) -> Result<
     let mut program = program.clone();
     refuse_others(&program, registry)?;
     let mut depend: HashSet<ValueId> = HashSet::new();
-    let mut chosen_from = Vec::new();
+    let (mut chosen_from, mut left_out) = (Vec::new(), HashSet::new());
     for op in &program.ops {
         let chooses = registry.chooses_boxes(op);
         let mut reads_choice = false;
         op.each_read(&mut |id| reads_choice |= depend.contains(&id));
         if chooses || reads_choice {
             depend.extend(&op.results);
+            left_out.insert(op.source.index);
         }
         // A choice among boxes that were chosen before is left out with what it reads.
         if chooses && !reads_choice {
@@ -89,6 +90,11 @@ pub(crate) fn without_choices(program: &Program, registry: &Registry) -> Result<
     );
     program.outputs = outputs;
     drop_unneeded(&mut program);
+    drop_remarks(&mut program);
+    // What turns the scores stands in the place of the choice.
+    program
+        .remarks
+        .retain(|(source, _)| !left_out.contains(&source.index));
     Ok(program)
 }
 
@@ -147,4 +153,56 @@ fn refuse_others(program: &Program, registry: &Registry) -> Result<()> {
     Err(Error::unsupported(
         "no op of the program drops boxes that overlap better ones (such as multiclass_nms3)",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::{Release, Source};
+    use crate::tensor::{DType, Dim};
+
+    #[test]
+    fn remarks_on_what_is_left_out_are_dropped() {
+        let mut program = Program::default();
+        let mut value = |rank| {
+            program.add_value(Value {
+                name: String::new(),
+                dtype: DType::F32,
+                shape: vec![Dim::Unknown; rank],
+                origin: Origin::Result,
+            })
+        };
+        let [boxes, scores, image] = [3, 3, 3].map(&mut value);
+        let [found, after] = [2, 2].map(&mut value);
+        let op = |index, kind, operands: &[ValueId], result| Op {
+            kind: OpKind::Known(kind),
+            operands: operands.iter().map(|id| Operand::One(*id)).collect(),
+            results: vec![result],
+            attrs: BTreeMap::new(),
+            blocks: Vec::new(),
+            release: Release::NEWEST,
+            source: Source {
+                index,
+                ..Source::default()
+            },
+        };
+        program.inputs = vec![image, boxes];
+        program.ops = vec![
+            op(0, "relu", &[image], scores),
+            op(1, "multiclass_nms3", &[boxes, scores], found),
+            op(2, "relu", &[found], after),
+        ];
+        program.outputs = vec![Output {
+            name: "found".to_owned(),
+            value: after,
+        }];
+        program.remarks = program
+            .ops
+            .iter()
+            .map(|op| (op.source.clone(), "noticed"))
+            .collect();
+        let program = without_choices(&program, &Registry::standard()).unwrap();
+        let noticed: Vec<usize> = program.remarks.iter().map(|(op, _)| op.index).collect();
+        assert_eq!(noticed, [0]);
+    }
 }

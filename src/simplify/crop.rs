@@ -22,7 +22,7 @@
 
 use std::collections::HashSet;
 
-use super::dead::drop_unneeded;
+use super::dead::{drop_remarks, drop_unneeded};
 use crate::alike::hint;
 use crate::error::{Error, Result};
 use crate::program::{Op, Origin, Output, Program, Value, ValueId};
@@ -105,10 +105,7 @@ pub(super) fn drop_what_is_left(program: &mut Program) {
         });
     });
     program.inputs.retain(|id| read.contains(id));
-    let kept: HashSet<usize> = program.all_ops().map(|op| op.source.index).collect();
-    program
-        .remarks
-        .retain(|(source, _)| kept.contains(&source.index));
+    drop_remarks(program);
 }
 
 /// The value of this name.

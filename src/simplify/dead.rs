@@ -68,6 +68,14 @@ fn narrow_branches(op: &mut Op, needed: &Needed) {
     }
 }
 
+/// Drops the remarks on ops that there are no longer.
+pub(super) fn drop_remarks(program: &mut Program) {
+    let kept: HashSet<usize> = program.all_ops().map(|op| op.source.index).collect();
+    program
+        .remarks
+        .retain(|(source, _)| kept.contains(&source.index));
+}
+
 /// Drops the carried values of a `while` that are neither needed after it, nor for the condition, nor for a carried value
 /// that is.
 fn narrow_loop(op: &mut Op, needed: &Needed) {
