@@ -12,6 +12,7 @@ mod matrix_nms;
 mod multiclass_nms;
 mod nms;
 mod prior_box;
+mod psroi_pool;
 mod roi_align;
 mod roi_pool;
 mod suppression;
@@ -37,6 +38,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     multiclass_nms::OPS,
     nms::OPS,
     prior_box::OPS,
+    psroi_pool::OPS,
     roi_align::OPS,
     roi_pool::OPS,
     yolo_box::OPS,
