@@ -4,6 +4,7 @@ use super::adaptive;
 use super::adaptive::{AdaptiveSizes, PoolReduction};
 use super::geometry::{PoolGeometry, WindowSize};
 use super::pool::FROM;
+use super::uneven::lower_positions;
 use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
@@ -136,10 +137,13 @@ impl Operator for MaxPool {
                     let attrs = vec![("kernel_shape", ints(&kernel)), ("strides", ints(&strides))];
                     Self::lower_windows(g, x, axes, attrs)
                 }
-                None => (
-                    adaptive::lower(g, x, &self.geometry, &sizes, PoolReduction::Max)?,
-                    adaptive::lower_positions(g, x, &self.geometry, &sizes)?,
-                ),
+                None => {
+                    let along = adaptive::all_bounds(g, x, &self.geometry, &sizes)?;
+                    (
+                        adaptive::lower(g, x, &self.geometry, &sizes, PoolReduction::Max)?,
+                        lower_positions(g, x, &along),
+                    )
+                }
             },
             WindowSize::Kernel => {
                 for (axis, (size, image)) in kernel.iter().zip(&image).enumerate() {
