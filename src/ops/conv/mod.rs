@@ -8,6 +8,7 @@ mod conv_transpose;
 mod deformable_conv;
 mod fold;
 mod geometry;
+mod row_conv;
 
 use crate::operator::OpDef;
 
@@ -17,4 +18,5 @@ pub(super) const OPS: &[&[OpDef]] = &[
     conv_transpose::OPS,
     deformable_conv::OPS,
     fold::OPS,
+    row_conv::OPS,
 ];
