@@ -1,10 +1,11 @@
-//! Fourier transforms along several axes: `fft_c2c`, `fft_r2c`, `fft_c2r`. They become a `dft` for each axis, and
+//! Fourier transforms along several axes: `fft_c2c`, `fft_r2c`, `fft_c2r`, and `stft` of the frames of a
+//! signal. They become a `dft` for each axis, and
 //! `irfft` for the axis on which the spectrum of real numbers is halved.
 //!
-//! Paddle: `phi/kernels/fft_kernel.h`.
+//! Paddle: `phi/kernels/{fft,stft}_kernel.h`.
 
 use crate::error::{Error, Result};
-use crate::operator::{Accuracy, Arg, ComplexRewrite, Form, OpDef};
+use crate::operator::{Accuracy, Arg, Binding, ComplexRewrite, Form, OpDef};
 use crate::ops::shared::decomposition::{Decomposition, left_whole};
 use crate::ops::shared::pointwise::plain;
 use crate::program::{Attr, Builder, Draft, Parts, ValueId};
@@ -15,6 +16,23 @@ pub(super) const OPS: &[OpDef] = &[
     transform("fft_c2c", &[plain(&["fft_c2c"])], &[C64, C128], c2c),
     transform("fft_r2c", &[plain(&["fft_r2c"])], &[F32, F64], r2c),
     transform("fft_c2r", &[plain(&["fft_c2r"])], &[C64, C128], c2r),
+    OpDef::new(
+        "stft",
+        &[Arg::Tensor("x"), Arg::Tensor("window")],
+        &[Form::legacy(
+            &["stft"],
+            &[Binding::Slot("X"), Binding::Slot("Window")],
+            &["Out"],
+        )],
+        left_whole,
+    )
+    .with_dtypes(&[F32, F64])
+    .with_accuracy(Accuracy::Accumulated)
+    .with_limits(&[
+        "spectra of both sides",
+        "lengths that exceed 1024, below opset 17",
+    ])
+    .on_complex(stft),
 ];
 
 const fn transform(
@@ -125,4 +143,43 @@ fn c2r(builder: &mut Builder, draft: Draft) -> Result<Vec<Parts>> {
     op.along_all()?;
     let real = op.real_along(last, last_dim_size);
     op.whole.finish_parts(real, None)
+}
+
+/// The spectra (`[batch, frequencies, frames]`) of the frames of `x` (`[batch, steps]`), each of `n_fft` elements, which
+/// start at every `hop_length`-th, times `window` (`[n_fft]`).
+fn stft(builder: &mut Builder, draft: Draft) -> Result<Vec<Parts>> {
+    let mut whole = Decomposition::new(builder, draft);
+    let (x, window) = (whole.parts(0)?.real, whole.parts(1)?.real);
+    let length: i64 = whole.attr("n_fft", 0)?;
+    let hop: i64 = whole.attr("hop_length", 0)?;
+    let is_scaled = whole.attr("normalized", false)?;
+    if !whole.attr("onesided", true)? {
+        return Err(Error::unsupported(
+            "a spectrum of both sides, which Paddle's own kernel can't compute: it refuses a buffer of its own",
+        ));
+    }
+    if whole.rank(x) != 2 {
+        return Err(Error::malformed("signals that are no rows of a matrix"));
+    }
+    let cut = [
+        ("frame_length", Attr::Int(length)),
+        ("hop_length", Attr::Int(hop)),
+        ("axis", Attr::Int(-1)),
+    ];
+    let frames = whole.op("frame", &[x], &cut, 3);
+    let window = whole.reshaped(window, &[length, 1]);
+    let frames = whole.op("multiply", &[frames, window], &[], 3);
+    let normalization = if is_scaled { "ortho" } else { "backward" };
+    let mut op = Transform {
+        axes: Vec::new(),
+        forward: true,
+        normalization: normalization.to_owned(),
+        x: Parts {
+            real: frames,
+            imag: None,
+        },
+        whole,
+    };
+    op.along(1, true)?;
+    op.whole.finish_parts(op.x.real, op.x.imag)
 }
