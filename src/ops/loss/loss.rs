@@ -11,7 +11,7 @@ use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Operator, Parse, Parsed,
     Values,
 };
-use crate::program::{Builder, Draft, Fact, Facts, Operand, ValueId};
+use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Tensor, broadcast_dims};
 
 pub(super) const OPS: &[OpDef] = &[
@@ -66,11 +66,9 @@ pub(super) const OPS: &[OpDef] = &[
                 Binding::Optional("pos_weight"),
             ],
             &["Out"],
-        )
-        .rewriting(without_weight)],
+        )],
         Logits::parse,
-    )
-    .with_limits(&["`pos_weight`"]),
+    ),
     loss(
         "huber_loss",
         &[Arg::Tensor("input"), Arg::Tensor("label")],
@@ -270,26 +268,17 @@ impl Function for Loss {
     }
 }
 
-/// Refuses the weights w of positive labels: with them, Paddle 2 computes `max(x, 0) - x y + w ln(1 + exp(-|x|))`, and
-/// Paddle 3 another loss.
-fn without_weight(builder: &mut Builder, draft: Draft) -> Result<Vec<ValueId>> {
-    match draft.operands.get(2) {
-        None | Some(Operand::Absent) => Ok(builder.emit(draft)),
-        Some(_) => Err(Error::unsupported(
-            "weights of positive labels (`pos_weight`), by which Paddle 2 and Paddle 3 compute different losses",
-        )),
-    }
-}
-
 /// `(1 - y) x + w (max(-x, 0) + ln(1 + exp(-|x|)))` of logits x and labels y, or 0 where the label is the ignored one;
 /// the weight w is 1 unless it is given. With `normalize`, each loss is divided by the number of labels that are not
-/// ignored.
+/// ignored. Paddle 2 computes `max(x, 0) - x y + w ln(1 + exp(-|x|))`, which is another loss unless the weight is 1.
 struct Logits {
     x: ValueId,
     label: ValueId,
     weight: Option<ValueId>,
     normalize: bool,
     ignored: i64,
+    /// Whether the weight is that of the logarithm alone.
+    is_former: bool,
 }
 
 impl Logits {
@@ -300,6 +289,7 @@ impl Logits {
             weight: op.optional("pos_weight")?,
             normalize: op.attr_or("normalize", false)?,
             ignored: op.attr_or("ignore_index", -100)?,
+            is_former: op.is_former(),
         }))
     }
 
@@ -310,13 +300,24 @@ impl Logits {
         weight: Option<&Array<T>>,
     ) -> Result<Array<T>> {
         let (zero, one) = (T::zero(), T::one());
-        let tail = |x: T| (-x).max(zero) + (-x.abs()).exp().ln_1p();
+        let is_former = self.is_former;
+        let tail = |x: T| {
+            let logarithm = (-x.abs()).exp().ln_1p();
+            match is_former {
+                true => logarithm,
+                false => (-x).max(zero) + logarithm,
+            }
+        };
         let tails: Array<T> = map::map(x, tail)?.into();
         let tails = match weight {
             Some(weight) => map::zip(&tails, weight, |tail, weight| tail * weight)?.into(),
             None => tails,
         };
-        let heads: Array<T> = map::zip(x, y, |x, y| (one - y) * x)?.into();
+        let head = |x: T, y: T| match is_former {
+            true => x.max(zero) - x * y,
+            false => (one - y) * x,
+        };
+        let heads: Array<T> = map::zip(x, y, head)?.into();
         let losses: Array<T> = map::zip(&heads, &tails, |head, tail| head + tail)?.into();
         let ignored = T::from_f64(self.ignored as f64);
         let kept = |loss: T, y: T| if y.trunc() == ignored { zero } else { loss };
@@ -344,16 +345,22 @@ impl Function for Logits {
         let dtype = g.dtype(self.x);
         let (x, y) = (g.value(self.x)?, g.value(self.label)?);
         let (zero, one) = (g.scalar(dtype, 0.0), g.scalar(dtype, 1.0));
-        let not_y = g.node("Sub", &[one, y], []);
-        let head = g.node("Mul", &[not_y, x], []);
         let size = g.node("Abs", &[x], []);
         let size = g.node("Neg", &[size], []);
         let power = g.node("Exp", &[size], []);
         let sum = g.node("Add", &[one, power], []);
-        let logarithm = g.node("Log", &[sum], []);
-        let opposite = g.node("Neg", &[x], []);
-        let least = g.extreme("Max", opposite, zero, dtype);
-        let mut tail = g.node("Add", &[least, logarithm], []);
+        let mut tail = g.node("Log", &[sum], []);
+        let head = if self.is_former {
+            let positive = g.extreme("Max", x, zero, dtype);
+            let product = g.node("Mul", &[x, y], []);
+            g.node("Sub", &[positive, product], [])
+        } else {
+            let opposite = g.node("Neg", &[x], []);
+            let least = g.extreme("Max", opposite, zero, dtype);
+            tail = g.node("Add", &[least, tail], []);
+            let not_y = g.node("Sub", &[one, y], []);
+            g.node("Mul", &[not_y, x], [])
+        };
         if let Some(weight) = self.weight {
             let weight = g.value(weight)?;
             tail = g.node("Mul", &[tail, weight], []);
