@@ -8,6 +8,7 @@ mod diagonal;
 mod einsum;
 mod inverse;
 mod kron;
+mod lu;
 mod matmul;
 mod matrix_power;
 mod numbers;
@@ -46,6 +47,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     einsum::OPS,
     inverse::OPS,
     kron::OPS,
+    lu::OPS,
     matmul::OPS,
     matrix_power::OPS,
     qr::OPS,

@@ -17,6 +17,14 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// Emits the place as a scalar of int64.
+    pub fn number(self, g: &mut Lowering<'_>) -> TensorId {
+        match self {
+            Place::Known(at) => g.constant(Tensor::scalar(at as i64)),
+            Place::Counted(at) => at,
+        }
+    }
+
     /// Emits Slice or Gather: the row (axis -2) or the column (-1) at this place, whose axis stays with extent 1.
     pub fn line(self, g: &mut Lowering<'_>, x: TensorId, axis: i64) -> TensorId {
         match self {
@@ -82,10 +90,7 @@ impl Rows {
 
     /// Emits a column of bools, `[rows, 1]`, that hold for these rows.
     pub fn column(&self, g: &mut Lowering<'_>, which: Which, place: Place) -> TensorId {
-        let at = match place {
-            Place::Known(at) => g.constant(Tensor::scalar(at as i64)),
-            Place::Counted(at) => at,
-        };
+        let at = place.number(g);
         match which {
             Which::Itself => g.node("Equal", &[self.positions, at], []),
             Which::Below => g.node("Less", &[at, self.positions], []),
