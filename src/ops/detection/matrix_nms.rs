@@ -3,6 +3,7 @@
 //! Paddle: `phi/kernels/cpu/matrix_nms_kernel.cc`. ONNX: TopK, and arithmetic on all pairs of boxes.
 
 use super::chosen::{Chosen, Found};
+use super::limited::{All, Limited};
 use super::suppression::{Candidates, descending};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
@@ -29,8 +30,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 .with_results(&["out", "index", "roisnum"])
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)
-.choosing_boxes()
-.with_limits(&["a fixed number of boxes (--nms-limit)"])];
+.choosing_boxes()];
 
 /// For each image and class, the boxes whose scores are above `score_threshold`, of these at most `nms_top_k` with the
 /// highest ones, and of these those whose lowered scores are above `post_threshold`; in each image, at most `keep_top_k` with
@@ -57,6 +57,8 @@ struct MatrixNms {
     sigma: Option<f64>,
     /// The number of results that are asked for.
     results: usize,
+    /// If given, each image has so many boxes in the results, where rows of -1 stand for missing ones.
+    limit: Option<usize>,
 }
 
 impl MatrixNms {
@@ -65,16 +67,16 @@ impl MatrixNms {
             let count: i64 = op.attr_or(name, -1)?;
             Ok(usize::try_from(count).ok())
         };
-        let (nms_top_k, keep_top_k) = (most("nms_top_k")?, most("keep_top_k")?);
+        let (mut nms_top_k, mut keep_top_k) = (most("nms_top_k")?, most("keep_top_k")?);
+        let limit = most(super::LIMIT)?;
         if nms_top_k == Some(0) {
             return Err(Error::unsupported(
                 "an nms_top_k of 0, of which Paddle's kernel makes nothing that is defined",
             ));
         }
-        if op.optional_attr::<i64>(super::LIMIT)?.is_some() {
-            return Err(Error::unsupported(
-                "a fixed number of boxes, which only multiclass_nms3 can be given; --drop-nms leaves the choice out",
-            ));
+        if let Some(limit) = limit {
+            nms_top_k = Some(nms_top_k.unwrap_or(limit).min(limit));
+            keep_top_k = Some(keep_top_k.unwrap_or(limit).min(limit));
         }
         let background: i64 = op.attr_or("background_label", 0)?;
         let sigma: f64 = op.attr_or("gaussian_sigma", 2.0)?;
@@ -89,6 +91,7 @@ impl MatrixNms {
             is_normalized: op.attr_or("normalized", true)?,
             sigma: op.attr_or("use_gaussian", false)?.then_some(sigma),
             results: op.result_count(),
+            limit: limit.and(keep_top_k),
         }))
     }
 
@@ -160,7 +163,7 @@ impl MatrixNms {
             let best = ranked(&scores, f64::NEG_INFINITY, self.keep_top_k);
             chosen.add(best.into_iter().map(|position| found[position]), &sides);
         }
-        chosen.results::<T>(self.results, None)
+        chosen.results::<T>(self.results, self.limit)
     }
 }
 
@@ -269,9 +272,10 @@ impl Operator for MatrixNms {
         if sides.known().is_some_and(|sides| sides != 4) {
             return Err(Error::unsupported(format!("boxes of {sides} sides")));
         }
+        let found = super::found(images, self.limit);
         let all = [
-            Fact::new(facts.dtype(self.boxes), vec![Dim::Unknown, Dim::Known(6)]),
-            Fact::new(I32, vec![Dim::Unknown, Dim::Known(1)]),
+            Fact::new(facts.dtype(self.boxes), vec![found.clone(), Dim::Known(6)]),
+            Fact::new(I32, vec![found, Dim::Known(1)]),
             Fact::new(I32, vec![images.clone()]),
         ];
         Ok(all.into_iter().take(self.results).collect())
@@ -292,6 +296,26 @@ impl Operator for MatrixNms {
         let is_high = g.node("Greater", &[lowered, low], []);
         let is_candidate = g.node("Greater", &[sorted.scores, infinite], []);
         let stays = g.node("And", &[is_high, is_candidate], []);
+        let flat = g.vector(&[-1, 4]);
+        let flat = g.node("Reshape", &[boxes, flat], []);
+        if let Some(limit) = self.limit {
+            let kept = g.node("Where", &[stays, lowered, infinite], []);
+            let limited = Limited {
+                limit,
+                top_k: self.nms_top_k.unwrap_or(limit),
+                background: self.background,
+            };
+            let all = All {
+                flat,
+                dtype,
+                images,
+                boxes: count,
+                candidates: g.shape_slice(sorted.order, 2, 3),
+                order: sorted.order,
+            };
+            let picked = limited.lower_best(g, &all, kept, dtype);
+            return Ok(limited.lower_results(g, &all, &picked)[..self.results].to_vec());
+        }
         let stays = g.cast(stays, Bool, I32);
         let found = g.node("NonZero", &[stays], []);
         let places = g.transpose(found, &[1, 0]);
@@ -308,8 +332,6 @@ impl Operator for MatrixNms {
             index: g.node("Add", &[start, place], []),
         };
         let found = found.ranked(g, images, self.keep_top_k);
-        let flat = g.vector(&[-1, 4]);
-        let flat = g.node("Reshape", &[boxes, flat], []);
         let rows = found.rows(g, flat, dtype);
         Ok([rows, found.index(g), found.numbers(g, images)][..self.results].to_vec())
     }

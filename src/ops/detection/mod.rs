@@ -23,7 +23,7 @@ use crate::graph::{Lowering, TensorId};
 use crate::operator::{OpDef, OpReader};
 use crate::ops::shared::image::non_negative_i32;
 use crate::program::ValueId;
-use crate::tensor::DType;
+use crate::tensor::{DType, Dim};
 
 /// The attribute by which a caller asks for a fixed number of boxes in each image.
 const LIMIT: &str = "nms_limit";
@@ -97,6 +97,15 @@ fn needs_numbers() -> Error {
     Error::unsupported(
         "boxes whose image is said by their level of detail, which ONNX does not have",
     )
+}
+
+/// How many boxes are found in so many images, if it is a fixed number in each.
+fn found(images: &Dim, limit: Option<usize>) -> Dim {
+    let limit = limit.and_then(|limit| i64::try_from(limit).ok());
+    let count = limit
+        .zip(images.known())
+        .and_then(|(limit, images)| images.checked_mul(limit));
+    count.map_or(Dim::Unknown, Dim::Known)
 }
 
 /// The image of each of so many boxes, from their numbers.

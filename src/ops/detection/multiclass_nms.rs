@@ -459,17 +459,12 @@ impl Operator for Nms {
         } else {
             Dim::Known(6)
         };
-        let mut found = Dim::Unknown;
-        if let Some(limit) = self.limit {
-            if numbers.is_some() {
-                return Err(Error::unsupported(
-                    "a fixed number of boxes, where each class has its own; --drop-nms leaves the choice out",
-                ));
-            }
-            let limit = limit as i64;
-            let count = images.known().and_then(|images| images.checked_mul(limit));
-            found = count.map_or(Dim::Unknown, Dim::Known);
+        if self.limit.is_some() && numbers.is_some() {
+            return Err(Error::unsupported(
+                "a fixed number of boxes, where each class has its own; --drop-nms leaves the choice out",
+            ));
         }
+        let found = super::found(&images, self.limit);
         let all = [
             Fact::new(facts.dtype(self.boxes), vec![found.clone(), width]),
             Fact::new(I32, vec![found, Dim::Known(1)]),

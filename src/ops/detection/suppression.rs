@@ -289,3 +289,14 @@ pub(super) fn ascending(g: &mut Lowering<'_>, x: TensorId) -> (TensorId, TensorI
     let found = g.node_with_outputs("TopK", vec![Some(x), Some(count)], attrs, 2);
     (found[0], found[1])
 }
+
+/// Emits TopK: the `count` smallest elements along an axis, from the smallest on.
+pub(super) fn ascending_most(
+    g: &mut Lowering<'_>,
+    x: TensorId,
+    count: TensorId,
+    axis: i64,
+) -> TensorId {
+    let attrs = [("axis", NodeAttr::Int(axis)), ("largest", NodeAttr::Int(0))];
+    g.node_with_outputs("TopK", vec![Some(x), Some(count)], attrs, 2)[0]
+}
