@@ -66,7 +66,7 @@ fn the_opset_rises_from_its_default_unless_that_is_switched_off() {
     assert_eq!(opset(&converted(folder.path())), 11);
     let fixed = ["--enable_auto_update_opset", "False"];
     let ran = compat(VIT, folder.path(), &fixed);
-    is_refusal(&ran, &["--opset_version 9", "11 to 21"]);
+    is_refusal(&ran, &["--opset_version 9", "11 to "]);
 }
 
 #[cfg(unix)]

@@ -176,20 +176,20 @@ impl Args {
 
     /// The opset to write.
     fn opset(&self, model: &Model) -> Result<u32> {
-        if self.auto_update_opset.is_none_or(|update| update.0) {
-            let lowest = model.lowest_opset()?;
-            return Ok(self.opset_version.max(lowest));
+        let asked = self.opset_version;
+        let opset = match self.auto_update_opset {
+            Some(Boolean(false)) => asked,
+            _ => asked.max(model.lowest_opset()?),
+        };
+        if OPSETS.contains(&opset) {
+            return Ok(opset);
         }
-        if !OPSETS.contains(&self.opset_version) {
-            return Err(Failure::new(format!(
-                "--opset_version {}: the versions {} to {} can be written; without --enable_auto_update_opset False, the \
-                 lowest that will do is taken",
-                self.opset_version,
-                OPSETS.start(),
-                OPSETS.end()
-            )));
-        }
-        Ok(self.opset_version)
+        Err(Failure::new(format!(
+            "--opset_version {asked}: the versions {} to {} can be written; without --enable_auto_update_opset False, the \
+             lowest from there on that will do is taken",
+            OPSETS.start(),
+            OPSETS.end()
+        )))
     }
 }
 
