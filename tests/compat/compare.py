@@ -55,7 +55,7 @@ def convert(command: list[str], packages: str, model: Path, program: str, output
     environment = {**os.environ, "PYTHONPATH": packages}
     ran = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=environment)
     if ran.returncode != 0 or not output.exists():
-        raise SystemExit(f"{' '.join(command)} failed on {model}:\n{ran.stdout}{ran.stderr}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{ran.stdout}{ran.stderr}")
 
 
 def ports(values) -> list[tuple[str, int, int]]:
@@ -99,9 +99,12 @@ def main() -> int:
         model = FIXTURES / folder / name
         with tempfile.TemporaryDirectory() as scratch:
             files = [Path(scratch) / "theirs.onnx", Path(scratch) / "ours.onnx"]
-            convert(original, packages, model, program, files[0])
-            convert([ours, "compat"], packages, model, program, files[1])
-            found = differences(*files, model)
+            try:
+                convert(original, packages, model, program, files[0])
+                convert([ours, "compat"], packages, model, program, files[1])
+                found = differences(*files, model)
+            except RuntimeError as error:
+                found = [str(error)]
         print(f"{version} {name}: {'; '.join(found) or 'the same'}")
         failed += bool(found)
     return 1 if failed else 0
