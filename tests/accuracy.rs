@@ -147,7 +147,8 @@ fn pictures_that_can_not_be_read() {
     assert_eq!(unreadable.len(), 2);
     let text = accuracy(folder.path(), "--list DIR/list.txt");
     assert!(
-        text.stdout.contains("\n2 pictures could not be read:\n"),
+        text.stdout
+            .contains("\nPictures that could not be read: 2\n"),
         "{text}"
     );
     assert!(text.stdout.contains("nowhere.jpg (line 1): "), "{text}");

@@ -37,7 +37,10 @@ fn verdict(body: &mut String, report: &AccuracyReport) {
     };
     let (class, word) = match sample.differing.len() {
         0 => ("good", "Both sides see the same".to_owned()),
-        count => ("bad", format!("The sides differ on {count} pictures")),
+        count => (
+            "bad",
+            format!("Pictures on which the sides differ: {count}"),
+        ),
     };
     put!(body, "<p><span class=\"badge {class}\">{word}</span></p>");
     put!(

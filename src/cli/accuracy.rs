@@ -184,7 +184,7 @@ fn text(report: &AccuracyReport) -> String {
         let count = report.unreadable.len();
         let _ = writeln!(
             text,
-            "\n{WARNING}{count} pictures could not be read:{WARNING:#}"
+            "\n{WARNING}Pictures that could not be read: {count}{WARNING:#}"
         );
         for picture in report.unreadable.iter().take(SHOWN) {
             let line = picture
