@@ -336,7 +336,8 @@ fn placement_changes_no_weight() {
         convert(&model, &output, DEFAULT_OPSET, weights);
         decode(&output).graph.unwrap()
     });
-    for (graph, least) in [(&external, 9), (&link, 30)] {
+    // Weights that rewrites change are in the model's file, also where others are linked.
+    for (graph, least) in [(&external, 9), (&link, 20)] {
         assert_eq!(graph.node, inline.node);
         let outside = graph.initializer.iter();
         let outside = outside.filter(|t| t.data_location() == DataLocation::External);

@@ -558,6 +558,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("getitem/two_lists", "the index 1 of 1"),
     ("scattered/take", "the index"),
     // Extents that an input gives, whose sum or product is another extent.
+    // Numbers of rows, which come from `lu`.
+    ("lu_unpack/large", "a row that there is not"),
+    ("lu_unpack/native_large", "a row that there is not"),
+    ("lu_unpack/native_square", "a row that there is not"),
+    ("lu_unpack/native_tall", "a row that there is not"),
+    ("lu_unpack/native_wide", "a row that there is not"),
+    ("lu_unpack/square", "a row that there is not"),
+    ("lu_unpack/tall", "a row that there is not"),
+    ("lu_unpack/wide", "a row that there is not"),
     ("reshape/native_input_shape", "can't reshape"),
     ("split/computed", "can't split"),
     ("split/computed_rest", "can't split"),

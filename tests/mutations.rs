@@ -10,7 +10,7 @@ use std::path::Path;
 use paddle2onnx::verify::{
     Culprit, Inputs, RandomInputs, Report, Run, Verdict, VerifyOptions, read_npz, verify,
 };
-use paddle2onnx::{DEFAULT_OPSET, Model, Weights};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, Weights};
 use prost::Message;
 use support::mutate_onnx::{MUTATIONS, Mutation, VIT, mutated};
 use support::onnx::{convert, decode};
@@ -82,7 +82,7 @@ fn a_right_model_passes_with_every_op() {
             "{report:#?}"
         );
         assert_eq!(per_op.ops.len(), per_op.compared);
-        assert!(per_op.compared > 55, "{per_op:#?}");
+        assert!(per_op.compared > 45, "{per_op:#?}");
     }
 }
 
@@ -100,7 +100,13 @@ fn mutations_are_charged_to_their_op() {
     } in MUTATIONS
     {
         let folder = fixture(model);
-        convert(&folder, &onnx, OPSET, Weights::Inline);
+        // A scale that is no node of its own can't be wrong alone.
+        let left_out = if op == "scale" {
+            &["scale-into-weights"][..]
+        } else {
+            &[]
+        };
+        convert_without(left_out, &folder, &onnx, OPSET);
         let right = decode(&onnx);
         fs::write(&onnx, mutated(right, change).encode_to_vec()).unwrap();
         let opened = Model::open(&folder, None).unwrap();
@@ -180,4 +186,17 @@ fn no_seed_raises_an_alarm() {
             );
         }
     }
+}
+
+/// Converts a model without these rewrites.
+fn convert_without(rewrites: &[&str], model: &Path, onnx: &Path, opset: u32) {
+    let rewrites: Vec<String> = rewrites.iter().map(|name| (*name).to_owned()).collect();
+    let model = Model::open(model, None).unwrap();
+    let model = model.without_rewrites(&rewrites).unwrap();
+    let options = ConvertOptions {
+        opset,
+        weights: Weights::Inline,
+        ..ConvertOptions::default()
+    };
+    model.convert(onnx, &options).unwrap();
 }

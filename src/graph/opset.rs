@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
 /// The versions of ONNX's operator set that can be written.
-pub const OPSETS: RangeInclusive<u32> = 11..=23;
+pub const OPSETS: RangeInclusive<u32> = 11..=21;
 
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;

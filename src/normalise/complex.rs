@@ -104,7 +104,14 @@ impl Pass<'_> {
         }
         let ops = self.builder.op_count();
         let first = self.builder.program.values().count();
-        match self.replaced(&op) {
+        let replaced = self.replaced(&op).and_then(|parts| {
+            let is_each = parts.len() == op.results.len();
+            let results = op.results.len();
+            is_each.then_some(parts).ok_or_else(|| {
+                Error::malformed(format!("{results} results, which is not as many as it has"))
+            })
+        });
+        match replaced {
             Ok(parts) => {
                 for (result, parts) in op.results.iter().zip(parts) {
                     self.stand_for(*result, parts, first);

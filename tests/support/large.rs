@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-/// The rows and the columns of the only weight, which takes 64 GiB. No machine copies that before the
-/// signal comes. The file is sparse and takes no room.
-const EXTENT: u64 = 1 << 17;
+/// The rows and the columns of the only weight, which takes 4 GiB. No machine copies that before the
+/// signal comes. The file is sparse and takes no room, but its copy does.
+const EXTENT: u64 = 1 << 15;
 
 /// Writes a program that multiplies its input with a weight, in the encoding of protobuf.
 pub fn write_model(folder: &Path) {

@@ -202,6 +202,13 @@ impl Splitting<'_> {
             attrs: BTreeMap::from([("perm".to_owned(), perm)]),
             ..transpose.clone()
         };
+        let split = self.split_of(ops, picked, (&transpose, moved));
+        vec![reshape, transpose, split]
+    }
+
+    /// The `split` of the result of `transpose`, whose shape is `moved`.
+    fn split_of(&mut self, ops: &[Op], picked: &Picked, (transpose, moved): (&Op, Vec<Dim>)) -> Op {
+        let whole = transpose.results[0];
         let (count, extent) = picked.parts;
         let mut part_shape = moved;
         part_shape[picked.axis] = Dim::Known(extent);
@@ -210,7 +217,7 @@ impl Splitting<'_> {
                 let mut slices = picked.slices.iter();
                 match slices.find(|(_, picked)| *picked == part) {
                     Some((position, _)) => ops[*position].results[0],
-                    None => like(self.program, result, Some(part_shape.clone())),
+                    None => like(self.program, whole, Some(part_shape.clone())),
                 }
             })
             .collect();
@@ -224,13 +231,12 @@ impl Splitting<'_> {
             String::new(),
             Tensor::scalar(picked.axis as i64),
         );
-        let split = Op {
+        Op {
             kind: OpKind::Known("split"),
-            operands: [result, sections, axis].map(Operand::One).to_vec(),
+            operands: [whole, sections, axis].map(Operand::One).to_vec(),
             results: parts,
             attrs: BTreeMap::new(),
             ..transpose.clone()
-        };
-        vec![reshape, transpose, split]
+        }
     }
 }
