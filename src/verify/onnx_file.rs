@@ -184,9 +184,18 @@ impl OnnxFile {
                 return Err(error.in_file(&self.path));
             }
         }
-        let nodes = nodes.into_iter();
+        let nodes = nodes.into_iter().map(|position| {
+            let mut node = self.nodes[position].clone();
+            // What is known, too, is given, and what the node computes has another name.
+            for output in &mut node.output {
+                if inputs.contains(output.as_str()) {
+                    output.push_str("/unread");
+                }
+            }
+            node
+        });
         let trace = Trace {
-            nodes: nodes.map(|node| self.nodes[node].clone()).collect(),
+            nodes: nodes.collect(),
             inputs: inputs.into_iter().map(str::to_owned).collect(),
             constants: constants.into_iter().collect(),
         };
