@@ -37,7 +37,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `cli` (default) | [`cli`], the command line, and with it `verify` |
-//! | `verify` | [`verify`], [`accuracy`], [`bench`], [`zoo`] and [`runtime`], with ONNX Runtime's bindings and the readers of pictures and arrays |
+//! | `verify` | [`verify`], [`accuracy`], [`mod@bench`], [`zoo`] and [`runtime`], with ONNX Runtime's bindings and the readers of pictures and arrays |
 //! | none | everything else: models are opened, inspected, run in the reference interpreter and converted |
 
 // What verifying alone needs of the other modules stays where it belongs.
