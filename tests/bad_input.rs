@@ -521,7 +521,8 @@ fn an_interrupted_conversion_leaves_nothing() {
             );
             total += 1;
         }
-        assert!(total > 10, "{total} steps");
+        // At least that of one thread, and the last.
+        assert!(total >= 2, "{total} steps");
         for name in names_in(&shop.out()) {
             fs::remove_file(shop.out().join(name)).unwrap();
         }

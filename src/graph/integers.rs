@@ -9,20 +9,23 @@ use super::nodes::{Kind, TensorId};
 use crate::error::{Error, Result};
 use crate::program::{Origin, ValueId};
 use crate::read::{ByteRange, pieces};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{Channels, DType, Tensor};
 
-/// What makes each element of a tensor of that of a weight: a function of its position in row-major order, and of the
-/// element.
+/// What makes each element of a tensor of that of a weight.
 #[derive(Clone)]
 pub struct Mapping {
     /// The element type of the weight, float32 or int8.
     from: DType,
     /// The element type of the tensor, float32 or int8.
     to: DType,
-    each: Arc<Each>,
+    map: Arc<Map>,
 }
 
-type Each = dyn Fn(usize, f32) -> f32 + Send + Sync;
+/// Maps elements, of which the first is at a position in row-major order, in place.
+type Map = dyn Fn(usize, &mut [f32]) + Send + Sync;
+
+/// The elements that are mapped at a time.
+const RUN: usize = 4096;
 
 impl Mapping {
     /// The element type of the tensor.
@@ -41,16 +44,30 @@ impl Mapping {
         len / self.from.size() as u64 * self.to.size() as u64
     }
 
-    /// Appends the bytes of the elements that these of a weight become, of which the first is at a position, and returns
-    /// the position behind them.
-    pub(crate) fn append(&self, position: usize, piece: &[u8], to: &mut Vec<u8>) -> usize {
-        each_element(self.from, position, piece, &mut |position, element| {
-            let mapped = (self.each)(position, element);
-            match self.to {
-                DType::I8 => to.extend((mapped as i8).to_le_bytes()),
-                _ => to.extend(mapped.to_le_bytes()),
+    /// Appends the bytes of the elements that these of a weight become, of which the first is at a position.
+    pub(crate) fn append(&self, mut position: usize, piece: &[u8], to: &mut Vec<u8>) {
+        let mut elements = Vec::with_capacity(RUN);
+        for run in piece.chunks(RUN * self.from.size()) {
+            elements.clear();
+            match self.from {
+                DType::I8 => elements.extend(run.iter().map(|byte| f32::from(*byte as i8))),
+                _ => elements.extend(run.as_chunks().0.iter().copied().map(f32::from_le_bytes)),
             }
-        })
+            (self.map)(position, &mut elements);
+            match self.to {
+                DType::I8 => to.extend(elements.iter().map(|x| *x as i8 as u8)),
+                _ => {
+                    let start = to.len();
+                    to.resize(start + elements.len() * self.to.size(), 0);
+                    let (bytes, _) = to[start..].as_chunks_mut();
+                    bytes
+                        .iter_mut()
+                        .zip(&elements)
+                        .for_each(|(bytes, x)| *bytes = x.to_le_bytes());
+                }
+            }
+            position += elements.len();
+        }
     }
 }
 
@@ -122,8 +139,9 @@ impl Lowering<'_> {
         Ok(is_known.then_some(elements))
     }
 
-    /// An initializer of the shape of a weight of float32 or int8, whose elements `each` makes of the weight's and their
-    /// positions when the model is written. They are of the type `to`: float32, or int8 for whole numbers in its range.
+    /// An initializer of the shape of a weight of float32 or int8, whose elements `each` makes of the weight's, and of their
+    /// positions along `axis` (0 without one), when the model is written. They are of the type `to`: float32, or int8 for
+    /// whole numbers in its range.
     ///
     /// # Errors
     /// When the value is no such weight, which is a defect of the caller.
@@ -131,16 +149,22 @@ impl Lowering<'_> {
         &mut self,
         id: ValueId,
         to: DType,
+        axis: Option<usize>,
         each: impl Fn(usize, f32) -> f32 + Send + Sync + 'static,
     ) -> Result<TensorId> {
         let stored = self.stored_numbers(id);
         let (from, range) = stored.ok_or_else(|| Error::internal("a value that is no weight"))?;
         let range = range.clone();
-        let each = Arc::new(each);
+        let channels = Channels::of(self.shape(id), axis);
+        let map = move |position, elements: &mut [f32]| channels.map(position, elements, &each);
         Ok(self.graph.tensor(Kind::Mapped {
             value: id,
             range,
-            mapping: Mapping { from, to, each },
+            mapping: Mapping {
+                from,
+                to,
+                map: Arc::new(map),
+            },
         }))
     }
 

@@ -1,10 +1,12 @@
 //! The vocabulary that every stage shares: element types, dimensions and tensors.
 
+mod channels;
 mod dim;
 mod dtype;
 mod layout;
 mod value;
 
+pub(crate) use channels::Channels;
 pub(crate) use dim::allows_shape;
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
 pub use dtype::DType;

@@ -23,6 +23,9 @@ const STEP: u64 = 256 << 10;
 /// The most bytes of a part, so that threads which write parts end at about the same time.
 const LARGEST_PART: u64 = 32 * STEP;
 
+/// The bytes after which a thread tells that it has written them, since each message wakes another thread.
+const REPORT: u64 = 4 << 20;
+
 /// With more threads, the disk gains nothing.
 const MOST_THREADS: usize = 4;
 
@@ -163,7 +166,7 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
-    /// Writes part after part, and sends the number of bytes after each step, or the error at which it ends.
+    /// Writes part after part, and sends the numbers of bytes that are written, or the error at which it ends.
     fn run(&self, sender: &Sender<Result<u64>>) {
         let mut worker = Worker {
             work: self,
@@ -171,6 +174,7 @@ impl Work<'_> {
             sources: HashMap::new(),
             buffer: vec![0; STEP as usize],
             mapped: Vec::new(),
+            unreported: 0,
         };
         while let Some(part) = self.parts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             if let Err(e) = worker.part(part) {
@@ -179,6 +183,7 @@ impl Work<'_> {
                 return;
             }
         }
+        worker.report();
     }
 }
 
@@ -191,6 +196,8 @@ struct Worker<'w> {
     buffer: Vec<u8>,
     /// What elements have become.
     mapped: Vec<u8>,
+    /// The bytes that it has written since it last told.
+    unreported: u64,
 }
 
 impl Worker<'_> {
@@ -199,7 +206,7 @@ impl Worker<'_> {
         match &part.content {
             Content::Bytes(bytes) => {
                 write_all_at(output, bytes, part.offset).map_err(write_error)?;
-                report(self.sender, bytes.len() as u64);
+                self.count(bytes.len() as u64);
                 Ok(())
             }
             Content::File(range) => self.copy(range, |_, piece, before| {
@@ -234,22 +241,30 @@ impl Worker<'_> {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(File::open(&range.path).map_err(read_error)?),
         };
-        let mut before = 0;
+        let (mut before, mut written) = (0, 0);
         while before < range.len && !self.work.is_stopped.load(Ordering::Relaxed) {
             let step = STEP.min(range.len - before);
             let piece = &mut self.buffer[..step as usize];
             read_exact_at(source, piece, range.offset + before).map_err(read_error)?;
-            let written = write(&mut self.mapped, piece, before)?;
-            report(self.sender, written);
+            written += write(&mut self.mapped, piece, before)?;
             before += step;
         }
+        self.count(written);
         Ok(())
     }
-}
 
-/// Tells that so many more bytes are written. Nobody listens any more if another thread has failed before.
-fn report(sender: &Sender<Result<u64>>, bytes: u64) {
-    let _ = sender.send(Ok(bytes));
+    /// Counts so many more bytes as written.
+    fn count(&mut self, bytes: u64) {
+        self.unreported += bytes;
+        if self.unreported >= REPORT {
+            self.report();
+        }
+    }
+
+    /// Tells what has been written. Nobody listens any more if another thread has failed before.
+    fn report(&mut self) {
+        let _ = self.sender.send(Ok(std::mem::take(&mut self.unreported)));
+    }
 }
 
 /// A failure to write the output. The caller adds the file.

@@ -8,7 +8,7 @@ use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, with_real};
 use crate::operator::{Accuracy, Arg, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Tensor};
+use crate::tensor::{Array, DType, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "scale_weight",
@@ -62,14 +62,8 @@ impl Function for ScaleWeight {
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let factors = g.constant_value(self.factors).map(Tensor::to_f64_vec);
         let factors = factors.ok_or_else(|| Error::internal("factors that are not known"))?;
-        let inner = g.shape(self.weight).iter().skip(self.axis + 1);
-        let inner: Option<usize> = inner.map(Dim::extent).product();
-        let inner = inner.ok_or_else(|| Error::internal("a weight of an open shape"))?;
-        let scaled = move |position: usize, x: f32| {
-            let factor = factors[position / inner % factors.len()];
-            (f64::from(x) * factor) as f32
-        };
-        g.mapped_weight(self.weight, DType::F32, scaled)
+        let scaled = move |channel: usize, x: f32| (f64::from(x) * factors[channel]) as f32;
+        g.mapped_weight(self.weight, DType::F32, Some(self.axis), scaled)
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

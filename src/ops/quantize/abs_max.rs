@@ -5,9 +5,7 @@ use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, with_real};
 use crate::operator::{Arg, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Tensor};
-
-use super::scales::scale_index;
+use crate::tensor::{Array, Channels, DType, Dim, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new("abs_max", &[Arg::Tensor("x")], &[], AbsMax::parse)
@@ -36,11 +34,11 @@ impl AbsMax {
 
     fn largest<T: Real>(&self, x: &Array<T>) -> Result<ndarray::ArrayD<T>> {
         let shape: Vec<Dim> = x.shape().iter().map(|extent| Dim::from(*extent)).collect();
-        let index = scale_index(&shape, self.axis);
+        let channels = Channels::of(&shape, self.axis);
         let count = self.axis.map_or(1, |axis| x.shape()[axis]);
         let mut largest = vec![T::zero(); count];
         for (position, element) in x.iter().enumerate() {
-            let largest = &mut largest[index(position)];
+            let largest = &mut largest[channels.at(position)];
             *largest = largest.max(element.abs());
         }
         ndarray::ArrayD::from_shape_vec(vec![count], largest)
@@ -63,12 +61,12 @@ impl Function for AbsMax {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let shape = g.shape(self.x).to_vec();
-        let index = scale_index(&shape, self.axis);
+        let channels = Channels::of(&shape, self.axis);
         let count = self.axis.map_or(Some(1), |axis| shape[axis].extent());
         let mut largest = vec![0.0_f32; count.unwrap_or(0)];
         let is_weight = count.is_some()
             && g.visit_weight(self.x, &mut |position, x| {
-                let largest = &mut largest[index(position)];
+                let largest = &mut largest[channels.at(position)];
                 *largest = largest.max(x.abs());
             })?;
         if is_weight {

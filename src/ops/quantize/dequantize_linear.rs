@@ -2,7 +2,7 @@
 
 use super::levels::parse_qmax;
 use super::quantize_linear::{LEGACY, OPERANDS};
-use super::scales::{Scales, scale_index};
+use super::scales::Scales;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, with_reals};
@@ -86,7 +86,7 @@ impl Dequantize {
         if !is_weight || !are_whole {
             return Ok(None);
         }
-        g.mapped_weight(self.x, DType::I8, |_, x| x).map(Some)
+        g.mapped_weight(self.x, DType::I8, None, |_, x| x).map(Some)
     }
 }
 
@@ -115,10 +115,8 @@ impl Function for Dequantize {
             && dtype == DType::F32
             && let Some(steps) = steps
         {
-            let index = scale_index(g.shape(self.x), self.scales.axis);
-            let number =
-                move |position, x: f32| x * steps.get(index(position)).copied().unwrap_or_default();
-            return g.mapped_weight(self.x, DType::F32, number);
+            let number = move |channel, x: f32| x * steps.get(channel).copied().unwrap_or_default();
+            return g.mapped_weight(self.x, DType::F32, self.scales.axis, number);
         }
         let integers = self.integers(g)?;
         match (integers, steps) {

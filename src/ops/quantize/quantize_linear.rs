@@ -1,7 +1,7 @@
 //! `quantize_linear`: the whole number that is nearest to each element on a scale.
 
 use super::levels::{INT8, Levels, Rounding};
-use super::scales::{Scales, scale_index};
+use super::scales::Scales;
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::with_reals;
@@ -78,12 +78,11 @@ impl Quantize {
     /// The int8 tensor of a weight that is quantised when the model is written.
     fn weight(&self, g: &mut Lowering<'_>, scales: Vec<f32>) -> Result<TensorId> {
         let levels = self.levels;
-        let index = scale_index(g.shape(self.x), self.scales.axis);
-        let mapping = move |position, x: f32| {
-            let scale = scales.get(index(position)).copied().unwrap_or(1.0);
+        let mapping = move |channel, x: f32| {
+            let scale = scales.get(channel).copied().unwrap_or(1.0);
             levels.level(x, scale)
         };
-        g.mapped_weight(self.x, DType::I8, mapping)
+        g.mapped_weight(self.x, DType::I8, self.scales.axis, mapping)
     }
 
     /// Emits QuantizeLinear, for 8 bits.

@@ -109,12 +109,3 @@ fn count(shape: &[Dim]) -> Option<i64> {
         .iter()
         .try_fold(1_i64, |count, dim| count.checked_mul(dim.known()?))
 }
-
-/// For each position of a tensor of this shape, the index of its scale along `axis`, as a function of the position.
-pub(super) fn scale_index(shape: &[Dim], axis: Option<usize>) -> impl Fn(usize) -> usize + use<> {
-    let extent = |dim: &Dim| dim.extent().unwrap_or(1).max(1);
-    let behind = axis.map_or(0, |axis| axis + 1);
-    let inner: usize = shape.iter().skip(behind).map(extent).product();
-    let count = axis.and_then(|axis| shape.get(axis)).map_or(1, extent);
-    move |position| (position / inner) % count
-}
