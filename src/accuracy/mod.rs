@@ -26,7 +26,7 @@ use crate::reference::Reference;
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::Tensor;
 use crate::verify::inputs::Pictures;
-use crate::verify::{ImageInputs, Labels, Side, SideTop, scores, top};
+use crate::verify::{ImageInputs, Labels, Side, SideTop, distance, scores, top};
 
 /// The size of the sample, where none is asked for.
 pub const DEFAULT_SAMPLE: usize = 32;
@@ -363,19 +363,6 @@ fn only_scores(found: &[(String, Tensor)]) -> Result<(usize, String, usize)> {
     }
 }
 
-/// The distance of two scores: 0 if both are the same, infinite if one alone is not a number.
-fn distance(a: f64, b: f64) -> f64 {
-    if a == b || (a.is_nan() && b.is_nan()) {
-        return 0.0;
-    }
-    let distance = (a - b).abs();
-    if distance.is_nan() {
-        f64::INFINITY
-    } else {
-        distance
-    }
-}
-
 /// What a side has seen.
 #[derive(Default)]
 struct Tally {
@@ -435,19 +422,5 @@ mod tests {
         assert_eq!((score.pictures, score.top1, score.top5), (5, 1, 3));
         assert_eq!((score.top1_percent, score.top5_percent), (20.0, 60.0));
         approx::assert_relative_eq!(score.pictures_per_second, 10.0);
-    }
-
-    #[test]
-    fn distances_of_what_is_no_number() {
-        let (nan, infinity) = (f64::NAN, f64::INFINITY);
-        let pairs = [
-            (nan, nan, 0.0),
-            (nan, 1.0, infinity),
-            (infinity, infinity, 0.0),
-            (1.0, 0.5, 0.5),
-        ];
-        for (a, b, expected) in pairs {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-        }
     }
 }

@@ -34,12 +34,24 @@ impl Tolerance {
     }
 }
 
+/// The error of an element: `|a - b|`, 0 for two NaN or equal infinities, and infinite for NaN on one side alone.
+pub(crate) fn distance(a: f64, b: f64) -> f64 {
+    if a == b || (a.is_nan() && b.is_nan()) {
+        return 0.0;
+    }
+    let distance = (a - b).abs();
+    if distance.is_nan() {
+        f64::INFINITY
+    } else {
+        distance
+    }
+}
+
 /// Relative errors are taken of values whose magnitude is above this: below it, rounding makes them
 /// meaningless.
 const SMALLEST_RELATIVE: f64 = 1e-6;
 
-/// The distance of a tensor `a` from the tensor `b` that it is compared with. The error of an element
-/// is `|a - b|`: 0 for two NaN, and infinite for NaN in one tensor alone.
+/// The distance of a tensor `a` from the tensor `b` that it is compared with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metrics {
     /// The largest error.
@@ -206,10 +218,7 @@ impl Sums {
     fn of(a: &[f64], b: &[f64], tolerance: &Tolerance) -> Self {
         let mut sums = Self::new();
         for (&a, &b) in a.iter().zip(b) {
-            let same = a == b || (a.is_nan() && b.is_nan());
-            let error = if same { 0.0 } else { (a - b).abs() };
-            // NaN on one side alone is as far away as can be.
-            let error = if error.is_nan() { f64::INFINITY } else { error };
+            let error = distance(a, b);
             sums.max_abs = sums.max_abs.max(error);
             sums.abs += error;
             if error > 0.0 {
@@ -457,5 +466,19 @@ mod tests {
             Tensor::vector(vec![1_000_001_i64]),
         );
         assert!(!Metrics::of(&a, &b, &Tolerance::default()).unwrap().agrees());
+    }
+
+    #[test]
+    fn distances_of_what_is_no_number() {
+        let (nan, infinity) = (f64::NAN, f64::INFINITY);
+        let pairs = [
+            (nan, nan, 0.0),
+            (nan, 1.0, infinity),
+            (infinity, infinity, 0.0),
+            (1.0, 0.5, 0.5),
+        ];
+        for (a, b, expected) in pairs {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
     }
 }

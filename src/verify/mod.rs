@@ -37,6 +37,7 @@ pub use html::{About, html};
 pub use inputs::{Distribution, ImageInputs, Inputs, NamedTensors, RandomInputs, Range};
 
 pub use crate::reference::Within;
+pub(crate) use metrics::distance;
 pub use metrics::{Argmax, Metrics, Tolerance};
 pub use noise::{NOISE_MULTIPLE, Noise};
 pub use npz::read as read_npz;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::reference::Within;
 use crate::tensor::Tensor;
-use crate::verify::{Metrics, Noise};
+use crate::verify::{Metrics, Noise, distance};
 
 /// A comparison op by op, for one set of inputs.
 #[derive(Debug, Clone, Serialize)]
@@ -196,19 +196,6 @@ impl Worst {
             found,
             exact: exact_value,
         })
-    }
-}
-
-/// `|a - b|`: 0 for two NaN, and infinite if only one is NaN.
-fn distance(a: f64, b: f64) -> f64 {
-    if a == b || (a.is_nan() && b.is_nan()) {
-        return 0.0;
-    }
-    let distance = (a - b).abs();
-    if distance.is_nan() {
-        f64::INFINITY
-    } else {
-        distance
     }
 }
 
