@@ -209,10 +209,9 @@ impl Model {
     ///
     /// # Errors
     /// When there is no such value, it is a weight or inside of a branch or a loop, or a name is given twice.
-    pub fn with_outputs(mut self, names: &[String]) -> Result<Self> {
+    pub fn with_outputs(self, names: &[String]) -> Result<Self> {
         let program = cropped(&self.program, names);
-        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
-        Ok(self)
+        self.with_program(program)
     }
 
     /// The model that takes the values of these names in place of what computes them, beside the inputs that it still needs.
@@ -220,10 +219,9 @@ impl Model {
     ///
     /// # Errors
     /// When there is no such value, it is a weight or inside of a branch or a loop, or a name is given twice.
-    pub fn with_inputs(mut self, names: &[String]) -> Result<Self> {
+    pub fn with_inputs(self, names: &[String]) -> Result<Self> {
         let program = starting_at(&self.program, names);
-        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
-        Ok(self)
+        self.with_program(program)
     }
 
     /// The model with inputs of these shapes, from which those of all other values follow.
@@ -231,20 +229,18 @@ impl Model {
     /// # Errors
     /// When there is no such input, it has another rank, or is given twice. Shapes that an op can't take are found when
     /// the model is converted or run.
-    pub fn with_input_shapes(mut self, shapes: &[InputShape]) -> Result<Self> {
+    pub fn with_input_shapes(self, shapes: &[InputShape]) -> Result<Self> {
         let program = with_shapes(&self.program, shapes);
-        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
-        Ok(self)
+        self.with_program(program)
     }
 
     /// The model with other names of inputs and outputs.
     ///
     /// # Errors
     /// When no input or output has a name, or two have the same afterwards.
-    pub fn renamed(mut self, renamings: &[Renaming]) -> Result<Self> {
+    pub fn renamed(self, renamings: &[Renaming]) -> Result<Self> {
         let program = renamed(&self.program, renamings);
-        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
-        Ok(self)
+        self.with_program(program)
     }
 
     /// The model up to the boxes and scores among which detectors choose: its outputs are `boxes` (`[n, boxes, 4]`: left,
@@ -253,10 +249,9 @@ impl Model {
     ///
     /// # Errors
     /// When no op drops boxes that overlap better ones, or one does in a block of control flow.
-    pub fn without_nms(mut self) -> Result<Self> {
+    pub fn without_nms(self) -> Result<Self> {
         let program = without_choices(&self.program, &self.registry);
-        self.program = program.map_err(|e| e.in_file(&self.files.program))?;
-        Ok(self)
+        self.with_program(program)
     }
 
     /// The model that finds exactly `limit` boxes in each image, or as many as it keeps at most if these are fewer: rows of -1
@@ -265,8 +260,13 @@ impl Model {
     ///
     /// # Errors
     /// When no op drops boxes that overlap better ones, or one does in a block of control flow.
-    pub fn with_nms_limit(mut self, limit: usize) -> Result<Self> {
+    pub fn with_nms_limit(self, limit: usize) -> Result<Self> {
         let program = with_limit(&self.program, &self.registry, limit);
+        self.with_program(program)
+    }
+
+    /// The model of another program, which was made of its own. Errors name its file.
+    fn with_program(mut self, program: Result<Program>) -> Result<Self> {
         self.program = program.map_err(|e| e.in_file(&self.files.program))?;
         Ok(self)
     }
