@@ -26,7 +26,7 @@ pub(super) struct Reading {
     #[arg(long = "inputs-at", value_name = "NAME,…", value_delimiter = ',')]
     starts: Vec<String>,
 
-    /// Give an input this shape, in numbers, or in names of extents that each run sets, as in x=batchx3xheightxwidth; may be
+    /// Give an input this shape, in numbers, or in names of extents that each run sets, as in x=batch,3,height,width; may be
     /// given several times
     #[arg(long = "input-shape", value_name = "NAME=1x3x224x224")]
     input_shapes: Vec<InputShape>,

@@ -25,8 +25,8 @@ use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::tensor::{Dim, display_shape};
 
-/// A shape for an input, such as `x=1x3x224x224` or `x=batchx3xheightxwidth`: numbers, and names of extents that each run
-/// sets. Extents of one name are equal.
+/// A shape for an input, such as `x=1x3x224x224` or `x=batch,3,max_height,width`: numbers, and names of extents that each run
+/// sets. Extents of one name are equal. Names with an `x` in them need commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputShape {
     /// The name of the input.
@@ -39,7 +39,7 @@ impl FromStr for InputShape {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let form = "NAME=1x3x224x224 or NAME=batchx3xheightxwidth is expected";
+        let form = "NAME=1x3x224x224 or NAME=batch,3,height,width is expected";
         let (name, shape) = text.rsplit_once('=').ok_or(form)?;
         let extent = |text: &str| match text.parse::<i64>() {
             Ok(extent) if extent > 0 => Ok(Dim::Known(extent)),
@@ -47,10 +47,11 @@ impl FromStr for InputShape {
             Err(_) if is_symbol(text) => Ok(Dim::Symbol(text.into())),
             Err(_) => Err(format!("{text:?} is neither a number nor a name; {form}")),
         };
+        let separator = if shape.contains(',') { ',' } else { 'x' };
         let shape = match shape {
             "" => Vec::new(),
             shape => shape
-                .split(['x', ','])
+                .split(separator)
                 .map(extent)
                 .collect::<std::result::Result<_, _>>()?,
         };
@@ -179,4 +180,24 @@ pub(crate) fn renamed(program: &Program, renamings: &[Renaming]) -> Result<Progr
         output.name.clone_from(name);
     }
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_are_separated_by_x_or_by_commas() {
+        let shape = |text: &str| {
+            text.parse::<InputShape>()
+                .map(|input| display_shape(&input.shape))
+        };
+        assert_eq!(shape("x=1x3x224x224").unwrap(), "[1, 3, 224, 224]");
+        assert_eq!(shape("x=batchx3xheight").unwrap(), "[batch, 3, height]");
+        assert_eq!(shape("a=b=2,max_x,axis").unwrap(), "[2, max_x, axis]");
+        assert_eq!(shape("x=").unwrap(), "[]");
+        for wrong in ["x", "x=1,3xh", "x=maxx3", "x=0", "x=1x-1", "x=1x", "x=3.5"] {
+            assert!(shape(wrong).is_err(), "{wrong}");
+        }
+    }
 }
