@@ -22,8 +22,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::count_reads;
 use super::weights::{constant, scaled, stored};
+use super::{count_reads, each_list};
 use crate::operator::{Convolution, Operator, Precision, Registry, evaluate};
 use crate::program::{Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
@@ -48,7 +48,7 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
         program,
     };
     let ops = std::mem::take(&mut folding.program.ops);
-    folding.program.ops = folding.folded(ops);
+    folding.program.ops = each_list(ops, &mut |ops| folding.folded(ops));
 }
 
 /// What a convolution and the affine ops behind it make of each channel: `factors · (filter * x) + shifts`.
@@ -89,14 +89,10 @@ struct Folding<'f> {
 }
 
 impl Folding<'_> {
-    /// The ops of a program or a block, of which affine ones have been folded into convolutions.
+    /// A list of ops, of which affine ones have been folded into convolutions.
     fn folded(&mut self, mut ops: Vec<Op>) -> Vec<Op> {
         let mut readers: HashMap<ValueId, usize> = HashMap::new();
-        for (position, op) in ops.iter_mut().enumerate() {
-            for block in &mut op.blocks {
-                let inner = std::mem::take(&mut block.ops);
-                block.ops = self.folded(inner);
-            }
+        for (position, op) in ops.iter().enumerate() {
             let operands = op.operands.iter().flat_map(Operand::values);
             readers.extend(operands.map(|id| (*id, position)));
             self.remember_view(op);

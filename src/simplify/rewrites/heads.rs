@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::weights::{constant, like};
-use super::{count_reads, ints, is, known_facts, operand};
+use super::{count_reads, each_list, ints, is, known_facts, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{Dim, Tensor};
@@ -42,7 +42,7 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
         program,
     };
     let ops = std::mem::take(&mut splitting.program.ops);
-    splitting.program.ops = splitting.split(ops);
+    splitting.program.ops = each_list(ops, &mut |ops| splitting.split(ops));
 }
 
 /// What is known of a program that is rewritten.
@@ -69,12 +69,8 @@ struct Picked {
 }
 
 impl Splitting<'_> {
-    /// The ops of a program or a block after the pass.
-    fn split(&mut self, mut ops: Vec<Op>) -> Vec<Op> {
-        for block in ops.iter_mut().flat_map(|op| &mut op.blocks) {
-            let inner = std::mem::take(&mut block.ops);
-            block.ops = self.split(inner);
-        }
+    /// A list of ops after the pass.
+    fn split(&mut self, ops: Vec<Op>) -> Vec<Op> {
         let mut made: HashMap<usize, Vec<Op>> = HashMap::new();
         let mut is_dropped = vec![false; ops.len()];
         for transpose in 0..ops.len() {

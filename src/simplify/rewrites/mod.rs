@@ -51,6 +51,15 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry, left_out: &[&s
     }
 }
 
+/// A list of ops as `rewritten` makes it of them, and then the lists in its blocks.
+fn each_list(ops: Vec<Op>, rewritten: &mut impl FnMut(Vec<Op>) -> Vec<Op>) -> Vec<Op> {
+    let mut ops = rewritten(ops);
+    for block in ops.iter_mut().flat_map(|op| &mut op.blocks) {
+        block.ops = each_list(std::mem::take(&mut block.ops), rewritten);
+    }
+    ops
+}
+
 /// How often each value is read, by ops, blocks and outputs.
 fn count_reads(program: &Program) -> HashMap<ValueId, usize> {
     let mut reads = HashMap::new();

@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::weights::{constant, like, scaled, stored};
-use super::{count_reads, ints, is, operand};
+use super::{count_reads, each_list, ints, is, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
@@ -42,14 +42,10 @@ pub(super) fn rewrite(program: &mut Program, _: &Registry) {
     }
     let reads = count_reads(program);
     let ops = std::mem::take(&mut program.ops);
-    program.ops = folded(ops, program, &reads);
+    program.ops = each_list(ops, &mut |ops| folded(ops, program, &reads));
 }
 
 fn folded(mut ops: Vec<Op>, program: &mut Program, reads: &HashMap<ValueId, usize>) -> Vec<Op> {
-    for block in ops.iter_mut().flat_map(|op| &mut op.blocks) {
-        let inner = std::mem::take(&mut block.ops);
-        block.ops = folded(inner, program, reads);
-    }
     let mut position = 0;
     while position < ops.len() {
         let path = Search {
