@@ -6,8 +6,8 @@ Each MODEL is a folder with a Paddle model. It is converted as users do it, with
 the shape behind the @, on random inputs. That ONNX Runtime computes what Paddle does is shown by other tests.
 
 MNN converts the model with `mnnconvert`, NCNN with `pnnx`; OpenVINO reads it as it is. Exits with 1 if a result is
-further off than the limit (for MNN twice that; of results above 1, their largest is the unit), or another class is the most probable one. What an engine can't run is
-listed with the reason, and also counts as failed.
+further off than the limit (for MNN twice that; of results above 1, their largest is the unit), or another class is the
+most probable one. What an engine can't run is listed with the reason, and also counts as failed.
 
 Needs `requirements.txt`, and `requirements-no-deps.txt` with `pip install --no-deps`.
 """
