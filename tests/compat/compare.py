@@ -31,14 +31,14 @@ MODELS = {
         "transformers/bert",
         "transformers/encoder",
         "recurrent/crnn",
-        "sensitive/segmentation",
+        "inputs/squares",
     ],
     "2.1.0": [
         "vit/ViT_base_patch16_224",
         "transformers/bert",
         "recurrent/crnn",
-        "inputs/pyramid",
-        "sensitive/segmentation",
+        "inputs/detector",
+        "control_flow/cached_decoder",
     ],
 }
 
