@@ -59,6 +59,27 @@ fn the_flags_of_the_first_and_of_the_second_version_convert() {
 }
 
 #[test]
+fn weights_that_are_named_need_not_be_there_where_there_are_none() {
+    let folder = folder();
+    let given = ["--params_filename", "inference.pdiparams"];
+    let ran = compat("paddle-3.3.1/control_flow/while", folder.path(), &given);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran}");
+
+    let given = ["--params_filename", "elsewhere.pdiparams"];
+    let ran = compat(
+        "paddle-3.3.1/vit/ViT_base_patch16_224",
+        folder.path(),
+        &given,
+    );
+    assert_eq!(ran.code, Some(2), "{ran}");
+    assert!(
+        ran.stderr
+            .contains("elsewhere.pdiparams: could not open the weights"),
+        "{ran}"
+    );
+}
+
+#[test]
 fn the_opset_rises_from_its_default_unless_that_is_switched_off() {
     let folder = folder();
     let ran = compat(VIT, folder.path(), &[]);

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use paddle2onnx::program::Origin;
 use paddle2onnx::{Model, OPSETS, Registry, Weights};
 
 use super::conversion::{self, How};
@@ -138,6 +139,20 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
+/// Opens a model. Scripts name a file of weights for programs without weights, too, of which Paddle writes none.
+fn open(program: &Path, params: Option<&Path>, registry: &Registry) -> Result<Model> {
+    if params.is_some_and(|params| !params.exists())
+        && let Ok(model) = Model::open_with(program, None, registry)
+        && !model
+            .program()
+            .values()
+            .any(|(_, value)| matches!(value.origin, Origin::Parameter(_)))
+    {
+        return Ok(model);
+    }
+    Ok(Model::open_with(program, params, registry)?)
+}
+
 impl Args {
     fn refuse_what_is_not_done(&self) -> Result<()> {
         if self.fp16.is_some_and(|fp16| fp16.0) {
@@ -160,7 +175,7 @@ impl Args {
             None => folder.to_path_buf(),
         };
         let params = self.params_filename.as_ref().map(|name| folder.join(name));
-        let model = Model::open_with(&program, params.as_deref(), &registry)?;
+        let model = open(&program, params.as_deref(), &registry)?;
         if let Some(warning) = model.format().warning() {
             warn(&format!("{}: {warning}", program.display()));
         }
