@@ -81,6 +81,9 @@ fn weights_take_8_bits() {
         ("paddle-2.6.2", "older_qat_onnx_format"),
         ("paddle-2.6.2", "static_range"),
         ("paddle-2.6.2", "static_onnx_format"),
+        ("paddle-2.6.2", "static_ptq"),
+        ("paddle-2.6.2", "static_ptq_onnx_format"),
+        ("paddle-2.6.2", "static_ptq_full"),
         ("paddle-3.3.1", "ptq"),
         ("paddle-3.3.1", "qat"),
         ("paddle-3.3.1", "qat_unconverted"),
@@ -113,6 +116,7 @@ fn dequantize_leaves_floats_alone() {
         "older_qat",
         "older_qat_onnx_format",
         "static_range",
+        "static_ptq_onnx_format",
     ];
     for network in networks {
         let graph = graph(&fixture(&format!("paddle-2.6.2/quantized/{network}")), true);

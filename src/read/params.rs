@@ -225,7 +225,8 @@ fn read_header(stream: &mut Stream) -> Result<TensorDesc, HeaderError> {
 
 /// Checks a header against what the program declares. Returns the element type and the size of the data in bytes.
 ///
-/// Quantisers leave the program as it is when they store weights as int8, and Paddle goes by the file.
+/// Quantisers leave the program as it is when they store weights as int8, or scales with other axes of one element, and
+/// Paddle goes by the file.
 fn check(found: &TensorDesc, expected: &Expected) -> Result<(DType, u64)> {
     let code = i64::from(found.data_type);
     let Some(dtype) = DType::declared(code) else {
@@ -234,8 +235,13 @@ fn check(found: &TensorDesc, expected: &Expected) -> Result<(DType, u64)> {
         )));
     };
     let mut extents = found.dims.iter().zip(&expected.shape);
+    let larger = |shape: &[i64]| -> Vec<i64> {
+        let extents = shape.iter().copied();
+        extents.filter(|extent| *extent != 1).collect()
+    };
     let fits = found.dims.len() == expected.shape.len()
-        && extents.all(|(found, declared)| *declared < 0 || found == declared);
+        && extents.all(|(found, declared)| *declared < 0 || found == declared)
+        || larger(&found.dims) == larger(&expected.shape);
     let is_quantized = dtype == DType::I8 && expected.dtype == DType::F32;
     if dtype != expected.dtype && !is_quantized || !fits {
         return Err(Error::malformed(format!(

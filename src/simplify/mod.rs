@@ -2,22 +2,24 @@
 //!
 //! 1. [`operands`] moves what dequantises a product to its operands. It comes first, since what it looks at is best known as it
 //!    was read.
-//! 2. [`fold`] makes constants of results that are known before a run. It comes second, because ops with equal constants
+//! 2. [`biases`] makes constants of biases that are quantised, which the next pass computes with.
+//! 3. [`fold`] makes constants of results that are known before a run. It comes early, because ops with equal constants
 //!    as operands may be equal.
-//! 3. [`take`] puts branches that are always taken in place of their ops. It comes third, because most conditions that
+//! 4. [`take`] puts branches that are always taken in place of their ops. It comes fourth, because most conditions that
 //!    are known are results.
-//! 4. [`unroll`] puts the rounds of short loops in place of these, with the help of the passes before it.
-//! 5. [`hoist`] moves what no round of a loop changes in front of the loop. It comes fifth, since a value that is carried
+//! 5. [`unroll`] puts the rounds of short loops in place of these, with the help of the passes before it.
+//! 6. [`hoist`] moves what no round of a loop changes in front of the loop. It comes sixth, since a value that is carried
 //!    but stays the same is no longer carried then.
-//! 6. [`merge`] lets the readers of equal ops read the results of the first.
-//! 7. [`dead`] drops the ops whose results nothing reads after the passes before it.
-//! 8. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
+//! 7. [`merge`] lets the readers of equal ops read the results of the first.
+//! 8. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 9. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
 //!
 //! [`dequantize`] is no pass for every model: `convert --dequantize` asks for it, before the others.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
 
+mod biases;
 mod choices;
 mod crop;
 mod dead;
@@ -48,6 +50,7 @@ use crate::program::Program;
 pub(crate) fn simplify(program: &Program, registry: &Registry, left_out: &[&str]) -> Program {
     let mut program = program.clone();
     operands::dequantize_operands(&mut program, registry);
+    biases::know_biases(&mut program);
     fold::fold(&mut program, registry);
     take::take(&mut program);
     unroll::unroll(&mut program, registry);

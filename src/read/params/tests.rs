@@ -118,6 +118,25 @@ fn damage_is_named() {
 }
 
 #[test]
+fn other_axes_of_one_element_are_those_of_the_file() {
+    for (held, declared, fits) in [
+        (&[][..], &[1][..], true),
+        (&[1, 4], &[4], true),
+        (&[4], &[1, 4, 1], true),
+        (&[2, 4], &[4, 2], false),
+        (&[8], &[2, 4], false),
+        (&[1, 4], &[-1], false),
+    ] {
+        let elements = vec![0; 4 * held.iter().product::<i64>() as usize];
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(&tensor(5, held, &elements, &[])).unwrap();
+        let found = index(file.path(), &[weight("w", DType::F32, declared)]);
+        let shape = found.ok().map(|found| found[0].shape.clone());
+        assert_eq!(shape.as_deref(), fits.then_some(held), "{declared:?}");
+    }
+}
+
+#[test]
 fn impossible_shapes_are_refused_before_any_allocation() {
     for dims in [[i64::MAX, i64::MAX], [-1, 4]] {
         let bytes = tensor(5, &dims, &[], &[]);

@@ -23,18 +23,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::weights::{constant, scaled, stored};
-use super::{count_reads, each_list};
+use super::{count_reads, each_list, is_view};
 use crate::operator::{Convolution, Operator, Precision, Registry, evaluate};
 use crate::program::{Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
-
-/// Ops that give elements another shape, as a bias has before it is added.
-const VIEWS: [OpKind; 4] = [
-    OpKind::Known("reshape"),
-    OpKind::Known("unsqueeze"),
-    OpKind::Known("squeeze"),
-    OpKind::Known("flatten"),
-];
 
 /// Folds all affine ops into the convolutions before them.
 pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
@@ -230,7 +222,7 @@ impl Folding<'_> {
             .flat_map(Operand::values)
             .copied()
             .collect();
-        let ([result], true) = (&op.results[..], VIEWS.contains(&op.kind)) else {
+        let ([result], true) = (&op.results[..], is_view(op)) else {
             return;
         };
         if !operands.into_iter().all(|id| self.known(id).is_some()) {

@@ -10,6 +10,8 @@ mod weights;
 
 use std::collections::HashMap;
 
+pub(super) use weights::stored;
+
 use crate::operator::Registry;
 use crate::program::{Attr, Facts, Op, OpKind, Operand, Program, ValueId};
 
@@ -93,8 +95,15 @@ fn operand(op: &Op, position: usize) -> Option<ValueId> {
 }
 
 /// Whether an op is the one of this PHI name.
-fn is(op: &Op, name: &'static str) -> bool {
+pub(super) fn is(op: &Op, name: &'static str) -> bool {
     op.kind == OpKind::Known(name)
+}
+
+/// Whether the result of an op is its operand in another shape or order, as a bias is before it is added.
+pub(super) fn is_view(op: &Op) -> bool {
+    ["reshape", "transpose", "squeeze", "unsqueeze", "flatten"]
+        .iter()
+        .any(|view| is(op, view))
 }
 
 /// An attribute that is a list of integers.

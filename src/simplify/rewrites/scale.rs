@@ -27,13 +27,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::weights::{constant, like, scaled, stored};
-use super::{count_reads, each_list, ints, is, operand};
+use super::{count_reads, each_list, ints, is, is_view, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
-
-/// Ops whose results are their operands in another shape or order.
-const VIEWS: [&str; 5] = ["reshape", "transpose", "squeeze", "unsqueeze", "flatten"];
 
 /// Folds `scale`s into the weights that their operands come from.
 pub(super) fn rewrite(program: &mut Program, _: &Registry) {
@@ -125,7 +122,7 @@ impl Search<'_> {
             } else if is(op, "split") && part.is_none() {
                 part = Some(self.part(op, result)?);
                 views = 2;
-            } else if VIEWS.iter().any(|view| is(op, view)) {
+            } else if is_view(op) {
                 views = views.checked_sub(1)?;
             } else if !is(op, "matmul") || path.ops.len() > 1 {
                 return None;

@@ -11,7 +11,7 @@ const LARGEST: usize = 1 << 16;
 
 /// The elements of a constant, or of a small weight. None if it is neither, or the weight can't be read, which whoever
 /// writes the model reports.
-pub(super) fn stored(program: &Program, id: ValueId) -> Option<Tensor> {
+pub(in crate::simplify) fn stored(program: &Program, id: ValueId) -> Option<Tensor> {
     let value = &program[id];
     match &value.origin {
         Origin::Constant(tensor) => Some(tensor.clone()),
