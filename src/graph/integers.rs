@@ -181,6 +181,20 @@ impl Lowering<'_> {
         self.graph.int8.get(&self.bound(id)?).copied()
     }
 
+    /// A tensor for a layer with these weights. Between quantised tensors, ONNX Runtime quantises float weights, too; a Clip
+    /// without bounds, which changes nothing, keeps it from that.
+    pub fn apart_from_weights(&mut self, x: TensorId, weights: TensorId) -> TensorId {
+        let is_dequantized = |tensor: &TensorId| {
+            let mut nodes = self.graph.nodes.iter();
+            nodes.any(|node| node.op_type == "DequantizeLinear" && node.outputs.contains(tensor))
+        };
+        if is_dequantized(&x) && !is_dequantized(&weights) {
+            self.node("Clip", &[x], [])
+        } else {
+            x
+        }
+    }
+
     /// Whether no element of a tensor is negative, as far as the operators tell that make it.
     pub fn is_nonnegative(&self, tensor: TensorId) -> bool {
         let maker = self.graph.nodes.iter().rev();

@@ -164,6 +164,7 @@ impl Function for Conv {
         let x = g.value(self.input)?;
         let x = layout.lower_from(g, x, rank);
         let filter = g.value(self.filter)?;
+        let x = g.apart_from_weights(x, filter);
         let padding = self.geometry.padding.attr();
         let attrs = self.geometry.attrs().into_iter().chain([padding]);
         let mut inputs = vec![x, filter];

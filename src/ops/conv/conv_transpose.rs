@@ -281,6 +281,7 @@ impl Function for ConvTranspose {
             self.padding(&extents.image, &taps)?,
         ];
         let attrs = self.geometry.attrs().into_iter().chain(own);
+        let x = g.apart_from_weights(x, filter);
         let mut y = g.node("ConvTranspose", &[x, filter], attrs);
         if let Some(sizes) = stated {
             let sizes = g.int_array(sizes)?;
