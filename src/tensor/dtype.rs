@@ -140,12 +140,12 @@ impl DType {
         }
     }
 
-    /// The type of complex numbers whose parts are of this type. Types other than float32 and float64 stay as they are.
+    /// The type of complex numbers whose parts are declared to be of this type: complex128 for float64, otherwise complex64,
+    /// since no others have parts.
     pub fn complex(self) -> Self {
         match self {
-            DType::F32 => DType::C64,
-            DType::F64 => DType::C128,
-            other => other,
+            DType::F64 | DType::C128 => DType::C128,
+            _ => DType::C64,
         }
     }
 
