@@ -1,0 +1,80 @@
+"""Counts the nodes of the same models converted by this program, by Paddle2ONNX of PyPI, and by p2o.
+
+    python tests/compat/nodes.py OURS --zoo target/zoo [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER] [--p2o FILE]
+
+OURS is this program. The models are those that `fixtures/generate.py zoo` has exported: Paddle2ONNX 1.3.1 gets those of
+Paddle 2.6.2, and its models are simplified by `onnxslim`; 2.1.0 and p2o get those of Paddle 3.3.1. PYTHON and FOLDER are
+those of `compare.py`; p2o comes from `pip install p2o`. Needs onnx and onnxslim. Prints a table in Markdown, with `-` for
+what fails. Exits with 1 if another converter needs fewer nodes for a model than this one.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import onnx
+
+OPSET = "17"
+
+
+def count(graph: onnx.GraphProto) -> int:
+    """The nodes of a graph and of its subgraphs. Constants that peers write as nodes are none."""
+    nodes = [node for node in graph.node if node.op_type != "Constant"]
+    bodies = [attribute.g for node in nodes for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+    return len(nodes) + sum(map(count, bodies))
+
+
+def converted(command: list, output: Path, environment: dict | None = None) -> int | None:
+    """The number of nodes that a command writes to `output`, or None if it fails."""
+    output.unlink(missing_ok=True)
+    environment = {**os.environ, **(environment or {})}
+    try:
+        subprocess.run([str(part) for part in command], env=environment, capture_output=True, timeout=600, check=True)
+        return count(onnx.load(output, load_external_data=False).graph)
+    except (subprocess.SubprocessError, OSError, onnx.onnx_cpp2py_export.checker.ValidationError):
+        return None
+
+
+def paddle2onnx(python: str, folder: str, model: Path, output: Path, slim: bool) -> int | None:
+    program = next(model.glob("inference.pdmodel"), model / "inference.json")
+    flags = ["--model_dir", model, "--model_filename", program.name, "--params_filename", "inference.pdiparams"]
+    flags += ["--save_file", output, "--opset_version", OPSET]
+    nodes = converted([python, "-m", "paddle2onnx.command", *flags], output, {"PYTHONPATH": folder})
+    if nodes is None or not slim:
+        return nodes
+    slimmed = output.with_suffix(".slim.onnx")
+    return converted([Path(sys.executable).with_name("onnxslim"), output, slimmed], slimmed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ours")
+    parser.add_argument("--zoo", type=Path, required=True)
+    parser.add_argument("--1.3.1", dest="first", nargs=2, metavar=("PYTHON", "FOLDER"))
+    parser.add_argument("--2.1.0", dest="second", nargs=2, metavar=("PYTHON", "FOLDER"))
+    parser.add_argument("--p2o")
+    given = parser.parse_args()
+    is_least = True
+    print("| model | ours | 1.3.1 + onnxslim | 2.1.0 | p2o |\n| --- | ---: | ---: | ---: | ---: |")
+    with tempfile.TemporaryDirectory(dir=given.zoo) as scratch:
+        output = Path(scratch) / "model.onnx"
+        for model in sorted(path for path in (given.zoo / "paddle-3.3.1").iterdir() if path.is_dir()):
+            older = given.zoo / "paddle-2.6.2" / model.name
+            ours = converted([given.ours, "convert", model, "-o", output, "--opset", OPSET], output)
+            files = [model / "inference.json", model / "inference.pdiparams"]
+            peers = [
+                paddle2onnx(*given.first, older, output, True) if given.first else None,
+                paddle2onnx(*given.second, model, output, False) if given.second else None,
+                converted([given.p2o, *files, output, "--opset", OPSET], output) if given.p2o else None,
+            ]
+            is_least &= ours is not None and all(nodes is None or ours <= nodes for nodes in peers)
+            cells = ["-" if nodes is None else str(nodes) for nodes in (ours, *peers)]
+            print(f"| {model.name} | {' | '.join(cells)} |", flush=True)
+    return 0 if is_least else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
