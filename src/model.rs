@@ -349,9 +349,9 @@ impl Model {
     /// The ONNX model in memory, once it is known that its weights are there.
     fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
         let onnx = if options.dequantize {
-            self.dequantized(options.opset)
+            self.dequantized(options)
         } else {
-            self.lower(options.opset)
+            self.lower_program(&self.program, options.opset, options.weights)
         };
         let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
         self.refuse_missing_weights()?;
@@ -360,19 +360,25 @@ impl Model {
 
     /// The ONNX model in memory. Its weights stay in Paddle's files.
     pub(crate) fn lower(&self, opset: u32) -> Result<OnnxModel> {
-        self.lower_program(&self.program, opset)
+        self.lower_program(&self.program, opset, Weights::Auto)
     }
 
     /// The ONNX model in memory, in floats where the program is quantised.
-    fn dequantized(&self, opset: u32) -> Result<OnnxModel> {
+    fn dequantized(&self, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
         let mut program = self.program.clone();
         dequantize(&mut program, &self.registry)?;
-        self.lower_program(&program, opset)
+        self.lower_program(&program, options.opset, options.weights)
     }
 
-    fn lower_program(&self, program: &Program, opset: u32) -> Result<OnnxModel> {
+    fn lower_program(&self, program: &Program, opset: u32, weights: Weights) -> Result<OnnxModel> {
         lower::refuse_opset(program, opset)?;
-        let program = simplify(program, &self.registry, &self.left_out);
+        let mut left_out = self.left_out.clone();
+        if weights == Weights::Link {
+            // What is not in Paddle's file can't be linked.
+            let rewrites = REWRITES.iter().filter(|rewrite| rewrite.makes_weights);
+            left_out.extend(rewrites.map(|rewrite| rewrite.name));
+        }
+        let program = simplify(program, &self.registry, &left_out);
         let analysis = Analysis::of(&program, &self.registry)?;
         lower::lower(&analysis, opset)
     }

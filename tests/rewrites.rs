@@ -7,10 +7,10 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use paddle2onnx::{ConvertOptions, Model};
+use paddle2onnx::{ConvertOptions, Model, Weights};
 use serde_json::Value;
-use support::fixture;
 use support::onnx::decode;
+use support::{PADDLE_VERSIONS, fixture};
 
 const AFFINE: &str = "affine-into-conv";
 const SPLIT: &str = "picked-axis-to-split";
@@ -177,4 +177,38 @@ fn unknown_rewrites_are_refused() {
         "no rewrite is called \"bias\"; there are affine-into-conv, picked-axis-to-split, \
          scale-into-weights"
     );
+}
+
+/// Weights on other scales would be copied into the model.
+#[test]
+fn linked_weights_stay_as_they_are() {
+    for version in PADDLE_VERSIONS {
+        let folder = tempfile::tempdir().unwrap();
+        let source = fixture(&format!("{version}/vit/ViT_base_patch16_224"));
+        for file in fs::read_dir(&source).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        let output = folder.path().join("linked.onnx");
+        let options = ConvertOptions {
+            weights: Weights::Link,
+            ..ConvertOptions::default()
+        };
+        let model = Model::open(folder.path(), None).unwrap();
+        model.convert(&output, &options).unwrap();
+        let weights = fs::metadata(folder.path().join("inference.pdiparams")).unwrap();
+        let written = fs::metadata(&output).unwrap();
+        assert!(
+            written.len() < weights.len() / 2,
+            "{version}: {} of {} bytes",
+            written.len(),
+            weights.len()
+        );
+        let graph = decode(&output).graph.unwrap();
+        for tensor in &graph.initializer {
+            let is_matrix = tensor.dims.len() > 1 && tensor.dims.iter().product::<i64>() > 64;
+            let is_linked = !tensor.external_data.is_empty();
+            assert!(is_linked || !is_matrix, "{version}: {:?}", tensor.name);
+        }
+    }
 }

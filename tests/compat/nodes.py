@@ -1,6 +1,6 @@
 """Counts the nodes of the same models converted by this program, by Paddle2ONNX of PyPI, and by p2o.
 
-    python tests/compat/nodes.py OURS --zoo target/zoo [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER] [--p2o FILE]
+    python tests/compat/nodes.py OURS --zoo target/zoo [--models "ViT*"] [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER] [--p2o FILE]
 
 OURS is this program. The models are those that `fixtures/generate.py zoo` has exported: Paddle2ONNX 1.3.1 gets those of
 Paddle 2.6.2, and its models are simplified by `onnxslim`; 2.1.0 and p2o get those of Paddle 3.3.1. PYTHON and FOLDER are
@@ -32,7 +32,9 @@ def converted(command: list, output: Path, environment: dict | None = None) -> i
     output.unlink(missing_ok=True)
     environment = {**os.environ, **(environment or {})}
     try:
-        subprocess.run([str(part) for part in command], env=environment, capture_output=True, timeout=600, check=True)
+        command = [os.path.abspath(part) if os.path.exists(part) else str(part) for part in command]
+        # onnxslim leaves files where it runs.
+        subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, timeout=600, check=True)
         return count(onnx.load(output, load_external_data=False).graph)
     except (subprocess.SubprocessError, OSError, onnx.onnx_cpp2py_export.checker.ValidationError):
         return None
@@ -42,7 +44,7 @@ def paddle2onnx(python: str, folder: str, model: Path, output: Path, slim: bool)
     program = next(model.glob("inference.pdmodel"), model / "inference.json")
     flags = ["--model_dir", model, "--model_filename", program.name, "--params_filename", "inference.pdiparams"]
     flags += ["--save_file", output, "--opset_version", OPSET]
-    nodes = converted([python, "-m", "paddle2onnx.command", *flags], output, {"PYTHONPATH": folder})
+    nodes = converted([python, "-m", "paddle2onnx.command", *flags], output, {"PYTHONPATH": os.path.abspath(folder)})
     if nodes is None or not slim:
         return nodes
     slimmed = output.with_suffix(".slim.onnx")
@@ -53,15 +55,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours")
     parser.add_argument("--zoo", type=Path, required=True)
+    parser.add_argument("--models", default="*", help="a pattern of their names (default: all)")
     parser.add_argument("--1.3.1", dest="first", nargs=2, metavar=("PYTHON", "FOLDER"))
     parser.add_argument("--2.1.0", dest="second", nargs=2, metavar=("PYTHON", "FOLDER"))
     parser.add_argument("--p2o")
     given = parser.parse_args()
     is_least = True
     print("| model | ours | 1.3.1 + onnxslim | 2.1.0 | p2o |\n| --- | ---: | ---: | ---: | ---: |")
-    with tempfile.TemporaryDirectory(dir=given.zoo) as scratch:
+    with tempfile.TemporaryDirectory(dir=given.zoo.absolute()) as scratch:
         output = Path(scratch) / "model.onnx"
-        for model in sorted(path for path in (given.zoo / "paddle-3.3.1").iterdir() if path.is_dir()):
+        for model in sorted((given.zoo / "paddle-3.3.1").glob(given.models)):
             older = given.zoo / "paddle-2.6.2" / model.name
             ours = converted([given.ours, "convert", model, "-o", output, "--opset", OPSET], output)
             files = [model / "inference.json", model / "inference.pdiparams"]

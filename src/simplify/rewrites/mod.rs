@@ -21,6 +21,8 @@ pub struct Rewrite {
     pub name: &'static str,
     /// What it does, in a few words.
     pub what: &'static str,
+    /// Whether it puts weights on other scales. It is left out where weights are to stay in Paddle's files.
+    pub makes_weights: bool,
     apply: fn(&mut Program, &Registry),
 }
 
@@ -29,17 +31,20 @@ pub const REWRITES: &[Rewrite] = &[
     Rewrite {
         name: "affine-into-conv",
         what: "scales, biases and batch normalisation behind a convolution become its weights and its bias",
+        makes_weights: true,
         apply: affine::rewrite,
     },
     Rewrite {
         name: "picked-axis-to-split",
         what: "an axis that is moved to the front and taken apart, as for q, k and v, becomes a Split of the axis after it",
+        makes_weights: false,
         apply: heads::rewrite,
     },
     // After the Splits, which it follows to the weights.
     Rewrite {
         name: "scale-into-weights",
         what: "a scale of attention goes into the weights of the queries",
+        makes_weights: true,
         apply: scale::rewrite,
     },
 ];
