@@ -48,10 +48,10 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 OPSET = "13"
 
 
-def convert(command: list[str], packages: str, model: Path, program: str, output: Path) -> None:
-    """Runs a converter."""
+def convert(command: list[str], packages: str, model: Path, program: str, output: Path, opset: str = OPSET) -> None:
+    """Runs a converter. A RuntimeError if it fails."""
     arguments = ["--model_dir", model, "--model_filename", program, "--params_filename", "inference.pdiparams"]
-    arguments += ["--save_file", output, "--opset_version", OPSET, "--enable_onnx_checker", "True"]
+    arguments += ["--save_file", output, "--opset_version", opset, "--enable_onnx_checker", "True"]
     environment = {**os.environ, "PYTHONPATH": packages}
     ran = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, env=environment)
     if ran.returncode != 0 or not output.exists():

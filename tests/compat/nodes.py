@@ -1,11 +1,12 @@
 """Counts the nodes of the same models converted by this program, by Paddle2ONNX of PyPI, and by p2o.
 
-    python tests/compat/nodes.py OURS --zoo target/zoo [--models "ViT*"] [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER] [--p2o FILE]
+    python tests/compat/nodes.py OURS --zoo target/zoo [--models "ViT*"] [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER]
+        [--p2o FILE]
 
 OURS is this program. The models are those that `fixtures/generate.py zoo` has exported: Paddle2ONNX 1.3.1 gets those of
 Paddle 2.6.2, and its models are simplified by `onnxslim`; 2.1.0 and p2o get those of Paddle 3.3.1. PYTHON and FOLDER are
-those of `compare.py`; p2o comes from `pip install p2o`. Needs onnx and onnxslim. Prints a table in Markdown, with `-` for
-what fails. Exits with 1 if another converter needs fewer nodes for a model than this one.
+those of `compare.py`; p2o comes from `pip install p2o`. Needs onnxslim, and what `compare.py` does. Prints a table in
+Markdown, with `-` for what fails. Exits with 1 if another converter needs fewer nodes for a model than this one.
 """
 
 import argparse
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import onnx
 
+from compare import FORMATS, convert
+
 OPSET = "17"
 
 
@@ -27,26 +30,29 @@ def count(graph: onnx.GraphProto) -> int:
     return len(nodes) + sum(map(count, bodies))
 
 
-def converted(command: list, output: Path, environment: dict | None = None) -> int | None:
+def converted(command: list, output: Path) -> int | None:
     """The number of nodes that a command writes to `output`, or None if it fails."""
     output.unlink(missing_ok=True)
-    environment = {**os.environ, **(environment or {})}
     try:
         command = [os.path.abspath(part) if os.path.exists(part) else str(part) for part in command]
         # onnxslim leaves files where it runs.
-        subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, timeout=600, check=True)
+        subprocess.run(command, cwd=output.parent, capture_output=True, timeout=600, check=True)
         return count(onnx.load(output, load_external_data=False).graph)
     except (subprocess.SubprocessError, OSError, onnx.onnx_cpp2py_export.checker.ValidationError):
         return None
 
 
-def paddle2onnx(python: str, folder: str, model: Path, output: Path, slim: bool) -> int | None:
-    program = next(model.glob("inference.pdmodel"), model / "inference.json")
-    flags = ["--model_dir", model, "--model_filename", program.name, "--params_filename", "inference.pdiparams"]
-    flags += ["--save_file", output, "--opset_version", OPSET]
-    nodes = converted([python, "-m", "paddle2onnx.command", *flags], output, {"PYTHONPATH": os.path.abspath(folder)})
-    if nodes is None or not slim:
-        return nodes
+def paddle2onnx(version: str, given: list[str] | None, model: Path, output: Path, slim: bool) -> int | None:
+    if given is None:
+        return None
+    python, folder = given
+    output.unlink(missing_ok=True)
+    try:
+        convert([python, "-m", "paddle2onnx.command"], folder, model, FORMATS[version][1], output, OPSET)
+    except RuntimeError:
+        return None
+    if not slim:
+        return count(onnx.load(output, load_external_data=False).graph)
     slimmed = output.with_suffix(".slim.onnx")
     return converted([Path(sys.executable).with_name("onnxslim"), output, slimmed], slimmed)
 
@@ -69,8 +75,8 @@ def main() -> int:
             ours = converted([given.ours, "convert", model, "-o", output, "--opset", OPSET], output)
             files = [model / "inference.json", model / "inference.pdiparams"]
             peers = [
-                paddle2onnx(*given.first, older, output, True) if given.first else None,
-                paddle2onnx(*given.second, model, output, False) if given.second else None,
+                paddle2onnx("1.3.1", given.first, older, output, True),
+                paddle2onnx("2.1.0", given.second, model, output, False),
                 converted([given.p2o, *files, output, "--opset", OPSET], output) if given.p2o else None,
             ]
             is_least &= ours is not None and all(nodes is None or ours <= nodes for nodes in peers)
