@@ -7,9 +7,10 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use paddle2onnx::{ConvertOptions, Model, Weights};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, Weights};
 use serde_json::Value;
-use support::onnx::decode;
+use support::files::copy_of;
+use support::onnx::{convert, decode};
 use support::{PADDLE_VERSIONS, fixture};
 
 const AFFINE: &str = "affine-into-conv";
@@ -184,19 +185,13 @@ fn unknown_rewrites_are_refused() {
 fn linked_weights_stay_as_they_are() {
     for version in PADDLE_VERSIONS {
         let folder = tempfile::tempdir().unwrap();
-        let source = fixture(&format!("{version}/vit/ViT_base_patch16_224"));
-        for file in fs::read_dir(&source).unwrap() {
-            let file = file.unwrap();
-            fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
-        }
-        let output = folder.path().join("linked.onnx");
-        let options = ConvertOptions {
-            weights: Weights::Link,
-            ..ConvertOptions::default()
-        };
-        let model = Model::open(folder.path(), None).unwrap();
-        model.convert(&output, &options).unwrap();
-        let weights = fs::metadata(folder.path().join("inference.pdiparams")).unwrap();
+        let model = copy_of(
+            &format!("{version}/vit/ViT_base_patch16_224"),
+            folder.path(),
+        );
+        let output = model.join("linked.onnx");
+        convert(&model, &output, DEFAULT_OPSET, Weights::Link);
+        let weights = fs::metadata(model.join("inference.pdiparams")).unwrap();
         let written = fs::metadata(&output).unwrap();
         assert!(
             written.len() < weights.len() / 2,

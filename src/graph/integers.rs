@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::context::Lowering;
-use super::nodes::{Kind, TensorId};
+use super::nodes::{Kind, Node, TensorId};
 use crate::error::{Error, Result};
 use crate::program::{Origin, ValueId};
 use crate::read::{ByteRange, pieces};
@@ -49,10 +49,7 @@ impl Mapping {
         let mut elements = Vec::with_capacity(RUN);
         for run in piece.chunks(RUN * self.from.size()) {
             elements.clear();
-            match self.from {
-                DType::I8 => elements.extend(run.iter().map(|byte| f32::from(*byte as i8))),
-                _ => elements.extend(run.as_chunks().0.iter().copied().map(f32::from_le_bytes)),
-            }
+            decode(self.from, run, &mut elements);
             (self.map)(position, &mut elements);
             match self.to {
                 DType::I8 => to.extend(elements.iter().map(|x| *x as i8 as u8)),
@@ -77,23 +74,12 @@ impl fmt::Debug for Mapping {
     }
 }
 
-/// Calls `visit` with the elements of bytes of float32 or int8, of which the first is at a position, and returns the
-/// position behind them.
-fn each_element(
-    dtype: DType,
-    mut position: usize,
-    piece: &[u8],
-    visit: &mut dyn FnMut(usize, f32),
-) -> usize {
-    for bytes in piece.chunks_exact(dtype.size()) {
-        let element = match *bytes {
-            [byte] => f32::from(byte as i8),
-            _ => f32::from_le_bytes(bytes.try_into().unwrap_or_default()),
-        };
-        visit(position, element);
-        position += 1;
+/// Appends the elements of bytes of float32 or int8.
+fn decode(dtype: DType, bytes: &[u8], elements: &mut Vec<f32>) {
+    match dtype {
+        DType::I8 => elements.extend(bytes.iter().map(|byte| f32::from(*byte as i8))),
+        _ => elements.extend(bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes)),
     }
-    position
 }
 
 impl Lowering<'_> {
@@ -111,9 +97,13 @@ impl Lowering<'_> {
         let Some((dtype, range)) = self.stored_numbers(id) else {
             return Ok(false);
         };
-        let mut position = 0;
+        let (mut position, mut elements) = (0, Vec::new());
         pieces(range, &mut |piece| {
-            position = each_element(dtype, position, piece, visit);
+            decode(dtype, piece, &mut elements);
+            for element in elements.drain(..) {
+                visit(position, element);
+                position += 1;
+            }
             Ok(())
         })?;
         Ok(true)
@@ -184,22 +174,26 @@ impl Lowering<'_> {
     /// A tensor for a layer with these weights. Between quantised tensors, ONNX Runtime quantises float weights, too; a Clip
     /// without bounds, which changes nothing, keeps it from that.
     pub fn apart_from_weights(&mut self, x: TensorId, weights: TensorId) -> TensorId {
-        let is_dequantized = |tensor: &TensorId| {
-            let mut nodes = self.graph.nodes.iter();
-            nodes.any(|node| node.op_type == "DequantizeLinear" && node.outputs.contains(tensor))
+        let is_dequantized = |tensor| {
+            let maker = self.maker(tensor);
+            maker.is_some_and(|node| node.op_type == "DequantizeLinear")
         };
-        if is_dequantized(&x) && !is_dequantized(&weights) {
+        if is_dequantized(x) && !is_dequantized(weights) {
             self.node("Clip", &[x], [])
         } else {
             x
         }
     }
 
+    /// The node that makes a tensor.
+    fn maker(&self, tensor: TensorId) -> Option<&Node> {
+        let mut latest = self.graph.nodes.iter().rev();
+        latest.find(|node| node.outputs.contains(&tensor))
+    }
+
     /// Whether no element of a tensor is negative, as far as the operators tell that make it.
     pub fn is_nonnegative(&self, tensor: TensorId) -> bool {
-        let maker = self.graph.nodes.iter().rev();
-        let mut makers = maker.filter(|node| node.outputs.contains(&tensor));
-        let Some(node) = makers.next() else {
+        let Some(node) = self.maker(tensor) else {
             return false;
         };
         match node.op_type.as_ref() {

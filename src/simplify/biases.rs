@@ -22,7 +22,7 @@
 use std::collections::HashMap;
 
 use super::readers::Readers;
-use super::rewrites::{is, is_view, stored};
+use super::rewrites::{is, is_view, operand, stored};
 use crate::program::{Operand, Origin, Program, ValueId};
 use crate::tensor::Tensor;
 
@@ -57,14 +57,10 @@ fn weights_of(
             let step = steps.next()?;
             is(op, step).then_some(())?;
         }
-        let (x, others) = op.operands.split_first()?;
-        for other in others.iter().flat_map(Operand::values) {
+        for other in op.operands.iter().skip(1).flat_map(Operand::values) {
             weights.push((*other, stored(program, *other)?));
         }
-        let Operand::One(x) = x else {
-            return None;
-        };
-        id = *x;
+        id = operand(op, 0)?;
     }
     let is_bias = matches!(program[id].origin, Origin::Parameter(_)) && steps.peek().is_none();
     is_bias.then_some(())?;

@@ -30,6 +30,7 @@ impl Channels {
     pub fn map(&self, position: usize, elements: &mut [f32], each: impl Fn(usize, f32) -> f32) {
         let mut channel = self.at(position);
         let mut rest = elements;
+        // Most weights are scaled by the column: whole rows then, which are fewer than runs of one element.
         if self.inner == 1 {
             while !rest.is_empty() {
                 let (row, behind) = rest.split_at_mut(rest.len().min(self.count - channel));

@@ -92,7 +92,7 @@ fn known_facts<'p>(program: &'p Program, registry: &Registry) -> Facts<'p> {
 }
 
 /// The only operand of an op that is one tensor, by its position.
-fn operand(op: &Op, position: usize) -> Option<ValueId> {
+pub(super) fn operand(op: &Op, position: usize) -> Option<ValueId> {
     match op.operands.get(position) {
         Some(Operand::One(id)) => Some(*id),
         _ => None,
