@@ -157,9 +157,13 @@ pub(crate) fn layer_norm<T: Real>(
     axis: usize,
     epsilon: f64,
 ) -> Result<ArrayD<T>> {
-    each_part_normalised(x, [scale, bias], axis, |row, scale, bias| {
-        layer_norm_row(row, scale, bias, T::from_f64(epsilon));
-    })
+    each_part_normalised(
+        x,
+        [scale, bias],
+        axis,
+        #[inline(always)]
+        |row, scale, bias| layer_norm_row(row, scale, bias, T::from_f64(epsilon)),
+    )
 }
 
 /// `x / √(mean(x²) + epsilon) · scale + bias`, with the mean over all axes from `axis` on. `parameters` are
@@ -170,14 +174,13 @@ pub(crate) fn rms_norm<T: Real>(
     axis: usize,
     epsilon: f64,
 ) -> Result<ArrayD<T>> {
-    each_part_normalised(x, parameters, axis, |row, scale, bias| {
-        let squares = sum_of(row, |x| x.powi(2));
-        let mean = T::from_f64(squares / row.len() as f64);
-        let inverse = (mean + T::from_f64(epsilon)).sqrt().recip();
-        for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
-            *x = *x * inverse * *scale + *bias;
-        }
-    })
+    each_part_normalised(
+        x,
+        parameters,
+        axis,
+        #[inline(always)]
+        |row, scale, bias| rms_norm_row(row, scale, bias, T::from_f64(epsilon)),
+    )
 }
 
 /// A copy of `x` with `kernel` applied, for each position on the axes before `axis`, to the elements of all
@@ -191,7 +194,12 @@ fn each_part_normalised<T: Real>(
     let extent = x.shape()[axis..].iter().product();
     let scale = parameter(scale, extent, T::one())?;
     let bias = parameter(bias, extent, T::zero())?;
-    each_row(x, extent, |row| kernel(row, &scale, &bias))
+    each_row(
+        x,
+        extent,
+        #[inline(always)]
+        |row| kernel(row, &scale, &bias),
+    )
 }
 
 /// The elements of a scale or bias, or as many times `neutral` if it is absent. There must be `extent`
@@ -286,6 +294,16 @@ fn layer_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
     }
 }
 
+#[inline(always)]
+fn rms_norm_row<T: Real>(row: &mut [T], scale: &[T], bias: &[T], epsilon: T) {
+    let squares = sum_of(row, |x| x.powi(2));
+    let mean = T::from_f64(squares / row.len() as f64);
+    let inverse = (mean + epsilon).sqrt().recip();
+    for ((x, scale), bias) in row.iter_mut().zip(scale).zip(bias) {
+        *x = *x * inverse * *scale + *bias;
+    }
+}
+
 /// A copy of `x` in row-major order, with `kernel` applied to each `extent` consecutive elements.
 fn each_row<T: Real>(
     x: &Array<T>,
@@ -300,7 +318,10 @@ fn each_row<T: Real>(
     let result = unsafe {
         filled(elements.len(), extent.max(1), work, |index, room| {
             let row = &elements[index * extent..][..room.len()];
-            vectorised(|| kernel(room.write_copy_of_slice(row)));
+            vectorised(
+                #[inline(always)]
+                || kernel(room.write_copy_of_slice(row)),
+            );
         })
     };
     ArrayD::from_shape_vec(IxDyn(x.shape()), result)

@@ -47,6 +47,7 @@ fn reduce_by<T: Element, U: Send>(
 }
 
 /// The sum of `f` of each element, taken in f64: as several sums, which don't wait for one another, added up at the end.
+#[inline(always)]
 pub(crate) fn sum_of<T: Element>(lane: &[T], f: impl Fn(f64) -> f64) -> f64 {
     /// Where a sum starts: 0 would turn a sum of -0 to 0.
     const NOTHING: f64 = -0.0;

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 const WORTH_A_THREAD: usize = 1 << 16;
 
 /// Calls `f`, which is compiled for the widest vectors that this processor has as well as for those that all have. Only
-/// what is inlined into `f` is; the results are the same.
+/// what is inlined into `f`, and `f` itself, is: where it is large, it says `#[inline(always)]`. The results are the same.
 #[inline(always)]
 pub(super) fn vectorised<R>(f: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(f)
