@@ -272,11 +272,17 @@ impl Stage {
                 command.arg("block.py");
                 self.finish(command, &block.code, place);
             }
-            // These need headers and packages that a test can't count on; their syntax is looked at where it can be.
+            // It needs headers, which no package of PyPI or npm has. CONTRIBUTING.md says how to run it.
             "cpp" => assert!(block.code.contains("int main()"), "{place}"),
             "js" => {
                 self.write("block.js", block.code.as_bytes());
-                self.shell("if command -v node; then node --check block.js; fi", place);
+                match node_modules() {
+                    Some(modules) => {
+                        let modules = modules.display();
+                        self.shell(&format!("NODE_PATH={modules} node block.js"), place);
+                    }
+                    None => self.shell("if command -v node; then node --check block.js; fi", place),
+                }
             }
             // Compiled with the tests of the documentation.
             "rust,no_run" => {}
@@ -284,6 +290,27 @@ impl Stage {
             other => panic!("{place}: nothing runs {other}"),
         }
     }
+}
+
+/// The folder with ONNX Runtime for Node, which is downloaded once. None where there is no npm, or no registry for it: the
+/// tests need Rust and Python alone.
+fn node_modules() -> Option<PathBuf> {
+    let folder = root().join("target/npm");
+    let modules = folder.join("node_modules");
+    if !modules.join("onnxruntime-node").exists() {
+        let mut npm = Command::new("npm");
+        // Its script would fetch libraries for GPUs.
+        npm.args([
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+        ]);
+        npm.arg(&folder).arg("onnxruntime-node@1.23.2");
+        npm.output().ok().filter(|output| output.status.success())?;
+    }
+    Some(modules)
 }
 
 /// The package with the models of PP-OCRv4, which is downloaded once.
