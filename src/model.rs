@@ -378,7 +378,7 @@ impl Model {
             let rewrites = REWRITES.iter().filter(|rewrite| rewrite.makes_weights);
             left_out.extend(rewrites.map(|rewrite| rewrite.name));
         }
-        let program = simplify(program, &self.registry, &left_out);
+        let program = simplify(program, &self.registry, opset, &left_out);
         let analysis = Analysis::of(&program, &self.registry)?;
         lower::lower(&analysis, opset)
     }
@@ -390,7 +390,7 @@ impl Model {
     /// When `opset` is not one of [`crate::OPSETS`], or has no bfloat16 where the program does.
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
         lower::refuse_opset(&self.program, opset)?;
-        let program = simplify(&self.program, &self.registry, &self.left_out);
+        let program = simplify(&self.program, &self.registry, opset, &self.left_out);
         let mut obstacles: Vec<Obstacle> = Vec::new();
         for (source, error) in lower::obstacles(&program, &self.registry, opset) {
             let place = source.to_string();

@@ -250,7 +250,7 @@ fn the_format_is_as_new_as_the_opset_needs() {
     // These are from the table of versions in ONNX's `docs/Versioning.md`.
     let of_7 = [12, 13, 14].map(|opset| (opset, 7));
     let of_8 = [15, 16, 17, 18].map(|opset| (opset, 8));
-    let newer = [(19, 9), (20, 9), (21, 10)];
+    let newer = [(19, 9), (20, 9), (21, 10), (22, 10), (23, 11), (24, 12)];
     let versions = [&[(11, 6)][..], &of_7, &of_8, &newer].concat();
     assert!(versions.iter().map(|(opset, _)| *opset).eq(OPSETS));
     for (opset, ir_version) in versions {

@@ -7,19 +7,33 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, Weights};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, OPSETS, Weights};
 use serde_json::Value;
 use support::files::copy_of;
 use support::onnx::{convert, decode};
 use support::{PADDLE_VERSIONS, fixture};
 
 const AFFINE: &str = "affine-into-conv";
+const CONCAT: &str = "nested-concat";
 const SPLIT: &str = "picked-axis-to-split";
 const SCALE: &str = "scale-into-weights";
+const ATTENTION: &str = "attention";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 17] = [
+const CASES: [(&str, &str, &str, &str); 19] = [
+    (
+        "joined",
+        CONCAT,
+        "Concat Concat",
+        "Concat Concat Concat Concat Concat",
+    ),
+    (
+        "joined_along_another_axis",
+        CONCAT,
+        "Concat Tanh Concat Concat Concat Concat",
+        "",
+    ),
     ("conv_bias", AFFINE, "Conv", "Reshape Conv Add"),
     (
         "conv_norm_and_bias",
@@ -106,32 +120,103 @@ const CASES: [(&str, &str, &str, &str); 17] = [
     ),
 ];
 
+/// As [`CASES`], for what needs the newest opset.
+const NEWER_CASES: [(&str, &str, &str, &str); 9] = [
+    (
+        "attention",
+        ATTENTION,
+        "MatMul Add Split Attention",
+        "MatMul Add Reshape Transpose Split Transpose MatMul Softmax MatMul Transpose Reshape",
+    ),
+    (
+        "attention_masked",
+        ATTENTION,
+        "Slice Unsqueeze Slice Slice Mul Add Attention",
+        "Slice Unsqueeze Slice Slice Reshape Transpose Mul Reshape Transpose Transpose MatMul Add Softmax Mul Add \
+         Reshape Transpose MatMul Transpose Reshape",
+    ),
+    (
+        "attention_mask_of_all",
+        ATTENTION,
+        "Slice Slice Mul Add Attention",
+        MASKED,
+    ),
+    ("attention_mask_of_heads", ATTENTION, MASKED, ""),
+    ("attention_mask_of_one_key", ATTENTION, MASKED, ""),
+    (
+        "attention_of_heads",
+        ATTENTION,
+        "Slice Slice Reshape Transpose Reshape Transpose Attention Tanh",
+        "Slice Slice Reshape Transpose Mul Reshape Transpose Transpose MatMul Softmax MatMul Tanh",
+    ),
+    // The batch is broadcast.
+    (
+        "attention_of_one_batch",
+        ATTENTION,
+        "Reshape Transpose Mul Reshape Transpose Transpose MatMul Softmax MatMul Tanh",
+        "",
+    ),
+    // The shares of all keys are read, too.
+    (
+        "attention_with_weights",
+        ATTENTION,
+        "Slice Slice Reshape Transpose Mul Reshape Transpose Transpose MatMul Softmax MatMul",
+        "",
+    ),
+    (
+        "attention_over_queries",
+        ATTENTION,
+        "Slice Slice Reshape Transpose Mul Reshape Transpose Transpose MatMul Softmax MatMul",
+        "",
+    ),
+];
+
+const MASKED: &str = "Slice Slice Reshape Transpose Mul Reshape Transpose Transpose MatMul Add Softmax Mul Add Reshape \
+     Transpose MatMul Transpose Reshape";
+
 /// The operators of the model of a program without these rewrites, in their order.
-fn operators(program: &Path, left_out: &[String]) -> String {
+fn operators(program: &Path, opset: u32, left_out: &[String]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("model.onnx");
     let model = Model::open(program, None).unwrap();
     let model = model.without_rewrites(left_out).unwrap();
-    model.convert(&output, &ConvertOptions::default()).unwrap();
+    let options = ConvertOptions {
+        opset,
+        ..ConvertOptions::default()
+    };
+    model.convert(&output, &options).unwrap();
     let nodes = decode(&output).graph.unwrap().node;
     let operators: Vec<&str> = nodes.iter().map(|node| node.op_type()).collect();
     operators.join(" ")
 }
 
-#[test]
-fn each_rewrite_finds_what_it_is_for_and_nothing_else() {
-    for (case, rewrite, with, without) in CASES {
+fn check(cases: &[(&str, &str, &str, &str)], opset: u32) {
+    for (case, rewrite, with, without) in cases {
         for program in [
             format!("paddle-2.6.2/ops/rewrites/{case}.pdmodel"),
             format!("paddle-3.3.1/ops/rewrites/{case}.json"),
         ] {
             let program = &fixture(&program);
             let without = if without.is_empty() { with } else { without };
-            assert_eq!(operators(program, &[]), with, "{case}");
-            let left_out = [rewrite.to_owned()];
-            assert_eq!(operators(program, &left_out), without, "{case}");
+            assert_eq!(operators(program, opset, &[]), *with, "{case}");
+            let left_out = [(*rewrite).to_owned()];
+            assert_eq!(operators(program, opset, &left_out), *without, "{case}");
         }
     }
+}
+
+#[test]
+fn each_rewrite_finds_what_it_is_for_and_nothing_else() {
+    check(&CASES, DEFAULT_OPSET);
+}
+
+#[test]
+fn rewrites_wait_for_the_opset_that_they_need() {
+    check(&NEWER_CASES, *OPSETS.end());
+    let (case, _, with, _) = NEWER_CASES[0];
+    let program = fixture(&format!("paddle-3.3.1/ops/rewrites/{case}.json"));
+    assert_eq!(operators(&program, 23, &[]), with);
+    assert!(!operators(&program, 22, &[]).contains("Attention"));
 }
 
 /// A normalisation by the statistics of the batch is no function of single elements.
@@ -151,7 +236,7 @@ fn normalisation_in_training_stays() {
         folder.path().join("model.pdiparams"),
     )
     .unwrap();
-    let operators = operators(&path, &[]);
+    let operators = operators(&path, DEFAULT_OPSET, &[]);
     assert!(operators.starts_with("Conv ReduceMean "), "{operators}");
 }
 
@@ -175,8 +260,8 @@ fn unknown_rewrites_are_refused() {
     let error = model.without_rewrites(&["bias".to_owned()]).unwrap_err();
     assert_eq!(
         error.message(),
-        "no rewrite is called \"bias\"; there are affine-into-conv, picked-axis-to-split, \
-         scale-into-weights"
+        "no rewrite is called \"bias\"; there are affine-into-conv, nested-concat, picked-axis-to-split, \
+         attention, scale-into-weights"
     );
 }
 

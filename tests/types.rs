@@ -43,7 +43,7 @@ fn what_is_converted_opens_or_carries_a_note() {
     let types = [DType::F64, DType::F16, DType::BF16];
     for (dtype, opset) in types
         .iter()
-        .flat_map(|dtype| [13, 17, 21].map(|opset| (*dtype, opset)))
+        .flat_map(|dtype| [13, 17, 21, 24].map(|opset| (*dtype, opset)))
     {
         let mut opened = 0;
         for case in first_cases() {

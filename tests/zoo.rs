@@ -204,7 +204,7 @@ fn manifests_that_are_wrong() {
         (
             with("opsets = [10]"),
             Some(1),
-            "opset 10 can't be written, only 11 to 21",
+            "opset 10 can't be written, only 11 to 24",
         ),
         (with("opsets = []"), Some(1), "`opsets` is empty"),
         (with("batches = [0]"), Some(3), "nonzero"),

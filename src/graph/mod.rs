@@ -1,13 +1,14 @@
 //! The ONNX graph under construction.
 //!
 //! Ops emit their nodes through a [`Lowering`], which hands out tensors, spells operators as the opset has them
-//! (`opset`, `bits`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds
+//! (`opset`, `activations`, `bits`) and for the element types that it takes (`types`, with the table `operators`; `float64`), builds
 //! shapes as tensors (`shapes`), weights out of rows of others (`rows`) or in 8 bits
 //! (`integers`), and graphs inside of nodes (`bodies`), remembers
 //! which op a node comes from, and takes notes where ONNX can't follow (`notes`). At the end the nodes that nothing needs are
 //! dropped, everything gets its name (`finish`, `encode`), and the names are checked (`scoping`). The result is an
 //! `OnnxModel`, whose weights are still in Paddle's files.
 
+mod activations;
 mod bits;
 mod bodies;
 mod context;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
 /// The versions of ONNX's operator set that can be written.
-pub const OPSETS: RangeInclusive<u32> = 11..=21;
+pub const OPSETS: RangeInclusive<u32> = 11..=24;
 
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;
@@ -102,56 +102,6 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Emits Gelu: `x · Φ(x)`, or its approximation by `tanh`, of the floating-point type `dtype`. Before opset 20, the
-    /// first with the operator, and for float64, for which runtimes have no kernel, emits its definition by Erf or
-    /// Tanh, in the order of operations that runtimes recognise and fuse.
-    pub fn gelu(&mut self, x: TensorId, dtype: DType, tanh: bool) -> TensorId {
-        if self.opset >= 20 && dtype != DType::F64 {
-            let approximate = NodeAttr::String(if tanh { "tanh" } else { "none" });
-            return self.node("Gelu", &[x], [("approximate", approximate)]);
-        }
-        let one = self.scalar(dtype, 1.0);
-        let half = self.scalar(dtype, 0.5);
-        if tanh {
-            return self.gelu_tanh(x, dtype, one, half);
-        }
-        let root = self.scalar(dtype, std::f64::consts::SQRT_2);
-        let scaled = self.node("Div", &[x, root], []);
-        let erf = self.node("Erf", &[scaled], []);
-        let sum = self.node("Add", &[erf, one], []);
-        let product = self.node("Mul", &[x, sum], []);
-        self.node("Mul", &[product, half], [])
-    }
-
-    /// Emits `x / 2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` for opsets without Gelu.
-    fn gelu_tanh(&mut self, x: TensorId, dtype: DType, one: TensorId, half: TensorId) -> TensorId {
-        let three = self.scalar(dtype, 3.0);
-        let cubic = self.scalar(dtype, 0.044_715);
-        let root = self.scalar(dtype, std::f64::consts::FRAC_2_PI.sqrt());
-        let cube = self.node("Pow", &[x, three], []);
-        let cube = self.node("Mul", &[cube, cubic], []);
-        let inner = self.node("Add", &[x, cube], []);
-        let inner = self.node("Mul", &[inner, root], []);
-        let tanh = self.node("Tanh", &[inner], []);
-        let sum = self.node("Add", &[tanh, one], []);
-        let product = self.node("Mul", &[x, sum], []);
-        self.node("Mul", &[product, half], [])
-    }
-
-    /// Emits HardSwish: `x · min(max(x + 3, 0), 6) / 6`. Before opset 14, the first with the operator, emits
-    /// HardSigmoid and Mul.
-    pub fn hard_swish(&mut self, x: TensorId) -> TensorId {
-        if self.opset >= 14 {
-            return self.node("HardSwish", &[x], []);
-        }
-        let attrs = [
-            ("alpha", NodeAttr::Float(1.0 / 6.0)),
-            ("beta", NodeAttr::Float(0.5)),
-        ];
-        let gate = self.node("HardSigmoid", &[x], attrs);
-        self.node("Mul", &[x, gate], [])
-    }
-
     /// Emits `op_type`, Max or Min, of two tensors of the type `dtype`, which are broadcast. Before opset 12, these
     /// operators take floating-point types alone; for others, emits Greater or Less, and Where.
     pub fn extreme(
@@ -196,37 +146,6 @@ impl Lowering<'_> {
         let x = self.node("Where", &[is_low, min, x], []);
         let is_high = self.node("Greater", &[x, max], []);
         self.node("Where", &[is_high, max, x], [])
-    }
-
-    /// Emits Celu: `x` where it is not negative, and `alpha · (exp(x / alpha) - 1)` where it is. The operator takes
-    /// float32 alone. For other types, and before opset 12, the first with the operator, emits Elu between Div and Mul;
-    /// or Exp and Where for float64, for which runtimes have no kernel of Elu, and for an `alpha` that is not positive.
-    pub fn celu(&mut self, x: TensorId, dtype: DType, alpha: f64) -> TensorId {
-        if self.opset >= 12 && dtype == DType::F32 {
-            return self.node("Celu", &[x], [("alpha", NodeAttr::Float(alpha as f32))]);
-        }
-        let (factor, one) = (self.scalar(dtype, alpha), self.scalar(dtype, 1.0));
-        let scaled = self.node("Div", &[x, factor], []);
-        if alpha > 0.0 && dtype != DType::F64 {
-            let elu = self.node("Elu", &[scaled], []);
-            return self.node("Mul", &[elu, factor], []);
-        }
-        let exp = self.node("Exp", &[scaled], []);
-        let low = self.node("Sub", &[exp, one], []);
-        let low = self.node("Mul", &[low, factor], []);
-        let zero = self.scalar(dtype, 0.0);
-        let is_low = self.node("Less", &[x, zero], []);
-        self.node("Where", &[is_low, low, x], [])
-    }
-
-    /// Emits Mish: `x · tanh(softplus(x))`. Before opset 18, the first with the operator, emits Softplus, Tanh and Mul.
-    pub fn mish(&mut self, x: TensorId) -> TensorId {
-        if self.opset >= 18 {
-            return self.node("Mish", &[x], []);
-        }
-        let softplus = self.node("Softplus", &[x], []);
-        let tanh = self.node("Tanh", &[softplus], []);
-        self.node("Mul", &[x, tanh], [])
     }
 
     /// Emits `op_type`, Softmax or LogSoftmax, along one axis of a tensor of `rank` axes. Before opset 13, these
@@ -284,6 +203,44 @@ impl Lowering<'_> {
         }
         match bias {
             Some(bias) => self.node("Add", &[y, bias], []),
+            None => y,
+        }
+    }
+
+    /// Emits RMSNormalization: `x / √(mean(x²) + epsilon) · scale` over the axes from `axis` on. `x` has this element type and
+    /// rank, and `scale` the extents of these axes. Before opset 23, the first with the operator, and without a scale, which
+    /// it needs, emits its definition, in float32 where `x` is of half precision: squares of numbers above 255 overflow in
+    /// float16.
+    pub fn rms_norm(
+        &mut self,
+        x: TensorId,
+        (dtype, rank): (DType, usize),
+        axis: usize,
+        epsilon: f64,
+        scale: Option<TensorId>,
+    ) -> TensorId {
+        if let Some(scale) = scale.filter(|_| self.opset >= 23) {
+            let attrs = [
+                ("axis", NodeAttr::Int(axis as i64)),
+                ("epsilon", NodeAttr::Float(epsilon as f32)),
+            ];
+            return self.node("RMSNormalization", &[x, scale], attrs);
+        }
+        let wide = match dtype {
+            DType::F16 | DType::BF16 => DType::F32,
+            other => other,
+        };
+        let y = self.cast(x, dtype, wide);
+        let axes: Vec<usize> = (axis..rank).collect();
+        let square = self.node("Mul", &[y, y], []);
+        let mean = self.reduce("ReduceMean", square, &axes, true);
+        let epsilon = self.scalar(wide, epsilon);
+        let mean = self.node("Add", &[mean, epsilon], []);
+        let root = self.node("Sqrt", &[mean], []);
+        let y = self.node("Div", &[y, root], []);
+        let y = self.cast(y, wide, dtype);
+        match scale {
+            Some(scale) => self.node("Mul", &[y, scale], []),
             None => y,
         }
     }

@@ -210,8 +210,12 @@ impl Lowering<'_> {
                 return Ok(());
             } else {
                 let op_type = &typed.node.op_type;
+                let which = match last_computed(op_type, *variable, *dtype) {
+                    Some(opset) => format!(" at opset {}, but up to {opset}", self.opset),
+                    None => String::new(),
+                };
                 self.note(format!(
-                    "ONNX Runtime's build for CPUs has no kernel of {op_type} for {dtype}, and so can't run the model"
+                    "ONNX Runtime's build for CPUs has no kernel of {op_type} for {dtype}{which}, and so can't run the model"
                 ));
             }
         }
@@ -244,14 +248,15 @@ impl Lowering<'_> {
         for (character, input) in inputs.iter().zip(&node.inputs) {
             bind(*character, input.and_then(|input| self.tensor_dtype(input)));
         }
-        let like = inputs.first().copied().and_then(|first| {
-            let input = node.inputs.first().copied().flatten();
-            input
-                .and_then(|input| self.tensor_dtype(input))
-                .filter(|_| first != '-')
-        });
+        let given = inputs.iter().zip(&node.inputs);
+        let given = given.filter(|(character, _)| **character != '-');
+        let given: Vec<DType> = given
+            .filter_map(|(_, input)| self.tensor_dtype((*input)?))
+            .collect();
         for character in &outputs {
             let only = operator.only_type(*character);
+            let mut fitting = given.iter().copied();
+            let like = fitting.find(|dtype| operator.allows(*character, *dtype));
             bind(*character, only.or(stated(&node)).or(like));
         }
         Typed {
@@ -340,6 +345,19 @@ impl Lowering<'_> {
         wide.insert(tensor, widened);
         widened
     }
+}
+
+/// The last opset at which ONNX Runtime computes a type that it does not at a later one.
+fn last_computed(op_type: &str, variable: char, dtype: DType) -> Option<u32> {
+    let (mut last, mut is_computed) = (None, false);
+    for (_, since, ..) in rows(op_type) {
+        if is_computed {
+            last = Some(since - 1);
+        }
+        let operator = Operator::find(op_type, *since);
+        is_computed = operator.is_some_and(|operator| operator.computes(variable, dtype));
+    }
+    last.filter(|_| !is_computed)
 }
 
 /// The error for a node whose operator does not take a type in the opset that is written.

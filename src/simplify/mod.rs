@@ -46,8 +46,13 @@ pub use rewrites::{REWRITES, Rewrite};
 use crate::operator::Registry;
 use crate::program::Program;
 
-/// The program after all passes, which are the same for every opset, without the rewrites of the names `left_out`.
-pub(crate) fn simplify(program: &Program, registry: &Registry, left_out: &[&str]) -> Program {
+/// The program after all passes, of which only the rewrites differ between opsets, without those of the names `left_out`.
+pub(crate) fn simplify(
+    program: &Program,
+    registry: &Registry,
+    opset: u32,
+    left_out: &[&str],
+) -> Program {
     let mut program = program.clone();
     operands::dequantize_operands(&mut program, registry);
     biases::know_biases(&mut program);
@@ -57,7 +62,7 @@ pub(crate) fn simplify(program: &Program, registry: &Registry, left_out: &[&str]
     hoist::hoist(&mut program, registry);
     merge::merge(&mut program, registry);
     dead::drop_unneeded(&mut program);
-    rewrites::rewrite(&mut program, registry, left_out);
+    rewrites::rewrite(&mut program, registry, opset, left_out);
     dead::drop_unneeded(&mut program);
     program
 }

@@ -4,7 +4,7 @@
 //!
 //! Paddle: `phi/kernels/{activation,gelu,selu,rrelu}_kernel.h`, `phi/kernels/cpu/soft_relu_kernel.cc`, functors in
 //! `phi/kernels/funcs/activation_functor.h`. ONNX: Relu, Sigmoid, Gelu, Clip, LeakyRelu, HardSigmoid, HardSwish, Elu,
-//! Celu, Selu, Softplus, Mish, Softsign, Shrink, ThresholdedRelu; the others are composed of Sigmoid, Softplus, Tanh
+//! Celu, Selu, Softplus, Mish, Swish, Softsign, Shrink, ThresholdedRelu; the others are composed of Sigmoid, Softplus, Tanh
 //! and arithmetic.
 
 use ndarray::ArrayD;
@@ -379,8 +379,8 @@ impl Curve for Activation {
                 threshold,
                 value: 0.0,
             } => g.node("ThresholdedRelu", &[x], [("alpha", float(threshold))]),
-            Activation::Swish { .. }
-            | Activation::Softplus { .. }
+            Activation::Swish { beta } => g.swish(x, dtype, beta),
+            Activation::Softplus { .. }
             | Activation::Mish { .. }
             | Activation::LogSigmoid
             | Activation::TanhShrink
@@ -394,11 +394,6 @@ impl Activation {
     /// Emits the activations for which ONNX has no operator, or none with such parameters.
     fn lower_composed(self, g: &mut Lowering<'_>, x: TensorId, dtype: DType) -> TensorId {
         match self {
-            Activation::Swish { beta } => {
-                let inner = scaled(g, x, dtype, beta);
-                let gate = g.node("Sigmoid", &[inner], []);
-                g.node("Mul", &[x, gate], [])
-            }
             Activation::Softplus { beta, threshold } => {
                 lower_softplus(g, x, dtype, beta, threshold)
             }

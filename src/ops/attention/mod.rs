@@ -5,6 +5,7 @@
 
 mod dot_product;
 mod rotary;
+mod scaled_dot_product;
 mod softmax_mask;
 
 use crate::operator::OpDef;
@@ -17,4 +18,9 @@ pub(super) const IS_FOR_GPUS: &str = "is attention that Paddle computes on GPUs 
      compared with: export the layer with `paddle.nn.functional.scaled_dot_product_attention`";
 
 /// The definitions of this family.
-pub(super) const OPS: &[&[OpDef]] = &[dot_product::OPS, rotary::OPS, softmax_mask::OPS];
+pub(super) const OPS: &[&[OpDef]] = &[
+    dot_product::OPS,
+    rotary::OPS,
+    scaled_dot_product::OPS,
+    softmax_mask::OPS,
+];

@@ -1,7 +1,7 @@
 //! `rms_norm`, also written `fused_rms_norm_quant`: normalisation by the root of the mean square.
 //!
 //! Paddle: `phi/kernels/gpu/rms_norm_kernel.cu`, `phi/kernels/fusion/cpu/fused_rms_norm_quant_avx_kernel.cc`.
-//! ONNX: Mul, ReduceMean, Add, Sqrt and Div. RMSNormalization exists from opset 23 on.
+//! ONNX: RMSNormalization, which exists from opset 23 on; Mul, ReduceMean, Add, Sqrt and Div before.
 
 use super::layer_norm::normalized_parameter;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::operator::{
 };
 use crate::ops::shared::values::same_type;
 use crate::program::{Attr, Builder, Draft, Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Dim, Tensor, display_shape, normalize_axis};
+use crate::tensor::{Array, Dim, Tensor, display_shape, normalize_axis};
 
 const OPERANDS: &[&str] = &["x", "bias", "residual", "norm_weight", "norm_bias"];
 
@@ -151,25 +151,14 @@ impl Operator for RmsNorm {
             let added = g.value(added)?;
             x = g.node("Add", &[x, added], []);
         }
-        // In float16, squares of numbers above 255 overflow.
-        let wide = match dtype {
-            DType::F16 | DType::BF16 => DType::F32,
-            other => other,
+        let mut parameter = |id: Option<ValueId>| {
+            let parameter = id.map(|id| normalized_parameter(g, id, &normalized));
+            parameter.transpose()
         };
-        let y = g.cast(x, dtype, wide);
-        let axes: Vec<usize> = (axis..rank).collect();
-        let square = g.node("Mul", &[y, y], []);
-        let mean = g.reduce("ReduceMean", square, &axes, true);
-        let epsilon = g.scalar(wide, self.epsilon);
-        let mean = g.node("Add", &[mean, epsilon], []);
-        let root = g.node("Sqrt", &[mean], []);
-        let y = g.node("Div", &[y, root], []);
-        let mut y = g.cast(y, wide, dtype);
-        for (op_type, parameter) in [("Mul", self.scale), ("Add", self.bias)] {
-            if let Some(parameter) = parameter {
-                let parameter = normalized_parameter(g, parameter, &normalized)?;
-                y = g.node(op_type, &[y, parameter], []);
-            }
+        let (scale, bias) = (parameter(self.scale)?, parameter(self.bias)?);
+        let mut y = g.rms_norm(x, (dtype, rank), axis, self.epsilon, scale);
+        if let Some(bias) = bias {
+            y = g.node("Add", &[y, bias], []);
         }
         Ok(match self.residual {
             _ if !self.returns_sum => vec![y],

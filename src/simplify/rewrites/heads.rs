@@ -24,9 +24,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::weights::{constant, like};
-use super::{count_reads, each_list, ints, is, known_facts, operand};
+use super::{count_reads, each_list, ints, is, known_facts, numbers, operand, split};
 use crate::operator::Registry;
-use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, ValueId};
+use crate::program::{Attr, Op, Operand, Program, ValueId};
 use crate::tensor::{Dim, Tensor};
 
 /// Makes `split`s of all axes that are moved and taken apart.
@@ -160,8 +160,8 @@ impl Splitting<'_> {
 
     /// The only element of a constant.
     fn number(&self, id: ValueId) -> Option<i64> {
-        match &self.program[id].origin {
-            Origin::Constant(tensor) if tensor.len() == 1 => Some(tensor.to_i64_vec()[0]),
+        match numbers(self.program, id)?[..] {
+            [number] => Some(number),
             _ => None,
         }
     }
@@ -217,22 +217,12 @@ impl Splitting<'_> {
                 }
             })
             .collect();
-        let sections = constant(
+        let extents = vec![extent; count];
+        split(
             self.program,
-            String::new(),
-            Tensor::vector(vec![extent; count]),
-        );
-        let axis = constant(
-            self.program,
-            String::new(),
-            Tensor::scalar(picked.axis as i64),
-        );
-        Op {
-            kind: OpKind::Known("split"),
-            operands: [whole, sections, axis].map(Operand::One).to_vec(),
-            results: parts,
-            attrs: BTreeMap::new(),
-            ..transpose.clone()
-        }
+            transpose,
+            (whole, &extents, picked.axis),
+            parts,
+        )
     }
 }

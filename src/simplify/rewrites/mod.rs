@@ -4,16 +4,20 @@
 //! which callers can leave out any by its name.
 
 mod affine;
+mod attention;
+mod concats;
 mod heads;
 mod scale;
 mod weights;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 pub(super) use weights::stored;
 
 use crate::operator::Registry;
-use crate::program::{Attr, Facts, Op, OpKind, Operand, Program, ValueId};
+use crate::program::{Attr, Facts, Op, OpKind, Operand, Origin, Program, ValueId};
+use crate::tensor::{DType, Tensor};
+use weights::constant;
 
 /// A rewrite.
 pub struct Rewrite {
@@ -23,6 +27,8 @@ pub struct Rewrite {
     pub what: &'static str,
     /// Whether it puts weights on other scales. It is left out where weights are to stay in Paddle's files.
     pub makes_weights: bool,
+    /// The first opset that has what it makes, if not all have. It is left out at lower ones.
+    pub opset: Option<u32>,
     apply: fn(&mut Program, &Registry),
 }
 
@@ -32,28 +38,47 @@ pub const REWRITES: &[Rewrite] = &[
         name: "affine-into-conv",
         what: "scales, biases and batch normalisation behind a convolution become its weights and its bias",
         makes_weights: true,
+        opset: None,
         apply: affine::rewrite,
+    },
+    Rewrite {
+        name: "nested-concat",
+        what: "a Concat of what other Concats have joined along its axis joins all parts at once",
+        makes_weights: false,
+        opset: None,
+        apply: concats::rewrite,
     },
     Rewrite {
         name: "picked-axis-to-split",
         what: "an axis that is moved to the front and taken apart, as for q, k and v, becomes a Split of the axis after it",
         makes_weights: false,
+        opset: None,
         apply: heads::rewrite,
     },
-    // After the Splits, which it follows to the weights.
+    // After the Splits, which it takes apart along the last axis.
+    Rewrite {
+        name: "attention",
+        what: "the products and the softmax of attention become ONNX's Attention",
+        makes_weights: false,
+        opset: Some(23),
+        apply: attention::rewrite,
+    },
+    // After the Splits, which it follows to the weights, and attention, which has a scale of its own.
     Rewrite {
         name: "scale-into-weights",
         what: "a scale of attention goes into the weights of the queries",
         makes_weights: true,
+        opset: None,
         apply: scale::rewrite,
     },
 ];
 
-/// Makes all rewrites but those of the names `left_out`.
-pub(super) fn rewrite(program: &mut Program, registry: &Registry, left_out: &[&str]) {
-    let mut rewrites = REWRITES.iter();
-    let chosen = rewrites.by_ref();
-    for rewrite in chosen.filter(|rewrite| !left_out.contains(&rewrite.name)) {
+/// Makes all rewrites for `opset` but those of the names `left_out`.
+pub(super) fn rewrite(program: &mut Program, registry: &Registry, opset: u32, left_out: &[&str]) {
+    let fits = |rewrite: &&Rewrite| {
+        rewrite.opset.is_none_or(|first| first <= opset) && !left_out.contains(&rewrite.name)
+    };
+    for rewrite in REWRITES.iter().filter(fits) {
         (rewrite.apply)(program, registry);
     }
 }
@@ -116,5 +141,46 @@ fn ints<'o>(op: &'o Op, name: &str) -> Option<&'o [i64]> {
     match op.attrs.get(name) {
         Some(Attr::Ints(ints)) => Some(ints),
         _ => None,
+    }
+}
+
+/// The elements of a constant of integers.
+fn numbers(program: &Program, id: ValueId) -> Option<Vec<i64>> {
+    match &program[id].origin {
+        Origin::Constant(tensor) if !tensor.dtype().is_float() => Some(tensor.to_i64_vec()),
+        _ => None,
+    }
+}
+
+/// The factor of a `scale` without a bias, if it is a number that weights may be scaled by.
+fn factor(program: &Program, op: &Op) -> Option<f64> {
+    let is_plain = matches!(op.attrs.get("bias"), None | Some(Attr::Float(0.0)));
+    if !is(op, "scale") || !is_plain {
+        return None;
+    }
+    match &program[operand(op, 1)?].origin {
+        Origin::Constant(tensor) if tensor.len() == 1 => {
+            let factor = tensor.cast(DType::F32).to_f64_vec()[0];
+            (factor.is_normal() && factor.abs() < 1e6).then_some(factor)
+        }
+        _ => None,
+    }
+}
+
+/// The `split` of a value into parts of these extents along an axis, for another op.
+fn split(
+    program: &mut Program,
+    reader: &Op,
+    (whole, extents, axis): (ValueId, &[i64], usize),
+    parts: Vec<ValueId>,
+) -> Op {
+    let sections = constant(program, String::new(), Tensor::vector(extents.to_vec()));
+    let axis = constant(program, String::new(), Tensor::scalar(axis as i64));
+    Op {
+        kind: OpKind::Known("split"),
+        operands: [whole, sections, axis].map(Operand::One).to_vec(),
+        results: parts,
+        attrs: BTreeMap::new(),
+        ..reader.clone()
     }
 }

@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::weights::{constant, like, scaled, stored};
-use super::{count_reads, each_list, ints, is, is_view, operand};
+use super::{count_reads, each_list, factor, ints, is, is_view, numbers, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
@@ -85,14 +85,11 @@ impl Search<'_> {
     /// The way from the op at a position to a weight, if the op is a `scale` for which there is one.
     fn path(&self, position: usize) -> Option<Path> {
         let op = &self.ops[position];
-        let is_plain = matches!(op.attrs.get("bias"), None | Some(Attr::Float(0.0)));
-        if !is(op, "scale") || !is_plain {
-            return None;
-        }
+        let factor = factor(self.program, op)?;
         let mut id = operand(op, 0)?;
         let mut path = Path {
             scale: position,
-            factor: self.factor(operand(op, 1)?)?,
+            factor,
             ops: Vec::new(),
             columns: 0..0,
             weight: (id, 0),
@@ -128,17 +125,6 @@ impl Search<'_> {
                 return None;
             }
             id = operand(op, 0)?;
-        }
-    }
-
-    /// The only element of a constant, if it is a number that weights may be scaled by.
-    fn factor(&self, id: ValueId) -> Option<f64> {
-        match &self.program[id].origin {
-            Origin::Constant(tensor) if tensor.len() == 1 => {
-                let factor = tensor.cast(DType::F32).to_f64_vec()[0];
-                (factor.is_normal() && factor.abs() < 1e6).then_some(factor)
-            }
-            _ => None,
         }
     }
 
@@ -182,10 +168,7 @@ impl Search<'_> {
     /// The columns that a part of a `split` holds, where columns were made two axes, and the first of these is cut after a
     /// transposition.
     fn part(&self, split: &Op, result: usize) -> Option<Range<usize>> {
-        let numbers = |id: ValueId| match &self.program[id].origin {
-            Origin::Constant(tensor) => Some(tensor.to_i64_vec()),
-            _ => None,
-        };
+        let numbers = |id: ValueId| numbers(self.program, id);
         let made = |id: ValueId| {
             let (position, _) = self.maker(id, self.ops.len())?;
             Some(&self.ops[position])
