@@ -91,4 +91,4 @@ pub use model::{
 pub use operator::{Accuracy, Registry, SupportedOp};
 pub use read::{ByteRange, Format, ModelFiles, Tree, WeightFiles, programs_below};
 pub use simplify::{InputShape, REWRITES, Renaming, Rewrite};
-pub use write::{Progress, Weights, Written};
+pub use write::{Progress, Snapshot, Weights, Written};

@@ -1,5 +1,6 @@
 //! A Paddle model: what callers open, inspect and convert.
 
+mod metadata;
 mod summary;
 
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use crate::simplify::{
     with_limit, with_shapes, without_choices,
 };
 use crate::write::{self, Progress, Weights, Written};
-
+pub(crate) use metadata::Metadata;
 pub use summary::{MacCount, Port, Summary};
 
 /// An opened model. Its weights stay in their files.
@@ -29,6 +30,8 @@ pub use summary::{MacCount, Port, Summary};
 pub struct Model {
     files: ModelFiles,
     format: Format,
+    /// The SHA-256 of the program's file, in hexadecimal digits.
+    sha256: String,
     program: Program,
     registry: Registry,
     /// The names of the rewrites that are not made.
@@ -91,6 +94,10 @@ pub struct Conversion {
     pub nodes: usize,
     /// Where the model is not in every respect what the program is, in the order of the program.
     pub notes: Vec<Note>,
+    /// What the ONNX model says of where it comes from, and of what its inputs and outputs mean: keys and values.
+    pub metadata: Vec<(String, String)>,
+    /// Why the settings beside the program, or a part of them, are not among the metadata, in sentences.
+    pub remarks: Vec<String>,
 }
 
 /// What [`Model::convert_to`] has written.
@@ -102,6 +109,8 @@ pub struct Streamed {
     pub nodes: usize,
     /// The notes, as in [`Conversion::notes`].
     pub notes: Vec<Note>,
+    /// The remarks, as in [`Conversion::remarks`].
+    pub remarks: Vec<String>,
 }
 
 impl Model {
@@ -129,6 +138,7 @@ impl Model {
         Ok(Self {
             files,
             format,
+            sha256: metadata::sha256(&bytes),
             program,
             registry: registry.clone(),
             left_out: Vec::new(),
@@ -274,12 +284,14 @@ impl Model {
     /// unfinished file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
-        let onnx = self.lower_as(options)?;
+        let (onnx, metadata) = self.lower_as(options)?;
         let written = write::write(&onnx, output, options.weights, options.progress)?;
         Ok(Conversion {
             written,
             nodes: onnx.node_count(),
             notes: grouped(onnx.notes),
+            metadata: metadata.entries,
+            remarks: metadata.remarks,
         })
     }
 
@@ -294,25 +306,28 @@ impl Model {
         stream: &mut dyn Write,
         options: &ConvertOptions<'_>,
     ) -> Result<Streamed> {
-        let onnx = self.lower_as(options)?;
+        let (onnx, metadata) = self.lower_as(options)?;
         let bytes = write::write_to(&onnx, stream, options.progress)?;
         Ok(Streamed {
             bytes,
             nodes: onnx.node_count(),
             notes: grouped(onnx.notes),
+            remarks: metadata.remarks,
         })
     }
 
-    /// The ONNX model in memory, once it is known that its weights are there.
-    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
+    /// The ONNX model in memory, once it is known that its weights are there, and its metadata.
+    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<(OnnxModel, Metadata)> {
         let onnx = if options.dequantize {
             self.dequantized(options)
         } else {
             self.lower_program(&self.program, options.opset, options.weights)
         };
-        let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
+        let mut onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
         self.refuse_missing_weights()?;
-        Ok(onnx)
+        let metadata = Metadata::of(self);
+        onnx.describe(&metadata.entries);
+        Ok((onnx, metadata))
     }
 
     /// The ONNX model in memory. Its weights stay in Paddle's files.

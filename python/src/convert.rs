@@ -74,7 +74,8 @@ pub fn convert(
             format!("{place}: {}", note.text)
         });
         let warning = model.format().warning();
-        Ok(warning.into_iter().chain(notes).collect())
+        let remarks = conversion.remarks.iter().cloned();
+        Ok(warning.into_iter().chain(remarks).chain(notes).collect())
     })
 }
 

@@ -10,6 +10,7 @@ use paddle2onnx::{
 use super::interrupt;
 use super::outcome::{Failure, Result};
 use super::progress::Line;
+use super::stderr::warn;
 
 /// How a model is to be written.
 pub(super) struct How {
@@ -35,7 +36,9 @@ impl How {
 pub(super) fn write(model: &Model, output: &Path, how: &How) -> Result<Conversion> {
     let line = Line::bytes();
     let converted = interrupt::while_writing(|| model.convert(output, &how.options(&line)));
-    converted.map_err(|e| with_others(e, model, how.opset))
+    let conversion = converted.map_err(|e| with_others(e, model, how.opset))?;
+    conversion.remarks.iter().for_each(|remark| warn(remark));
+    Ok(conversion)
 }
 
 /// Writes the ONNX model to standard output, with nothing else, and shows on stderr how far that is.
@@ -43,7 +46,9 @@ pub(super) fn write_to_stdout(model: &Model, how: &How) -> Result<Streamed> {
     let line = Line::bytes();
     let mut stdout = io::stdout().lock();
     let streamed = model.convert_to(&mut stdout, &how.options(&line));
-    streamed.map_err(|e| with_others(e, model, how.opset))
+    let streamed = streamed.map_err(|e| with_others(e, model, how.opset))?;
+    streamed.remarks.iter().for_each(|remark| warn(remark));
+    Ok(streamed)
 }
 
 /// The error as it is shown, with a word on what else stands in the way: it names only the first reason, but for ops

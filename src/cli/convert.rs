@@ -3,13 +3,14 @@
 mod destination;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
 use paddle2onnx::verify::Report;
-use paddle2onnx::{Conversion, Model, Weights};
+use paddle2onnx::{Conversion, Model, Snapshot, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
@@ -19,7 +20,7 @@ use super::notes::{self, Noted};
 use super::open::Reading;
 use super::opset::Opset;
 use super::outcome::{Outcome, Result};
-use super::stderr::complain;
+use super::stderr::{complain, warn};
 use super::stdout::{print, print_json};
 use super::{check, conversion, counts, fields, interrupt, verification, verify};
 use destination::Destination;
@@ -196,6 +197,8 @@ pub(super) struct Converted<'a> {
     /// How long it took to open and convert the model.
     seconds: f64,
     notes: Vec<Noted>,
+    /// What the ONNX model says of itself.
+    metadata: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<&'a Report>,
 }
@@ -225,10 +228,13 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         args.comparing.require_runtime()?;
     }
     let how = args.how();
-    let conversion = conversion::write(&model, &output, &how)?;
+    let mut conversion = conversion::write(&model, &output, &how)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = if args.verify {
-        Some(prove(&model, &output, args)?)
+        let unverified = Snapshot::of(&output)?;
+        let report = prove(&model, &output, args)?;
+        stamp(&mut conversion, &unverified, &report);
+        Some(report)
     } else {
         None
     };
@@ -262,6 +268,20 @@ fn prove(model: &Model, output: &Path, args: &Args) -> Result<Report> {
     })
 }
 
+/// Notes in the model's metadata that it was verified, if it passed.
+fn stamp(conversion: &mut Conversion, unverified: &Snapshot, report: &Report) {
+    let Some(entries) = report.stamp() else {
+        return;
+    };
+    match unverified.add_metadata(&entries) {
+        Ok(grown) => {
+            conversion.written.bytes += grown;
+            conversion.metadata.extend(entries);
+        }
+        Err(e) => warn(&format!("{e}; the model does not say that it was verified")),
+    }
+}
+
 /// Where the weights are, in a word: [`Weights::Auto`] leaves that to the writer.
 fn placement(conversion: &Conversion, asked: Weights) -> &'static str {
     match (asked, &conversion.written.data) {
@@ -288,6 +308,7 @@ impl<'a> Converted<'a> {
             weights: placement(conversion, how.weights),
             seconds,
             notes: conversion.notes.iter().map(Noted::from).collect(),
+            metadata: conversion.metadata.iter().cloned().collect(),
             verification,
         }
     }

@@ -50,6 +50,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         producer_name: Some(env!("CARGO_PKG_NAME").into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
         opset_import: imports,
+        metadata_props: Vec::new(),
         functions,
         graph: Some(GraphProto {
             node: nodes,

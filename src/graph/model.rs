@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::integers::Mapping;
 use super::notes::Note;
 use crate::program::ValueId;
-use crate::proto::onnx::{GraphProto, ModelProto, NodeProto};
+use crate::proto::onnx::{GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use crate::read::ByteRange;
 use crate::tensor::DType;
 
@@ -46,6 +46,21 @@ impl OnnxModel {
     /// The number of nodes of the graph, with those in bodies of control flow, but without those in model functions.
     pub fn node_count(&self) -> usize {
         self.proto.graph.as_ref().map_or(0, count_nodes)
+    }
+
+    /// Adds metadata: keys and values, of which no key may be there already.
+    pub fn describe(&mut self, entries: &[(String, String)]) {
+        let entries = entries.iter().map(StringStringEntryProto::from);
+        self.proto.metadata_props.extend(entries);
+    }
+}
+
+impl From<&(String, String)> for StringStringEntryProto {
+    fn from((key, value): &(String, String)) -> Self {
+        Self {
+            key: Some(key.clone()),
+            value: Some(value.clone()),
+        }
     }
 }
 

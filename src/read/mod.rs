@@ -22,6 +22,7 @@ pub(crate) mod params;
 mod pieces;
 pub(crate) mod pir;
 pub(crate) mod program_desc;
+mod settings;
 mod tree;
 
 pub use file::Format;
@@ -30,4 +31,5 @@ pub(crate) use locate::{MEANINGLESS_NAMES, weights_in};
 pub use locate::{ModelFiles, WeightFiles, locate};
 pub use params::ByteRange;
 pub(crate) use pieces::pieces;
+pub(crate) use settings::{Settings, settings};
 pub use tree::{Tree, programs_below};

@@ -22,6 +22,7 @@ mod paddle;
 mod per_op;
 mod remarks;
 mod sides;
+mod stamp;
 mod subject;
 mod top;
 mod verdict;

@@ -83,15 +83,12 @@ fn frame<'m>(initializer: &'m Initializer, place: &Place) -> (Vec<u8>, Option<&'
         Place::External {
             location, offset, ..
         } => {
-            let entry = |key: &str, value: String| StringStringEntryProto {
-                key: Some(key.into()),
-                value: Some(value),
-            };
-            tensor.external_data = vec![
-                entry("location", location.clone()),
-                entry("offset", offset.to_string()),
-                entry("length", length.to_string()),
+            let entries = [
+                ("location".to_owned(), location.clone()),
+                ("offset".to_owned(), offset.to_string()),
+                ("length".to_owned(), length.to_string()),
             ];
+            tensor.external_data = entries.iter().map(StringStringEntryProto::from).collect();
             tensor.set_data_location(DataLocation::External);
             None
         }

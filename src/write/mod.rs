@@ -4,6 +4,7 @@
 //! written by hand, and prost encodes only the other fields, so that memory does not grow with the weights. Files
 //! are written under temporary names, and renamed when they are complete.
 
+mod append;
 mod copy;
 mod frame;
 mod place;
@@ -19,6 +20,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
 use crate::graph::OnnxModel;
+pub use append::Snapshot;
 use copy::Copier;
 use frame::Frames;
 use place::Plan;
