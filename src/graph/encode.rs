@@ -1,14 +1,14 @@
 //! Names for tensors and nodes, and the protobuf messages of nodes, bodies and model functions.
 
 use super::nodes::{Body, Function, Graph, Kind, Node, NodeAttr, TensorId};
-use crate::program::{Fact, Facts, UniqueNames, ValueId};
+use crate::program::{Facts, UniqueNames, ValueId};
 use crate::proto::onnx::attribute_proto::AttributeType;
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
 use crate::proto::onnx::{
     AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
-use crate::tensor::{Dim, Tensor};
+use crate::tensor::{DType, Dim, Tensor};
 
 /// Gives unique names to tensors and nodes. Inputs and outputs get theirs first, since callers rely on these.
 pub(super) struct Names {
@@ -142,7 +142,7 @@ impl Names {
         let inputs = inputs.map(|(position, input)| {
             let input = self.tensor(*input, &format!("{name}/input"));
             match body.given.get(position) {
-                Some(fact) => info(fact, input),
+                Some(fact) => typed(input, fact.dtype, &fact.shape),
                 None => untyped(input),
             }
         });
@@ -157,6 +157,7 @@ impl Names {
             output: outputs
                 .map(|output| untyped(self.tensor(*output, &format!("{name}/output"))))
                 .collect(),
+            value_info: Vec::new(),
         }
     }
 
@@ -198,14 +199,14 @@ fn tensor_proto(tensor: &Tensor) -> TensorProto {
     }
 }
 
-/// The message of an input or output `name` of the graph, with the element type and shape of the value `id`. An extent
-/// that a run computes has neither a number nor a symbol.
+/// The message of an input or output `name` of the graph, with the element type and shape of the value `id`.
 pub(super) fn value_info(facts: &Facts<'_>, id: ValueId, name: &str) -> ValueInfoProto {
-    info(facts.get(id), name.to_owned())
+    typed(name.to_owned(), facts.dtype(id), facts.shape(id))
 }
 
-fn info(fact: &Fact, name: String) -> ValueInfoProto {
-    let dims = fact.shape.iter().map(|dim| Dimension {
+/// The message of a tensor. An extent that a run computes has neither a number nor a symbol.
+pub(super) fn typed(name: String, dtype: DType, shape: &[Dim]) -> ValueInfoProto {
+    let dims = shape.iter().map(|dim| Dimension {
         value: match dim {
             Dim::Known(extent) => Some(dimension::Value::DimValue(*extent)),
             Dim::Symbol(symbol) => Some(dimension::Value::DimParam(symbol.to_string())),
@@ -216,7 +217,7 @@ fn info(fact: &Fact, name: String) -> ValueInfoProto {
         name: Some(name),
         r#type: Some(TypeProto {
             tensor_type: Some(type_proto::Tensor {
-                elem_type: Some(fact.dtype.onnx_code()),
+                elem_type: Some(dtype.onnx_code()),
                 shape: Some(TensorShapeProto {
                     dim: dims.collect(),
                 }),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::context::Lowering;
-use super::encode::{Names, value_info};
+use super::encode::{Names, typed, value_info};
 use super::model::{Initializer, InitializerData, OnnxModel};
 use super::nodes::{Graph, Kind, Node, TensorId};
 use super::notes;
@@ -11,8 +11,8 @@ use super::opset::required_outputs;
 use super::scoping::refuse_misnamed;
 use crate::error::{Error, Result};
 use crate::program::{Facts, Origin, UniqueNames, ValueId};
-use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto};
-use crate::tensor::Dim;
+use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
+use crate::tensor::{DType, Dim};
 
 /// The ONNX model of a program whose ops are all lowered. What nothing needs is dropped, and the rest gets its names.
 ///
@@ -43,6 +43,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let functions = graph.functions.iter();
     let functions = functions.map(|function| names.function(function, &imports));
     let functions = functions.collect();
+    let between = between(facts, &graph, &outputs, &values, &mut names);
     let program = facts.program();
     let inputs = program.inputs().iter();
     let proto = ModelProto {
@@ -63,6 +64,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
                 .iter()
                 .map(|(name, _, value)| value_info(facts, *value, name))
                 .collect(),
+            value_info: between,
         }),
     };
     let initializers = initializers(facts, &graph, &mut names)?;
@@ -124,6 +126,44 @@ fn given(
     let given = values.iter().filter(|(_, tensor)| is_given(tensor));
     let given = given.map(|(value, tensor)| (*value, names.tensor(*tensor, "")));
     given.collect()
+}
+
+/// The element types and shapes of the tensors that nodes of the graph give, in their order: of those that hold a value of
+/// the program, and are no outputs of the graph, whose types are declared there.
+fn between(
+    facts: &Facts<'_>,
+    graph: &Graph,
+    outputs: &[(String, TensorId, ValueId)],
+    values: &[(ValueId, TensorId)],
+    names: &mut Names,
+) -> Vec<ValueInfoProto> {
+    let int8: HashSet<TensorId> = graph.int8.values().copied().collect();
+    let mut held: HashMap<TensorId, (DType, Vec<Dim>)> = HashMap::new();
+    for (value, tensor) in values {
+        let fact = facts.get(*value);
+        let dtype = if int8.contains(tensor) {
+            DType::I8
+        } else {
+            fact.dtype
+        };
+        // A variable that nothing has written is of no type.
+        if !fact.is_undefined {
+            let (_, known) = held
+                .entry(*tensor)
+                .or_insert_with(|| (dtype, fact.shape.clone()));
+            let extents = known.iter_mut().zip(&fact.shape);
+            extents.for_each(|(known, extent)| *known = known.or(extent));
+        }
+    }
+    for (_, tensor, _) in outputs {
+        held.remove(tensor);
+    }
+    let tensors = graph.nodes.iter().flat_map(|node| &node.outputs);
+    let between = tensors.filter_map(|tensor| {
+        let (dtype, shape) = held.get(tensor)?;
+        Some(typed(names.tensor(*tensor, ""), *dtype, shape))
+    });
+    between.collect()
 }
 
 /// The oldest IR version that knows `opset`, and model functions if there are any.

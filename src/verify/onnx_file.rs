@@ -134,6 +134,7 @@ impl OnnxFile {
                 .iter()
                 .map(|(name, dtype)| value_info(name, Some(*dtype)))
                 .collect(),
+            value_info: Vec::new(),
         };
         let model = ModelProto {
             graph: Some(part),
