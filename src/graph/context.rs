@@ -249,10 +249,14 @@ impl<'p> Lowering<'p> {
         self.constant(Tensor::scalar_of(dtype, value))
     }
 
-    /// Emits Cast of `x` from the element type `from` to the element type `to`. Returns `x` itself if these are equal.
+    /// Emits Cast of `x` from the element type `from` to the element type `to`. Returns `x` itself if these are equal, and
+    /// an initializer for constants and weights of float32 that are cast to half precision.
     pub fn cast(&mut self, x: TensorId, from: DType, to: DType) -> TensorId {
         if from == to {
             return x;
+        }
+        if let Some(stored) = self.stored_in_half(x, to) {
+            return stored;
         }
         self.node("Cast", &[x], [("to", NodeAttr::Int(to.onnx_code().into()))])
     }

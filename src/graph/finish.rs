@@ -109,10 +109,24 @@ fn names(
         .iter()
         .map(|(name, tensor, _)| (name.as_str(), *tensor));
     let mut names = Names::new(facts, graph, called);
+    let read: HashSet<TensorId> = read_by_nodes(graph).into_iter().collect();
     for (value, tensor) in values {
-        names.prefer(*tensor, &facts.program()[*value].name);
+        // The name of a weight of which others are made alone is left to these.
+        let kind = &graph.tensors[tensor.index()];
+        if read.contains(tensor) || !matches!(kind, Kind::Parameter(_)) {
+            names.prefer(*tensor, &facts.program()[*value].name);
+        }
     }
     names
+}
+
+/// The tensors that nodes read, in their order.
+fn read_by_nodes(graph: &Graph) -> Vec<TensorId> {
+    let mut read = Vec::new();
+    for node in &graph.nodes {
+        node.visit(&mut |node| read.extend(node.inputs.iter().flatten()));
+    }
+    read
 }
 
 /// For each value that an input of the graph or a node gives, the name of the tensor that holds it.
@@ -270,15 +284,11 @@ fn drop_nodes(nodes: &mut Vec<Node>, needed: &mut HashSet<TensorId>) {
 fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<Vec<Initializer>> {
     let mut seen = HashSet::new();
     let mut initializers = Vec::new();
-    let mut read: Vec<&TensorId> = Vec::new();
-    for node in &graph.nodes {
-        node.visit(&mut |node| read.extend(node.inputs.iter().flatten()));
-    }
-    for id in read {
-        if !seen.insert(*id) {
+    for id in read_by_nodes(graph) {
+        if !seen.insert(id) {
             continue;
         }
-        let name = names.tensor(*id, "constant");
+        let name = names.tensor(id, "constant");
         match &graph.tensors[id.index()] {
             Kind::Parameter(value) => initializers.push(parameter(facts, *value, name)?),
             Kind::Rows {

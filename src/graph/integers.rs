@@ -1,8 +1,11 @@
-//! Weights whose elements become others when the model is written, such as integers of 8 bits, and tensors of whole
-//! numbers that are kept as such integers.
+//! Weights whose elements become others when the model is written, such as integers of 8 bits or numbers of half precision,
+//! and tensors of whole numbers that are kept as such integers.
 
 use std::fmt;
 use std::sync::Arc;
+
+use half::vec::HalfFloatVecExt;
+use half::{bf16, f16};
 
 use super::context::Lowering;
 use super::nodes::{Kind, Node, TensorId};
@@ -16,7 +19,7 @@ use crate::tensor::{Channels, DType, Tensor};
 pub struct Mapping {
     /// The element type of the weight, float32 or int8.
     from: DType,
-    /// The element type of the tensor, float32 or int8.
+    /// The element type of the tensor: float32, float16, bfloat16 or int8.
     to: DType,
     map: Arc<Map>,
 }
@@ -53,15 +56,9 @@ impl Mapping {
             (self.map)(position, &mut elements);
             match self.to {
                 DType::I8 => to.extend(elements.iter().map(|x| *x as i8 as u8)),
-                _ => {
-                    let start = to.len();
-                    to.resize(start + elements.len() * self.to.size(), 0);
-                    let (bytes, _) = to[start..].as_chunks_mut();
-                    bytes
-                        .iter_mut()
-                        .zip(&elements)
-                        .for_each(|(bytes, x)| *bytes = x.to_le_bytes());
-                }
+                DType::F16 => encode(&Vec::from_f32_slice(&elements), f16::to_le_bytes, to),
+                DType::BF16 => encode(&Vec::from_f32_slice(&elements), bf16::to_le_bytes, to),
+                _ => encode(&elements, f32::to_le_bytes, to),
             }
             position += elements.len();
         }
@@ -72,6 +69,19 @@ impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Mapping({} to {})", self.from, self.to)
     }
+}
+
+/// Appends the bytes of each element.
+fn encode<T: Copy, const SIZE: usize>(
+    elements: &[T],
+    each: impl Fn(T) -> [u8; SIZE],
+    to: &mut Vec<u8>,
+) {
+    let start = to.len();
+    to.resize(start + elements.len() * SIZE, 0);
+    let (bytes, _) = to[start..].as_chunks_mut();
+    let pairs = bytes.iter_mut().zip(elements);
+    pairs.for_each(|(bytes, x)| *bytes = each(*x));
 }
 
 /// Appends the elements of bytes of float32 or int8.
@@ -155,6 +165,42 @@ impl Lowering<'_> {
                 to,
                 map: Arc::new(map),
             },
+        }))
+    }
+
+    /// A constant or a weight of float32 in half precision, which needs no node: each element of a weight is rounded when the
+    /// model is written. None for other tensors and types.
+    pub(super) fn stored_in_half(&mut self, tensor: TensorId, to: DType) -> Option<TensorId> {
+        if !matches!(to, DType::F16 | DType::BF16) {
+            return None;
+        }
+        let (value, range, mapping) = match &self.graph.tensors[tensor.index()] {
+            Kind::Constant(constant) if constant.dtype() == DType::F32 => {
+                let rounded = constant.cast(to);
+                return Some(self.constant(rounded));
+            }
+            Kind::Parameter(value) => {
+                let (from, range) = self.stored_numbers(*value)?;
+                let map: Arc<Map> = Arc::new(|_, _| {});
+                (*value, range.clone(), Mapping { from, to, map })
+            }
+            Kind::Mapped {
+                value,
+                range,
+                mapping,
+            } if mapping.to == DType::F32 => {
+                let mapping = Mapping {
+                    to,
+                    ..mapping.clone()
+                };
+                (*value, range.clone(), mapping)
+            }
+            _ => return None,
+        };
+        Some(self.graph.tensor(Kind::Mapped {
+            value,
+            range,
+            mapping,
         }))
     }
 
