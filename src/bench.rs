@@ -118,7 +118,8 @@ pub fn bench(
     let mut measurements = Vec::with_capacity(sets.len());
     for set in &sets {
         progress(&format!("{}: measuring", set.label));
-        let prepared = session.prepare(&set.tensors).map_err(|e| e.in_file(onnx))?;
+        let taken = model.as_taken(&set.tensors);
+        let prepared = session.prepare(&taken).map_err(|e| e.in_file(onnx))?;
         let mut contenders = vec![Contender::new(Side::OnnxRuntime, || {
             session.run_prepared(&prepared).map_err(|e| e.in_file(onnx))
         })];

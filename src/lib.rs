@@ -90,5 +90,7 @@ pub use model::{
 };
 pub use operator::{Accuracy, Registry, SupportedOp};
 pub use read::{ByteRange, Format, ModelFiles, Tree, WeightFiles, programs_below};
-pub use simplify::{InputShape, REWRITES, Renaming, Rewrite};
+pub use simplify::{
+    HalfPrecision, InputShape, KEPT_IN_FLOAT32, KeptOps, REWRITES, Renaming, Rewrite,
+};
 pub use write::{Progress, Snapshot, Weights, Written};

@@ -18,15 +18,16 @@ use crate::program::{Origin, Program};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
 use crate::simplify::{
-    InputShape, REWRITES, Renaming, cropped, dequantize, renamed, simplify, starting_at,
-    with_limit, with_shapes, without_choices,
+    HalfPrecision, InputShape, REWRITES, Renaming, cropped, dequantize, halved,
+    refuse_without_match, renamed, simplify, starting_at, with_limit, with_shapes, without_choices,
 };
+use crate::tensor::{DType, Tensor};
 use crate::write::{self, Progress, Weights, Written};
 pub(crate) use metadata::Metadata;
 pub use summary::{MacCount, Port, Summary};
 
 /// An opened model. Its weights stay in their files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Model {
     files: ModelFiles,
     format: Format,
@@ -36,6 +37,8 @@ pub struct Model {
     registry: Registry,
     /// The names of the rewrites that are not made.
     left_out: Vec<&'static str>,
+    /// How ONNX is written in half precision, if it is.
+    half: Option<HalfPrecision>,
 }
 
 /// The options of [`Model::convert`].
@@ -142,6 +145,7 @@ impl Model {
             program,
             registry: registry.clone(),
             left_out: Vec::new(),
+            half: None,
         })
     }
 
@@ -257,6 +261,67 @@ impl Model {
         Ok(self)
     }
 
+    /// The model of which ONNX is written in half precision: what is float32 in Paddle becomes float16 or bfloat16, but for
+    /// ops that need more digits ([`crate::KEPT_IN_FLOAT32`]), and the weights are rounded while they are written. Ops
+    /// that read larger numbers than half precision holds stay in float32, with a note.
+    ///
+    /// ```
+    /// use paddle2onnx::tensor::DType;
+    /// use paddle2onnx::{ConvertOptions, HalfPrecision, Model};
+    ///
+    /// # fn main() -> paddle2onnx::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let output = folder.path().join("model.onnx");
+    /// let model = Model::open("fixtures/paddle-3.3.1/vit/ViT_base_patch16_224".as_ref(), None)?;
+    /// let half = HalfPrecision {
+    ///     keep_f32: vec!["gelu".to_owned()],
+    ///     ..HalfPrecision::new(DType::F16)
+    /// };
+    /// model.in_half_precision(half)?.convert(&output, &ConvertOptions::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When a type is none of these, or nothing has a name that is to stay in float32.
+    pub fn in_half_precision(mut self, half: HalfPrecision) -> Result<Self> {
+        half.refuse_other_types()?;
+        refuse_without_match(&self.program, &self.registry, &half.keep_f32)
+            .map_err(|e| e.in_file(&self.files.program))?;
+        self.half = Some(half);
+        Ok(self)
+    }
+
+    /// How ONNX is written in half precision, if it is.
+    pub fn half_precision(&self) -> Option<&HalfPrecision> {
+        self.half.as_ref()
+    }
+
+    /// The inputs of a run, as the program takes them, in the types in which the ONNX model takes them.
+    pub(crate) fn as_taken(&self, inputs: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+        let dtype = self.half.as_ref().map_or(DType::F32, |half| half.io_dtype);
+        let taken = inputs.iter().map(|(name, tensor)| {
+            let tensor = match tensor.dtype() {
+                DType::F32 => tensor.cast(dtype),
+                _ => tensor.clone(),
+            };
+            (name.clone(), tensor)
+        });
+        taken.collect()
+    }
+
+    /// The program as ONNX is written of it, if that is in half precision.
+    ///
+    /// # Errors
+    /// When it is quantised, or weights can't be read.
+    pub(crate) fn halved(&self) -> Result<Option<Program>> {
+        let half = self.half.is_some();
+        let program = half.then(|| self.simplified(&self.program, DEFAULT_OPSET, &self.left_out));
+        program
+            .transpose()
+            .map_err(|e| e.in_file(&self.files.program))
+    }
+
     /// The program in the reference interpreter, with its weights loaded, ready to run in `precision`.
     ///
     /// # Errors
@@ -318,6 +383,15 @@ impl Model {
 
     /// The ONNX model in memory, once it is known that its weights are there, and its metadata.
     fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<(OnnxModel, Metadata)> {
+        if let Some(half) = &self.half
+            && options.weights == Weights::Link
+        {
+            return Err(Error::invalid(format!(
+                "the weights can't stay in Paddle's file, which holds them in float32, if the model is to be {}; leave out \
+                 --weights link",
+                half.dtype
+            )));
+        }
         let onnx = if options.dequantize {
             self.dequantized(options)
         } else {
@@ -343,16 +417,29 @@ impl Model {
     }
 
     fn lower_program(&self, program: &Program, opset: u32, weights: Weights) -> Result<OnnxModel> {
-        lower::refuse_opset(program, opset)?;
         let mut left_out = self.left_out.clone();
         if weights == Weights::Link {
             // What is not in Paddle's file can't be linked.
             let rewrites = REWRITES.iter().filter(|rewrite| rewrite.makes_weights);
             left_out.extend(rewrites.map(|rewrite| rewrite.name));
         }
-        let program = simplify(program, &self.registry, opset, &left_out);
+        let program = self.simplified(program, opset, &left_out)?;
+        lower::refuse_opset(&program, opset)?;
         let analysis = Analysis::of(&program, &self.registry)?;
-        lower::lower(&analysis, opset)
+        let mut onnx = lower::lower(&analysis, opset)?;
+        if let Some(half) = &self.half {
+            onnx.describe(&half.described());
+        }
+        Ok(onnx)
+    }
+
+    /// A program of the model after all passes, in half precision if it is to be.
+    fn simplified(&self, program: &Program, opset: u32, left_out: &[&str]) -> Result<Program> {
+        let program = simplify(program, &self.registry, opset, left_out);
+        match &self.half {
+            Some(half) => halved(&program, &self.registry, half),
+            None => Ok(program),
+        }
     }
 
     /// All ops that stand in the way of a conversion to `opset`, with one entry for each kind of op and each reason, in
@@ -361,8 +448,8 @@ impl Model {
     /// # Errors
     /// When `opset` is not one of [`crate::OPSETS`], or has no bfloat16 where the program does.
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
-        lower::refuse_opset(&self.program, opset)?;
-        let program = simplify(&self.program, &self.registry, opset, &self.left_out);
+        let program = self.simplified(&self.program, opset, &self.left_out)?;
+        lower::refuse_opset(&program, opset)?;
         let mut obstacles: Vec<Obstacle> = Vec::new();
         for (source, error) in lower::obstacles(&program, &self.registry, opset) {
             let place = source.to_string();

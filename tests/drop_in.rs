@@ -7,6 +7,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use paddle2onnx::tensor::DType;
 use support::command::{Ran, command, is_refusal, names_in, run};
 use support::onnx::{decode, proto::ModelProto};
 use support::shell::{VIT, folder};
@@ -184,6 +185,17 @@ fn inputs_get_other_shapes() {
 }
 
 #[test]
+fn models_become_half_as_large_in_float16() {
+    let folder = folder();
+    let ran = compat(VIT, folder.path(), &["--export_fp16_model", "True"]);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    let graph = converted(folder.path()).graph.unwrap();
+    let halves = graph.initializer.iter();
+    let halves = halves.filter(|tensor| tensor.data_type() == DType::F16.onnx_code());
+    assert!(halves.count() > 20);
+}
+
+#[test]
 fn custom_ops_become_operators_of_the_domain_paddle() {
     let folder = folder();
     let model = "paddle-2.6.2/custom_op/single";
@@ -207,11 +219,6 @@ fn what_is_not_done_is_refused_and_nothing_is_written() {
     let quantized = quantized.unwrap().path();
     let quantized = quantized.to_str().unwrap();
     for (model, given, words) in [
-        (
-            VIT,
-            ["--export_fp16_model", "True"],
-            ["float16", "--export_fp16_model"],
-        ),
         (
             VIT,
             ["--input_shape_dict", "{'y': [1, 3, 224, 224]}"],

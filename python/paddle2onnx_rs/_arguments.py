@@ -20,9 +20,12 @@ def reading(
     inputs_at: Optional[Sequence[str]] = None,
     input_shapes: Optional[Mapping[str, Shape]] = None,
     rename: Optional[Mapping[str, str]] = None,
+    dtype: Optional[str] = None,
+    keep_f32: Optional[Sequence[str]] = None,
+    io_dtype: str = "float32",
 ) -> dict[str, Any]:
     """Which model to open, and how, for the extension."""
-    for argument, names in (("outputs", outputs), ("inputs_at", inputs_at)):
+    for argument, names in (("outputs", outputs), ("inputs_at", inputs_at), ("keep_f32", keep_f32)):
         if isinstance(names, str):
             raise TypeError(f"{argument}={names!r}: a list of names is needed")
     return {
@@ -33,4 +36,7 @@ def reading(
         "inputs_at": list(inputs_at or ()),
         "input_shapes": [(name, list(shape)) for name, shape in (input_shapes or {}).items()],
         "renamed": list((rename or {}).items()),
+        "dtype": dtype,
+        "keep_f32": list(keep_f32 or ()),
+        "io_dtype": io_dtype,
     }

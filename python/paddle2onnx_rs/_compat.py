@@ -50,9 +50,8 @@ def export(
         if given[name] != usual and given[name] is not None:
             warnings.warn(f"{name} has no effect: {why}", stacklevel=2)
     custom_ops = {name: f"Paddle::{operator}" for name, operator in (custom_op_info or {}).items()}
-    which = reading(model_filename, params_filename or None, custom_ops)
-    if export_fp16_model:
-        raise ValueError("export_fp16_model: models are not converted to float16")
+    dtype = "float16" if export_fp16_model else None
+    which = reading(model_filename, params_filename or None, custom_ops, dtype=dtype)
     if deploy_backend.lower() != "onnxruntime":
         _native.refuse_backend(which, deploy_backend)
     opset = max(opset_version, _native.lowest_opset(which)) if auto_upgrade_opset else opset_version

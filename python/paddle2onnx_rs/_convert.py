@@ -29,6 +29,9 @@ def convert(
     inputs_at: Optional[Sequence[str]] = None,
     input_shapes: Optional[Mapping[str, Shape]] = None,
     rename: Optional[Mapping[str, str]] = None,
+    dtype: Optional[str] = None,
+    keep_f32: Optional[Sequence[str]] = None,
+    io_dtype: str = "float32",
     dequantize: bool = False,
     drop_nms: bool = False,
     nms_limit: Optional[int] = None,
@@ -46,6 +49,9 @@ def convert(
     inputs_at: values to take in place of what computes them
     input_shapes: shapes of inputs, in numbers or names of extents, as in {"x": (1, 3, "height", "width")}
     rename: other names for inputs and outputs, as in {"fetch_name_0": "logits"}
+    dtype: "float16" or "bfloat16" for a model of half precision; ops that need more digits or range stay in float32
+    keep_f32: what stays in float32 beside them: names of ops, or parts of the names of layers, results and weights
+    io_dtype: the type of those inputs and outputs that are float32 in Paddle: "float32", or that of dtype
     dequantize: write the float model behind a quantised one
     drop_nms: leave out the choice of boxes; the outputs are `boxes` and `scores`
     nms_limit: have detectors find exactly this many boxes
@@ -54,7 +60,9 @@ def convert(
     if drop_nms and nms_limit is not None:
         raise ValueError("drop_nms and nms_limit exclude each other")
     how = {"opset": opset, "weights": weights, "dequantize": dequantize, "drop_nms": drop_nms, "nms_limit": nms_limit}
-    which = reading(model, params, custom_ops, outputs, inputs_at, input_shapes, rename)
+    which = reading(
+        model, params, custom_ops, outputs, inputs_at, input_shapes, rename, dtype, keep_f32, io_dtype
+    )
     return written(which, output, how, progress, stacklevel=3)
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 class Comparison:
     """Two sides of an output, compared."""
 
-    #: The side that is judged: "reference", "onnx_runtime", "expected" or "paddle".
+    #: The side that is judged: "reference", "onnx_runtime", "expected", "paddle" or, where the model is in half precision,
+    #: "unrounded", which is the program of half precision without rounding to it.
     side: str
     #: The side that it is compared with; "exact" is the reference in float64.
     against: str
@@ -105,6 +106,9 @@ def verify(
     inputs_at: Optional[Sequence[str]] = None,
     input_shapes: Optional[Mapping[str, Shape]] = None,
     rename: Optional[Mapping[str, str]] = None,
+    dtype: Optional[str] = None,
+    keep_f32: Optional[Sequence[str]] = None,
+    io_dtype: str = "float32",
     inputs: Optional[Runs] = None,
     expected: Optional[Runs] = None,
     images: Optional[Sequence[Path]] = None,
@@ -138,6 +142,7 @@ def verify(
     per_op: compare every op as well
     paddle: a Python that has Paddle, to run the model there, too
     ort_lib: ONNX Runtime's library or its folder; without it, that of the package onnxruntime or of the system
+    dtype, keep_f32, io_dtype: as for `convert`; a model that `convert` has written says it itself
     params, opset, custom_ops, outputs, inputs_at, input_shapes, rename, progress: as for `convert`
     """
     if distribution not in ("normal", "uniform"):
@@ -148,7 +153,9 @@ def verify(
         raise ValueError("expected needs the inputs that it belongs to")
     arrays, files = _runs(inputs, "inputs")
     expected_arrays, expected_files = _runs(expected, "expected")
-    which = reading(model, params, custom_ops, outputs, inputs_at, input_shapes, rename)
+    which = reading(
+        model, params, custom_ops, outputs, inputs_at, input_shapes, rename, dtype, keep_f32, io_dtype
+    )
     comparing = {
         "arrays": arrays,
         "files": files,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use paddle2onnx::operator::CustomOp;
-use paddle2onnx::tensor::Dim;
-use paddle2onnx::{Error, InputShape, Model, Registry, Renaming, Result};
+use paddle2onnx::tensor::{DType, Dim};
+use paddle2onnx::{Error, HalfPrecision, InputShape, Model, Registry, Renaming, Result};
 use pyo3::prelude::*;
 
 /// The arguments that all functions share, as a dictionary.
@@ -22,6 +22,10 @@ pub struct Reading {
     input_shapes: Vec<(String, Vec<Extent>)>,
     /// What inputs and outputs are to be called: pairs of old and new names.
     renamed: Vec<(String, String)>,
+    /// `float16` or `bfloat16` for half precision.
+    dtype: Option<String>,
+    keep_f32: Vec<String>,
+    io_dtype: String,
 }
 
 /// An extent: a number, or the name of one that each run sets.
@@ -41,6 +45,16 @@ impl Extent {
             Self::Symbol(name) => Ok(Dim::Symbol(name.as_str().into())),
         }
     }
+}
+
+/// The element type of a name that an argument has.
+fn element_type(argument: &str, name: &str) -> Result<DType> {
+    let known = DType::ALL.into_iter().find(|known| known.name() == name);
+    known.ok_or_else(|| {
+        Error::invalid(format!(
+            "{argument}={name:?}: there is no such element type"
+        ))
+    })
 }
 
 impl Reading {
@@ -69,6 +83,14 @@ impl Reading {
         let model = model.with_input_shapes(&shapes.collect::<Result<Vec<_>>>()?)?;
         let renamings = self.renamed.iter().cloned();
         let renamings: Vec<Renaming> = renamings.map(|(old, new)| Renaming { old, new }).collect();
-        model.renamed(&renamings)
+        let model = model.renamed(&renamings)?;
+        match self.dtype.as_deref() {
+            None | Some("float32") => Ok(model),
+            Some(dtype) => model.in_half_precision(HalfPrecision {
+                dtype: element_type("dtype", dtype)?,
+                keep_f32: self.keep_f32.clone(),
+                io_dtype: element_type("io_dtype", &self.io_dtype)?,
+            }),
+        }
     }
 }

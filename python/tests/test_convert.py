@@ -39,6 +39,19 @@ def test_the_options_are_those_of_the_command(vit: Path, tmp_path: Path) -> None
         p2o.convert(vit, opset="13")
 
 
+def test_half_precision_halves_the_file(vit: Path) -> None:
+    whole, half = p2o.convert(vit), p2o.convert(vit, dtype="float16", io_dtype="float16", keep_f32=["gelu"])
+    model = onnx.load_from_string(half)
+    onnx.checker.check_model(model, full_check=True)
+    types = {port.type.tensor_type.elem_type for port in [*model.graph.input, *model.graph.output]}
+    assert types == {onnx.TensorProto.FLOAT16}
+    assert len(half) < 0.65 * len(whole)
+    with pytest.raises(p2o.Error, match="no half precision"):
+        p2o.convert(vit, dtype="float64")
+    with pytest.raises(p2o.Error, match="`no_such_op`"):
+        p2o.convert(vit, dtype="float16", keep_f32=["no_such_op"])
+
+
 def test_inputs_and_outputs_get_other_shapes_and_names(vit: Path) -> None:
     (output,) = p2o.inspect(vit).outputs
     given = {"input_shapes": {"x": (2, 3, 32, "width")}, "rename": {"x": "image", output.name: "logits"}}

@@ -64,13 +64,17 @@ def test_failures_are_exceptions_and_leave_nothing(vit: Path, tmp_path: Path) ->
         p2o.export(model, model, file)
     with pytest.raises(p2o.Error, match="opset"):
         p2o.export(model, params, file, 9, False)
-    with pytest.raises(ValueError, match="float16"):
-        p2o.export(model, params, file, export_fp16_model=True)
     with pytest.raises(p2o.Error, match="tensorflow"):
         p2o.export(model, params, file, deploy_backend="tensorflow")
     assert os.listdir(tmp_path) == []
     # What such a model is written like does not depend on the backend.
     assert p2o.export(model, params, deploy_backend="TensorRT")
+
+
+def test_half_precision_is_that_of_convert(vit: Path) -> None:
+    model, params = files(vit)
+    half = p2o.export(model, params, None, 16, export_fp16_model=True)
+    assert half == p2o.convert(vit, opset=16, dtype="float16")
 
 
 def test_what_has_no_effect_is_a_warning(vit: Path) -> None:

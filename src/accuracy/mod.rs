@@ -229,7 +229,7 @@ impl Viewer<'_> {
         let begin = Instant::now();
         let found = self
             .session
-            .run(&inputs)
+            .run(&self.model.as_taken(&inputs))
             .map_err(|e| e.in_file(self.onnx))?;
         let time = begin.elapsed();
         let position = self.output_in(&found, picture)?;

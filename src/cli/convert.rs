@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::comparing::Comparing;
 use super::conversion::How;
+use super::half::Types;
 use super::loudness::{Loudness, is_quiet};
 use super::notes::{self, Noted};
 use super::open::Reading;
@@ -83,6 +84,9 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["check", "verify"])]
     dequantize: bool,
 
+    #[command(flatten)]
+    types: Types,
+
     /// Print a JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -113,16 +117,17 @@ impl Args {
         }
     }
 
-    /// The model of this program or folder, with what `--drop-nms` or `--nms-limit` makes of it.
+    /// The model of this program or folder, with what `--drop-nms`, `--nms-limit` and `--dtype` make of it.
     fn opened(&self, model: &Path) -> Result<Model> {
         let model = self.reading.open(model, self.params.as_deref())?;
-        Ok(if self.drop_nms {
+        let model = if self.drop_nms {
             model.without_nms()?
         } else if let Some(limit) = self.nms_limit {
             model.with_nms_limit(limit.get())?
         } else {
             model
-        })
+        };
+        self.types.applied(model)
     }
 }
 
@@ -154,6 +159,9 @@ Examples:
 
   Let TensorRT choose among the boxes of a detector:
       paddle2onnx-rs convert model --drop-nms
+
+  Convert to half precision, but for the last layer, and prove it:
+      paddle2onnx-rs convert model --dtype float16 --keep-f32 head --verify
 
   Write a quantised model in floats:
       paddle2onnx-rs convert model --dequantize

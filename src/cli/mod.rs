@@ -16,6 +16,7 @@ mod conversion;
 mod convert;
 mod counts;
 mod fields;
+mod half;
 mod inspect;
 mod interrupt;
 mod loudness;

@@ -7,6 +7,7 @@ use paddle2onnx::{Model, Weights};
 use serde::Serialize;
 
 use super::conversion::How;
+use super::half::Types;
 use super::open::Reading;
 use super::opset::Opset;
 use super::outcome::Result;
@@ -32,6 +33,9 @@ pub(super) struct ModelAndOnnx {
 
     #[command(flatten)]
     reading: Reading,
+
+    #[command(flatten)]
+    types: Types,
 }
 
 /// What `--json` prints: the report, and what it is about.
@@ -48,7 +52,8 @@ pub(super) struct Titled<'a, R> {
 impl ModelAndOnnx {
     /// Opens the Paddle model.
     pub fn open(&self) -> Result<Model> {
-        self.reading.open(&self.model, self.params.as_deref())
+        let model = self.reading.open(&self.model, self.params.as_deref())?;
+        self.types.applied(model)
     }
 
     /// Runs `work` on the given ONNX model, or on one that is converted into a temporary folder.

@@ -20,7 +20,7 @@ use crate::tensor::DType;
 pub(crate) fn lower(analysis: &Analysis<'_>, opset: u32) -> Result<OnnxModel> {
     let mut lowering = Lowering::new(&analysis.facts, opset);
     for (source, text) in &analysis.facts.program().remarks {
-        lowering.note_on(source, *text);
+        lowering.note_on(source, text.as_ref());
     }
     for (op, parsed) in analysis.ops() {
         parsed.lower(op, &mut lowering, &mut |_, e| Err(e))?;

@@ -78,7 +78,9 @@ impl Builder {
 
     /// Notes what had to be decided while reading the op, which is a clause in lower case.
     pub(crate) fn remark(&mut self, text: &'static str) {
-        self.program.remarks.push((self.source.clone(), text));
+        self.program
+            .remarks
+            .push((self.source.clone(), text.into()));
     }
 
     /// A builder that goes on with a program, whose ops it returns.

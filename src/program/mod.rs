@@ -11,6 +11,7 @@ mod facts;
 mod names;
 mod release;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Index;
@@ -38,7 +39,7 @@ pub struct Program {
     /// What is missing of the files with the weights, and what to do. The program can be inspected without them.
     pub(crate) missing_weights: Option<String>,
     /// What had to be decided while reading an op, for whoever runs the ONNX model.
-    pub(crate) remarks: Vec<(Source, &'static str)>,
+    pub(crate) remarks: Vec<(Source, Cow<'static, str>)>,
     /// The weights that the file holds as int8 where the program declares float32.
     pub(crate) narrowed: Vec<ValueId>,
 }
@@ -120,11 +121,7 @@ impl Op {
     /// Calls `visit` with every value that the op reads, as [`Op::each_read`] does, to replace it.
     pub(crate) fn each_read_mut(&mut self, visit: &mut dyn FnMut(&mut ValueId)) {
         for operand in &mut self.operands {
-            match operand {
-                Operand::Absent => {}
-                Operand::One(value) => visit(value),
-                Operand::Many(values) => values.iter_mut().for_each(&mut *visit),
-            }
+            operand.values_mut().iter_mut().for_each(&mut *visit);
         }
         self.blocks
             .iter_mut()
@@ -226,6 +223,15 @@ impl Operand {
         match self {
             Operand::Absent => &[],
             Operand::One(value) => std::slice::from_ref(value),
+            Operand::Many(values) => values,
+        }
+    }
+
+    /// The values of this operand, to replace them.
+    pub(crate) fn values_mut(&mut self) -> &mut [ValueId] {
+        match self {
+            Operand::Absent => &mut [],
+            Operand::One(value) => std::slice::from_mut(value),
             Operand::Many(values) => values,
         }
     }

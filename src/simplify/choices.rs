@@ -199,7 +199,7 @@ mod tests {
         program.remarks = program
             .ops
             .iter()
-            .map(|op| (op.source.clone(), "noticed"))
+            .map(|op| (op.source.clone(), "noticed".into()))
             .collect();
         let program = without_choices(&program, &Registry::standard()).unwrap();
         let noticed: Vec<usize> = program.remarks.iter().map(|(op, _)| op.index).collect();

@@ -14,7 +14,8 @@
 //! 8. [`dead`] drops the ops whose results nothing reads after the passes before it.
 //! 9. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
 //!
-//! [`dequantize`] is no pass for every model: `convert --dequantize` asks for it, before the others.
+//! Two are no passes for every model: `convert --dequantize` asks for [`dequantize`], before the others, and
+//! `convert --dtype float16` for [`half`], after them.
 //!
 //! Values keep their ids, so that those of the original can be found again. Ops that can't be read stay as they are:
 //! later stages report what is wrong with them.
@@ -25,6 +26,7 @@ mod crop;
 mod dead;
 mod dequantize;
 mod fold;
+mod half;
 mod hoist;
 mod merge;
 mod operands;
@@ -39,6 +41,8 @@ pub(crate) use choices::{with_limit, without_choices};
 pub(crate) use crop::{cropped, starting_at};
 pub(crate) use dead::drop_unneeded;
 pub(crate) use dequantize::dequantize;
+pub use half::{HalfPrecision, KEPT_IN_FLOAT32, KeptOps};
+pub(crate) use half::{halved, refuse_without_match};
 pub use ports::{InputShape, Renaming};
 pub(crate) use ports::{renamed, with_shapes};
 pub use rewrites::{REWRITES, Rewrite};

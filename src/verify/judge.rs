@@ -110,6 +110,7 @@ impl Sides {
             let undecided = (!random && tolerance.is_none())
                 .then(|| self.undecided(position, noise))
                 .flatten();
+            let unproved = undecided.as_ref().and_then(|_| self.unproved(position));
             for (run, reports) in reports.iter_mut().enumerate() {
                 reports.push(OutputReport {
                     name: name.clone(),
@@ -117,6 +118,7 @@ impl Sides {
                     random,
                     noise,
                     undecided: undecided.clone(),
+                    unproved: unproved.clone(),
                     comparisons: match noise {
                         _ if random => self.kinds(run, position),
                         Some(noise) => self.against_exact(run, position, noise),
@@ -164,6 +166,32 @@ impl Sides {
         let share = unsteady as f64 / elements.max(1) as f64;
         (share > LARGEST_UNSTEADY)
             .then(|| format!("rounding decides {unsteady} of its {elements} elements"))
+    }
+
+    /// Why it can't be told whether the program in half precision computes what the original does; None if it can.
+    fn unproved(&self, position: usize) -> Option<String> {
+        let noise = self.float32_noise(position)?;
+        (!noise.is_small()).then(|| {
+            format!(
+                "rounding to float32 alone moves it by {:.1e}, where its elements spread by {:.1e}",
+                noise.floor, noise.spread
+            )
+        })
+    }
+
+    /// The noise of float32 in an output of a model in half precision.
+    fn float32_noise(&self, position: usize) -> Option<Noise> {
+        self.halved.as_ref()?.noise(position, self.exact.as_ref()?)
+    }
+
+    /// The distance of the program in half precision from the exact result of the original, if nothing is rounded to half
+    /// precision.
+    fn unrounded(&self, run: usize, position: usize, exact: &Tensor) -> Option<Comparison> {
+        let unrounded = &self.halved.as_ref()?.unrounded[run].outputs[position];
+        let noise = self.float32_noise(position);
+        let tolerance = noise.map_or_else(Tolerance::default, Noise::tolerance);
+        let sides = ((Side::Unrounded, unrounded), (Side::Exact, exact));
+        Some(compare(sides.0, sides.1, &tolerance, &[]))
     }
 
     /// What the exact run, and those that were moved by rounding, have for an output.
@@ -220,7 +248,9 @@ impl Sides {
                 && tensor.shape() == reference.shape();
             compared
         });
-        comparisons.collect()
+        comparisons
+            .chain(self.unrounded(run, position, exact))
+            .collect()
     }
 
     /// The witnesses' tensors for one output of a run.
@@ -252,6 +282,8 @@ impl Sides {
         let answers = (!is_float).then(|| self.answers(run, position));
         let answers = answers.unwrap_or_default();
         let mut comparisons = vec![compare(onnx, reference, tolerance, &answers)];
+        let exact = self.exact.as_ref().map(|runs| &runs[run].outputs[position]);
+        comparisons.extend(exact.and_then(|exact| self.unrounded(run, position, exact)));
         for witness in self.witnesses(run, position) {
             comparisons.push(compare(reference, witness, tolerance, &answers));
             comparisons.push(compare(onnx, witness, tolerance, &answers));

@@ -11,6 +11,7 @@
 //! compared pair by pair instead. Outputs whose element type has no such noise, such as integers, are
 //! always compared pair by pair.
 
+mod halved;
 mod html;
 pub mod inputs;
 mod judge;
@@ -199,6 +200,10 @@ pub struct OutputReport {
     /// Why the comparison shows nothing, as a clause: rounding takes the output as far as a fault would.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecided: Option<String>,
+    /// Why it can't be told, not even op by op, whether the program in half precision computes what the original does, as a
+    /// clause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unproved: Option<String>,
     /// The pairs of sides that were compared.
     pub comparisons: Vec<Comparison>,
     /// What each side gave, if [`VerifyOptions::keep_values`] asks for it.
@@ -245,11 +250,14 @@ impl Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// The Paddle program in the reference interpreter.
+    /// The Paddle program in the reference interpreter, in half precision if the ONNX model is.
     Reference,
     /// The Paddle program in the reference interpreter, in float64: exact, as far as float32 can
     /// tell.
     Exact,
+    /// The program in half precision, which ONNX is written of, in the reference interpreter, without any rounding to half
+    /// precision. It is judged by the rounding noise of float32.
+    Unrounded,
     /// The ONNX model in ONNX Runtime.
     OnnxRuntime,
     /// Outputs that were recorded before, as a rule from Paddle itself.
@@ -264,6 +272,7 @@ impl Side {
         match self {
             Side::Reference => "reference",
             Side::Exact => "exact",
+            Side::Unrounded => "unrounded",
             Side::OnnxRuntime => "ONNX Runtime",
             Side::Expected => "expected",
             Side::Paddle => "Paddle",
@@ -289,13 +298,16 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &dyn Fn(&str),
 ) -> Result<Report> {
+    let model = &*halved::as_written(model, onnx)?;
     let subject = Subject::of(model, options.stop.clone())?;
-    let sets = inputs::sets(model, &options.inputs)?;
+    let sets = halved::rounded(model, inputs::sets(model, &options.inputs)?);
+    let taken = halved::as_taken(model, &sets);
     refuse_other_count(options, sets.len())?;
     let labels = Labels::of(&options.inputs)?;
     let runtime = OnnxRuntime::load(options.ort_lib.as_deref())?;
-    let mut sides = Sides::run(&subject, onnx, options, &sets, &runtime, progress)?;
-    let mut outputs = sides.judge(Trials::new(&subject, &sets, progress), options.tolerance)?;
+    let inputs = (sets.as_slice(), taken.as_slice());
+    let mut sides = Sides::run(&subject, onnx, options, inputs, &runtime, progress)?;
+    let mut outputs = sides.judge(Trials::new(&subject, &taken, progress), options.tolerance)?;
     if options.keep_values {
         sides.keep_values(&mut outputs);
     }
@@ -331,7 +343,7 @@ pub fn verify(
         per_op::compare(&subject, onnx, &runtime, set, search, progress)
     };
     let everything = options.per_op.then(|| options.rounds());
-    look_into_ops(&mut report, everything, &sets, &compare)?;
+    look_into_ops(&mut report, everything, &taken, &compare)?;
     report.verdict = Verdict::of(&report);
     report.remarks = remarks::of(&report);
     Ok(report)

@@ -92,6 +92,28 @@ impl OnnxFile {
         u32::try_from(own.version()).ok()
     }
 
+    /// What the metadata in the model say for a key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        let mut entries = self.model.metadata_props.iter();
+        let entry = entries.find(|entry| entry.key() == key)?;
+        Some(entry.value())
+    }
+
+    /// Whether a weight or a constant of the graph is of an element type.
+    pub fn has_weights_of(&self, dtype: DType) -> bool {
+        let graph = self.model.graph.iter();
+        let mut weights = graph.flat_map(|graph| &graph.initializer);
+        weights.any(|tensor| tensor.data_type() == dtype.onnx_code())
+    }
+
+    /// Whether an input of the graph is of an element type.
+    pub fn takes(&self, dtype: DType) -> bool {
+        let graph = self.model.graph.iter();
+        let types = graph.flat_map(|graph| &graph.input);
+        let mut tensors = types.filter_map(|input| input.r#type.as_ref()?.tensor_type.as_ref());
+        tensors.any(|tensor| tensor.elem_type() == dtype.onnx_code())
+    }
+
     /// Whether a node gives a tensor of this name.
     pub fn makes(&self, name: &str) -> bool {
         self.producers.contains_key(name)

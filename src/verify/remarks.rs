@@ -21,6 +21,13 @@ pub(super) fn of(report: &Report) -> Vec<String> {
         ));
     }
     for output in outputs {
+        if let Some(reason) = &output.unproved {
+            remarks.push(format!(
+                "{}: whether the program in half precision computes what the original does can't be told either, since \
+                 {reason}.",
+                output.name
+            ));
+        }
         if let Some(reason) = &output.undecided {
             remarks.push(format!(
                 "{} can't be judged by its values alone: {reason}.",

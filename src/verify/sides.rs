@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::halved::Halved;
 use super::noise::NOISE_MULTIPLE;
 use super::subject::Subject;
 use super::{OutputReport, Side, VerifyOptions, inputs, paddle};
@@ -12,7 +13,7 @@ use crate::operator::Precision;
 use crate::program::Op;
 use crate::reference::{Reference, Rounding};
 use crate::runtime::{OnnxRuntime, Session};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// The outputs that one side computed in one run, and the seconds that it took.
 pub(super) struct Results {
@@ -40,6 +41,8 @@ pub(super) struct Sides {
     pub paddle_version: Option<String>,
     /// What people should know of the recorded outputs.
     pub notes: Vec<String>,
+    /// What shows that the program in half precision is the original one, if the rounding noise is to decide.
+    pub halved: Option<Halved>,
 }
 
 /// What more runs are made with, where those on the sets of inputs don't tell how far rounding goes.
@@ -76,7 +79,8 @@ impl<'t> Trials<'t> {
 
 impl Sides {
     /// Has every side compute its outputs, one side after the other, so that only one at a time holds
-    /// weights in memory. The reference is the first, since it says best what it is that an op can't take.
+    /// weights in memory. The reference is the first, since it says best what it is that an op can't take. The inputs are
+    /// `sets`, and `taken` are the same in the types of the ONNX model.
     ///
     /// # Errors
     /// When recorded outputs can't be read, or a side can't run.
@@ -84,7 +88,7 @@ impl Sides {
         subject: &Subject<'_>,
         onnx: &Path,
         options: &VerifyOptions,
-        sets: &[inputs::Set],
+        (sets, taken): (&[inputs::Set], &[inputs::Set]),
         runtime: &OnnxRuntime,
         progress: &dyn Fn(&str),
     ) -> Result<Self> {
@@ -95,15 +99,25 @@ impl Sides {
         if !expected.is_empty() {
             witnesses.push((Side::Expected, expected));
         }
-        let run_reference = |precision| {
-            let results = run_reference(subject, precision, options, sets, progress);
+        let run = |of, precision| {
+            let sets = if of == Of::Original { sets } else { taken };
+            let results = run_reference(subject, (of, precision), options, sets, progress);
             results.map_err(|e| e.in_file(&model.files().program))
         };
-        let reference = run_reference(Precision::Single)?;
-        let exact = match options.tolerance {
-            None => Some(run_reference(Precision::Double)?),
-            Some(_) => None,
+        let by_noise = options.tolerance.is_none();
+        let reference = match by_noise {
+            true => run(Of::Written, Precision::Single)?,
+            false => as_returned(subject, run(Of::Original, Precision::Single)?),
         };
+        let exact = by_noise.then(|| run(Of::Original, Precision::Double));
+        let exact = exact.transpose()?;
+        let halved = (by_noise && subject.is_halved()).then(|| {
+            Ok(Halved {
+                original: run(Of::Original, Precision::Single)?,
+                unrounded: run(Of::Written, Precision::Double)?,
+            })
+        });
+        let halved = halved.transpose()?;
         let mut paddle_version = None;
         if let Some(python) = &options.paddle {
             progress("running Paddle");
@@ -113,7 +127,7 @@ impl Sides {
         }
         progress("opening the ONNX model");
         let session = subject.session(runtime, onnx)?;
-        let onnx = run_onnx(session, sets, progress).map_err(|e| e.in_file(onnx))?;
+        let onnx = run_onnx(session, taken, progress).map_err(|e| e.in_file(onnx))?;
         Ok(Self {
             names,
             random: random_outputs(&subject.program, model.registry()),
@@ -125,6 +139,7 @@ impl Sides {
             witnesses,
             paddle_version,
             notes,
+            halved,
         })
     }
 
@@ -214,9 +229,30 @@ fn run_onnx(
     runs.collect()
 }
 
+/// Which program the reference runs, where ONNX is written of another one than the original.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Original,
+    Written,
+}
+
+/// Results of the original in the types of the outputs of the program that ONNX is written of.
+fn as_returned(subject: &Subject<'_>, mut results: Vec<Results>) -> Vec<Results> {
+    for run in &mut results {
+        let outputs = subject.program.outputs().iter();
+        for (tensor, output) in run.outputs.iter_mut().zip(outputs) {
+            let dtype = subject.program[output.value].dtype;
+            if subject.is_halved() && tensor.dtype() == DType::F32 && dtype.is_float() {
+                *tensor = tensor.cast(dtype);
+            }
+        }
+    }
+    results
+}
+
 fn run_reference(
     subject: &Subject<'_>,
-    precision: Precision,
+    (of, precision): (Of, Precision),
     options: &VerifyOptions,
     sets: &[inputs::Set],
     progress: &dyn Fn(&str),
@@ -226,7 +262,10 @@ fn run_reference(
         Precision::Double => "reference in float64",
     };
     progress(&format!("loading the weights for the {kind}"));
-    let reference = subject.reference(precision)?;
+    let reference = match of {
+        Of::Original => subject.original(precision)?,
+        Of::Written => subject.reference(precision)?,
+    };
     let runs = sets.iter().map(|set| {
         progress(&format!("{}: running the {kind}", set.label));
         let start = Instant::now();

@@ -31,8 +31,11 @@ pub struct NotJudged {
 /// A model, with those of its outputs that can be judged.
 pub(super) struct Subject<'m> {
     pub model: &'m Model,
-    /// The program, reduced to these outputs and the ops that they need.
+    /// The program that the ONNX model is to compute, reduced to these outputs and the ops that they need: the original one,
+    /// or what was made of it in half precision.
     pub program: Cow<'m, Program>,
+    /// The original program, reduced so, where the other one is in half precision.
+    original: Option<Cow<'m, Program>>,
     pub not_judged: Vec<NotJudged>,
     /// Ends runs of the reference when it is set.
     stop: Option<Arc<AtomicBool>>,
@@ -43,7 +46,7 @@ impl<'m> Subject<'m> {
     /// `stop` is set.
     ///
     /// # Errors
-    /// When the model has outputs, of which none can be judged.
+    /// When the model has outputs, of which none can be judged, or can't be put into half precision although it is to be.
     pub fn of(model: &'m Model, stop: Option<Arc<AtomicBool>>) -> Result<Self> {
         let (program, registry) = (model.program(), model.registry());
         let is_opaque = opaque_outputs(program, registry);
@@ -68,18 +71,34 @@ impl<'m> Subject<'m> {
             ),
         });
         let not_judged: Vec<NotJudged> = not_judged.collect();
-        let mut reduced = Cow::Borrowed(program);
-        if !not_judged.is_empty() {
-            let program = reduced.to_mut();
-            program.outputs = judged.iter().map(|(output, _)| (*output).clone()).collect();
-            drop_unneeded(program);
-        }
+        let reduced = |program| {
+            let mut reduced: Cow<'m, Program> = program;
+            if !not_judged.is_empty() {
+                let mut is_opaque = opaque_outputs(&reduced, registry).into_iter();
+                let program = reduced.to_mut();
+                program.outputs.retain(|_| is_opaque.next() == Some(false));
+                drop_unneeded(program);
+            }
+            reduced
+        };
+        let original = reduced(Cow::Borrowed(program));
+        let halved = model.halved()?;
+        let (program, original) = match halved {
+            Some(halved) => (reduced(Cow::Owned(halved)), Some(original)),
+            None => (original, None),
+        };
         Ok(Self {
             model,
-            program: reduced,
+            program,
+            original,
             not_judged,
             stop,
         })
+    }
+
+    /// Whether the ONNX model is in half precision where the original is not.
+    pub fn is_halved(&self) -> bool {
+        self.original.is_some()
     }
 
     /// The names of the outputs that are judged.
@@ -88,12 +107,22 @@ impl<'m> Subject<'m> {
         outputs.map(|output| output.name.clone()).collect()
     }
 
-    /// The reduced program, ready to run in the reference interpreter.
+    /// The reduced program, ready to run in the reference interpreter, on inputs of its types.
     ///
     /// # Errors
     /// When an op is not supported or the weights can't be read.
     pub fn reference(&self, precision: Precision) -> Result<Reference<'_>> {
         let reference = self.model.reference_of(&self.program, precision)?;
+        Ok(reference.stopped_by(self.stop.clone()))
+    }
+
+    /// The reduced original program, ready to run in the reference interpreter.
+    ///
+    /// # Errors
+    /// Those of [`Subject::reference`].
+    pub fn original(&self, precision: Precision) -> Result<Reference<'_>> {
+        let program = self.original.as_ref().unwrap_or(&self.program);
+        let reference = self.model.reference_of(program, precision)?;
         Ok(reference.stopped_by(self.stop.clone()))
     }
 

@@ -35,6 +35,9 @@ impl Verdict {
             return Self::Undecided;
         }
         let outputs = report.runs.iter().flat_map(|run| &run.outputs);
+        if outputs.clone().any(|output| output.unproved.is_some()) {
+            return Self::Undecided;
+        }
         let random = outputs.clone().filter(|output| output.random).count();
         if random == outputs.clone().count() && random > 0 {
             Self::Undecided

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use paddle2onnx::program::Origin;
-use paddle2onnx::{Model, OPSETS, Registry, Weights};
+use paddle2onnx::tensor::DType;
+use paddle2onnx::{HalfPrecision, Model, OPSETS, Registry, Weights};
 
 use super::conversion::{self, How};
 use super::convert::Converted;
@@ -79,7 +80,7 @@ pub(super) struct Args {
     )]
     deploy_backend: Option<Backend>,
 
-    /// Not done, but for False: a model in float16
+    /// Whether the model is to be in float16, with inputs and outputs of float32 [default: False]
     #[arg(long = "export_fp16_model", value_name = "BOOL")]
     fp16: Option<Boolean>,
 
@@ -118,7 +119,6 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     };
     interrupt::install()?;
     let start = Instant::now();
-    args.refuse_what_is_not_done()?;
     let model = args.open(folder)?;
     if let Some(backend) = args.deploy_backend {
         backend.refuse(&model)?;
@@ -154,16 +154,6 @@ fn open(program: &Path, params: Option<&Path>, registry: &Registry) -> Result<Mo
 }
 
 impl Args {
-    fn refuse_what_is_not_done(&self) -> Result<()> {
-        if self.fp16.is_some_and(|fp16| fp16.0) {
-            return Err(Failure::new(
-                "--export_fp16_model: models are not converted to float16; convert without it, and the result with \
-                 ONNX Runtime's tools for float16",
-            ));
-        }
-        Ok(())
-    }
-
     /// Opens the model, with shapes of inputs and names of outputs as asked.
     fn open(&self, folder: &Path) -> Result<Model> {
         let mut registry = Registry::standard();
@@ -183,10 +173,14 @@ impl Args {
             Some(shapes) => shapes.applied(model)?,
             None => model,
         };
-        match &self.output_names {
-            Some(names) => Ok(names.applied(model)?),
-            None => Ok(model),
-        }
+        let model = match &self.output_names {
+            Some(names) => names.applied(model)?,
+            None => model,
+        };
+        Ok(match self.fp16 {
+            Some(Boolean(true)) => model.in_half_precision(HalfPrecision::new(DType::F16))?,
+            _ => model,
+        })
     }
 
     /// The opset to write.

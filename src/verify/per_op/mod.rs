@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::graph::{DEFAULT_OPSET, OPSETS};
 use crate::model::Model;
 use crate::operator::Precision;
-use crate::program::{Op, OpKind, Operand, ValueId};
+use crate::program::{Op, OpKind, Operand, Program, ValueId};
 use crate::reference::{Rounds, Step};
 use crate::runtime::{OnnxRuntime, Session};
 use crate::tensor::{DType, Tensor};
@@ -71,13 +71,14 @@ pub(super) fn compare(
     let graph = OnnxFile::read(onnx)?;
     let opset = graph.opset().filter(|opset| OPSETS.contains(opset));
     let lowered = model.lower(opset.unwrap_or(DEFAULT_OPSET))?;
-    refuse_other(model, &lowered.tensors, &graph).map_err(|e| e.in_file(onnx))?;
+    refuse_other(&subject.program, &lowered.tensors, &graph).map_err(|e| e.in_file(onnx))?;
     let names = lowered.tensors.into_iter();
     let names = names.filter(|(_, name)| graph.gives(name)).collect();
     let tensors = Tensors::new(&subject.program, names, lowered.int8, &graph)?;
     let reference = subject.reference(Precision::Single)?;
     let mut comparison = Comparison {
         model,
+        program: &subject.program,
         graph,
         runtime,
         set,
@@ -112,11 +113,13 @@ pub(super) fn compare(
 }
 
 /// Refuses a graph in which none of the tensors is made that hold the values of the model.
-fn refuse_other(model: &Model, tensors: &HashMap<ValueId, String>, graph: &OnnxFile) -> Result<()> {
-    let inputs = model.program().inputs().iter();
-    let inputs: Vec<&str> = inputs
-        .map(|id| model.program()[*id].name.as_str())
-        .collect();
+fn refuse_other(
+    program: &Program,
+    tensors: &HashMap<ValueId, String>,
+    graph: &OnnxFile,
+) -> Result<()> {
+    let inputs = program.inputs().iter();
+    let inputs: Vec<&str> = inputs.map(|id| program[*id].name.as_str()).collect();
     let mut made = tensors.values();
     // A program of which no op becomes a node makes no tensors at all.
     let makes_none = made.all(|name| inputs.contains(&name.as_str()));
@@ -132,6 +135,7 @@ fn refuse_other(model: &Model, tensors: &HashMap<ValueId, String>, graph: &OnnxF
 /// A comparison under way.
 struct Comparison<'c> {
     model: &'c Model,
+    program: &'c Program,
     graph: OnnxFile,
     runtime: &'c OnnxRuntime,
     set: &'c Set,
@@ -141,6 +145,12 @@ struct Comparison<'c> {
     computed: HashMap<ValueId, Tensor>,
     absorbed: Absorbed,
     report: PerOp,
+}
+
+/// Whether a value of this run is in half precision.
+fn is_half(step: &Step<'_>, id: ValueId) -> bool {
+    let dtype = step.tensor(id).map(Tensor::dtype);
+    matches!(dtype, Some(DType::F16 | DType::BF16))
 }
 
 impl Comparison<'_> {
@@ -161,12 +171,9 @@ impl Comparison<'_> {
         } else {
             self.report.without_nodes += 1;
             self.pass_on(step.op);
-            if step
-                .op
-                .results
-                .iter()
-                .all(|id| self.tensors.name(*id).is_none())
-            {
+            let mut results = step.op.results.iter();
+            // What is rounded to half precision is so in the model, too.
+            if results.all(|id| self.tensors.name(*id).is_none() && !is_half(step, *id)) {
                 let accuracy = self.model.registry().accuracy(step.op);
                 self.absorbed.add(step, accuracy)?;
             }
@@ -275,7 +282,7 @@ impl Comparison<'_> {
 
     /// Whether a value of this run has the element type and the rank that the program declares.
     fn is_as_declared(&self, step: &Step<'_>, id: ValueId) -> bool {
-        let declared = &self.model.program()[id];
+        let declared = &self.program[id];
         step.tensor(id).is_some_and(|tensor| {
             tensor.dtype() == declared.dtype && tensor.shape().len() == declared.shape.len()
         })
@@ -292,7 +299,7 @@ impl Comparison<'_> {
             is_undefined |= step.tensor(id).is_some() && !self.is_as_declared(step, id);
         });
         // Elsewhere, it is the file that declares something else than what is there.
-        is_undefined && self.model.program().all_ops().any(makes_undefined)
+        is_undefined && self.program.all_ops().any(makes_undefined)
     }
 
     /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
@@ -356,7 +363,7 @@ impl Comparison<'_> {
         report: OpReport,
         (result, found, exact): (ValueId, Option<&Tensor>, Option<&Tensor>),
     ) -> Culprit {
-        let name = |id: ValueId| self.model.program()[id].name.as_str();
+        let name = |id: ValueId| self.program[id].name.as_str();
         let statistics = |id: &ValueId| Some(Statistics::of(name(*id), step.tensor(*id)?));
         let operands = step.op.operands.iter().flat_map(Operand::values);
         let label = name(result);
