@@ -10,7 +10,7 @@ use std::path::Path;
 use paddle2onnx::verify::{
     Culprit, Inputs, RandomInputs, Report, Run, Verdict, VerifyOptions, read_npz, verify,
 };
-use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, Weights};
+use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, Model, OPSETS, Weights};
 use prost::Message;
 use support::mutate_onnx::{MUTATIONS, Mutation, VIT, mutated};
 use support::onnx::{convert, decode};
@@ -131,6 +131,31 @@ fn mutations_are_charged_to_their_op() {
             assert!(is_charged, "{label}: {culprit:#?}");
         }
     }
+}
+
+/// One node stands for several ops there.
+#[test]
+fn wrong_attention_is_charged_to_its_ops() {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("model.onnx");
+    let program = fixture(VIT);
+    convert(&program, &onnx, *OPSETS.end(), Weights::Auto);
+    let mut wrong = decode(&onnx);
+    let mut nodes = wrong.graph.as_mut().unwrap().node.iter_mut();
+    let attention = nodes.find(|node| node.op_type() == "Attention").unwrap();
+    let mut attributes = attention.attribute.iter_mut();
+    let scale = attributes.find(|attr| attr.name() == "scale").unwrap();
+    scale.f = Some(2.0 * scale.f());
+    fs::write(&onnx, wrong.encode_to_vec()).unwrap();
+    let model = Model::open(&program, None).unwrap();
+    let report = verified(&model, &onnx, recorded(&program), true);
+    assert_eq!(report.verdict, Verdict::NoParity);
+    let absorbed = &culprit(&report).unwrap().report.absorbed;
+    assert!(
+        absorbed.iter().any(|op| op.ends_with("`softmax`")),
+        "{:#?}",
+        culprit(&report)
+    );
 }
 
 /// What rounding decides is not taken for a fault, and not for a proof either.

@@ -5,7 +5,8 @@
 Each MODEL is a folder with a Paddle model. It is converted as users do it, without options, and runs at batch 1, or in
 the shape behind the @, on random inputs. That ONNX Runtime computes what Paddle does is shown by other tests.
 
-MNN converts the model with `mnnconvert`, NCNN with `pnnx`; OpenVINO reads it as it is. Exits with 1 if a result is
+MNN converts the model with `mnnconvert`, NCNN with `pnnx`; OpenVINO and tract read it as it is. tract is run if its program has
+been built (`cargo build --release --manifest-path tests/engines/tract/Cargo.toml --target-dir target/tract`). Exits with 1 if a result is
 further off than the limit (for MNN twice that; of results above 1, their largest is the unit), or another class is the
 most probable one. What an engine can't run is listed with the reason, and also counts as failed.
 
@@ -24,6 +25,7 @@ import onnx
 import onnxruntime
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+TRACT = ROOT / "target/tract/release/run-in-tract"
 
 
 def in_onnx_runtime(model, inputs):
@@ -59,7 +61,8 @@ def in_ncnn(model, inputs):
     # The module itself can't be imported without PyTorch.
     folder = Path(importlib.util.find_spec("pnnx").submodule_search_locations[0])
     shapes = ",".join(f"[{','.join(map(str, array.shape))}]f32" for array in inputs.values())
-    run([folder / "pnnx", model, f"inputshape={shapes}", "fp16=0"])
+    # pnnx leaves files where it runs.
+    run([folder / "pnnx", model, f"inputshape={shapes}", "fp16=0"], Path(model).parent)
     net = ncnn.Net()
     for option in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
         setattr(net.opt, f"use_{option}", False)
@@ -78,13 +81,23 @@ def in_ncnn(model, inputs):
     return results
 
 
+def in_tract(model, inputs):
+    with tempfile.TemporaryDirectory() as folder:
+        for number, array in enumerate(inputs.values()):
+            np.save(f"{folder}/in{number}.npy", array)
+        run([TRACT, model, folder])
+        return [np.load(f"{folder}/out{number}.npy") for number, _ in enumerate(onnx.load(model).graph.output)]
+
+
 # Each engine with the multiple of the limit that its results may be off.
 ENGINES = {"OpenVINO": (in_openvino, 1), "MNN": (in_mnn, 2), "NCNN": (in_ncnn, 1)}
+if TRACT.exists():
+    ENGINES["tract"] = (in_tract, 1)
 
 
-def run(command):
-    """Runs a converter in a process of its own. Its last line is the reason if it fails."""
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+def run(command, folder=None):
+    """Runs a program in a process of its own. Its last line is the reason if it fails."""
+    result = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode:
         lines = (result.stdout + result.stderr).strip().splitlines()
         raise RuntimeError(f"{Path(command[0]).name}: {lines[-1] if lines else result.returncode}")

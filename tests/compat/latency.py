@@ -1,0 +1,95 @@
+"""Times the same models in ONNX Runtime, converted by this program, by Paddle2ONNX of PyPI, and by p2o.
+
+    python tests/compat/latency.py OURS --zoo target/zoo [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER] [--p2o FILE]
+        MODEL@3x224x224...
+
+Models and converters are those of `nodes.py`; behind the @ is the shape of one input. For each batch size, all exports of a
+model run in turn, and what is printed is the median of our times, and that of the ratios of ours to each other's, pair by
+pair. Exits with 1 if a ratio is above 1 by more than `--slack`.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import nodes
+
+BATCHES = (1, 4, 8)
+
+
+def session(model: Path) -> onnxruntime.InferenceSession | None:
+    """A session of a model, or None if ONNX Runtime does not load it."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Threads that wait for work in one session would take time from the others.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception:  # Its errors have no common class.
+        return None
+
+
+def timed(model: onnxruntime.InferenceSession, x: np.ndarray) -> float:
+    start = time.perf_counter()
+    model.run(None, {model.get_inputs()[0].name: x})
+    return time.perf_counter() - start
+
+
+def exports(given: argparse.Namespace, name: str, folder: Path) -> dict[str, Path]:
+    """The models that the converters write, by the converters' names. Those that fail are left out."""
+    model, older = given.zoo / "paddle-3.3.1" / name, given.zoo / "paddle-2.6.2" / name
+    files = {converter: folder / f"{converter}.onnx" for converter in ("ours", "1.3.1", "2.1.0", "p2o")}
+    nodes.converted([given.ours, "convert", model, "-o", files["ours"]], files["ours"])
+    nodes.paddle2onnx("1.3.1", given.first, older, files["1.3.1"], False)
+    nodes.paddle2onnx("2.1.0", given.second, model, files["2.1.0"], False)
+    if given.p2o:
+        source = [model / "inference.json", model / "inference.pdiparams"]
+        nodes.converted([given.p2o, *source, files["p2o"], "--opset", nodes.OPSET], files["p2o"])
+    return {converter: file for converter, file in files.items() if file.exists()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ours")
+    parser.add_argument("models", nargs="+", metavar="MODEL@SHAPE")
+    parser.add_argument("--zoo", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--slack", type=float, default=0.02, help="what a ratio may be above 1 (default: %(default)s)")
+    parser.add_argument("--1.3.1", dest="first", nargs=2, metavar=("PYTHON", "FOLDER"))
+    parser.add_argument("--2.1.0", dest="second", nargs=2, metavar=("PYTHON", "FOLDER"))
+    parser.add_argument("--p2o")
+    given = parser.parse_args()
+    is_fastest = True
+    print("| model | batch | ours | / 1.3.1 | / 2.1.0 | / p2o |\n| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, _, shape in (model.partition("@") for model in given.models):
+        with tempfile.TemporaryDirectory(dir=given.zoo.absolute()) as folder:
+            sessions = {converter: session(file) for converter, file in exports(given, name, Path(folder)).items()}
+            sessions = {converter: loaded for converter, loaded in sessions.items() if loaded}
+            for batch in BATCHES:
+                extents = [batch, *map(int, shape.split("x"))]
+                x = np.random.default_rng(0).standard_normal(extents, dtype=np.float32)
+                times = {converter: [] for converter in sessions}
+                for model in sessions.values():
+                    timed(model, x)  # The first run of each size allocates.
+                for _ in range(given.runs):
+                    for converter, model in sessions.items():
+                        times[converter].append(timed(model, x))
+                ratios = {
+                    converter: statistics.median(ours / other for ours, other in zip(times["ours"], others, strict=True))
+                    for converter, others in times.items()
+                }
+                is_fastest &= all(ratio <= 1 + given.slack for ratio in ratios.values())
+                cells = [f"{ratios[converter]:.3f}" if converter in ratios else "-" for converter in ("1.3.1", "2.1.0", "p2o")]
+                milliseconds = 1000 * statistics.median(times["ours"])
+                print(f"| {name} | {batch} | {milliseconds:.1f} ms | {' | '.join(cells)} |", flush=True)
+    return 0 if is_fastest else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
