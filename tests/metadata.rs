@@ -71,7 +71,7 @@ fn the_source_is_named() {
         (MODEL, "ProgramDesc (Paddle 1.x and 2.x)"),
         (
             "paddle-3.3.1/ops/conv2d/bias.json",
-            "PIR version 1 (Paddle 3)",
+            "PIR version 4 (Paddle 3)",
         ),
     ] {
         let output = folder.path().join("model.onnx");
@@ -321,7 +321,7 @@ fn a_verification_that_can_not_be_made_leaves_the_model_whole() {
     let folder = folder();
     let model = copied(MODEL, folder.path());
     let missing = folder.path().join("missing.npz");
-    let ran = verified(&model, &["--input", missing.to_str().unwrap()]);
+    let ran = verified(&model, &["--inputs", missing.to_str().unwrap()]);
     assert_eq!(ran.code, Some(2), "{ran}");
     let bytes = fs::read(model.with_extension("onnx")).unwrap();
     let onnx = proto::ModelProto::decode(bytes.as_slice()).unwrap();

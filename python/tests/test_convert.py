@@ -1,5 +1,6 @@
 """`convert`, `inspect`, `check` and `ops`."""
 
+import hashlib
 import os
 import shutil
 import threading
@@ -39,6 +40,7 @@ def test_the_options_are_those_of_the_command(vit: Path, tmp_path: Path) -> None
         p2o.convert(vit, opset="13")
 
 
+
 def test_half_precision_halves_the_file(vit: Path) -> None:
     whole, half = p2o.convert(vit), p2o.convert(vit, dtype="float16", io_dtype="float16", keep_f32=["gelu"])
     model = onnx.load_from_string(half)
@@ -50,6 +52,20 @@ def test_half_precision_halves_the_file(vit: Path) -> None:
         p2o.convert(vit, dtype="float64")
     with pytest.raises(p2o.Error, match="`no_such_op`"):
         p2o.convert(vit, dtype="float16", keep_f32=["no_such_op"])
+
+
+def test_metadata_say_where_a_model_comes_from(vit: Path, tmp_path: Path) -> None:
+    model = shutil.copytree(vit, tmp_path / "copy")
+    (model / "inference.yml").write_text("label_list: [cat, dog]\n")
+    metadata = {entry.key: entry.value for entry in onnx.load_from_string(p2o.convert(model)).metadata_props}
+    assert metadata["names"] == "{0: 'cat', 1: 'dog'}"
+    (program,) = [*model.glob("*.pdmodel"), *model.glob("inference.json")]
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    assert metadata["paddle.program_sha256"] == digest
+    (model / "inference.yml").write_bytes(b"\xff")
+    with pytest.warns(p2o.Note, match="without the settings"):
+        p2o.convert(model)
+
 
 
 def test_inputs_and_outputs_get_other_shapes_and_names(vit: Path) -> None:
