@@ -44,8 +44,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
     let functions = functions.map(|function| names.function(function, &imports));
     let functions = functions.collect();
     let between = between(facts, &graph, &outputs, &values, &mut names);
-    let program = facts.program();
-    let inputs = program.inputs().iter();
+    let (input, output) = ports(facts, &outputs);
     let proto = ModelProto {
         ir_version: Some(ir_version(opset, &graph)),
         producer_name: Some(env!("CARGO_PKG_NAME").into()),
@@ -57,13 +56,8 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
             node: nodes,
             name: Some("main".into()),
             initializer: Vec::new(),
-            input: inputs
-                .map(|id| value_info(facts, *id, &program[*id].name))
-                .collect(),
-            output: outputs
-                .iter()
-                .map(|(name, _, value)| value_info(facts, *value, name))
-                .collect(),
+            input,
+            output,
             value_info: between,
         }),
     };
@@ -140,6 +134,19 @@ fn given(
     let given = values.iter().filter(|(_, tensor)| is_given(tensor));
     let given = given.map(|(value, tensor)| (*value, names.tensor(*tensor, "")));
     given.collect()
+}
+
+/// The element types and shapes of the inputs and of the outputs of the graph.
+fn ports(
+    facts: &Facts<'_>,
+    outputs: &[(String, TensorId, ValueId)],
+) -> (Vec<ValueInfoProto>, Vec<ValueInfoProto>) {
+    let program = facts.program();
+    let inputs = program.inputs().iter();
+    let inputs = inputs.map(|id| value_info(facts, *id, &program[*id].name));
+    let outputs = outputs.iter();
+    let outputs = outputs.map(|(name, _, value)| value_info(facts, *value, name));
+    (inputs.collect(), outputs.collect())
 }
 
 /// The element types and shapes of the tensors that nodes of the graph give, in their order: of those that hold a value of
