@@ -17,8 +17,16 @@ pub struct Error {
     kind: ErrorKind,
     place: Box<Place>,
     message: String,
-    opset: Option<u32>,
+    need: Option<Box<Need>>,
     source: Option<io::Error>,
+}
+
+/// An opset that something needs.
+#[derive(Debug)]
+struct Need {
+    opset: u32,
+    /// What needs it.
+    what: String,
 }
 
 /// What sort of failure an [`Error`] is.
@@ -75,7 +83,7 @@ impl Error {
             kind,
             place: Box::default(),
             message: message.into(),
-            opset: None,
+            need: None,
             source: None,
         }
     }
@@ -94,7 +102,8 @@ impl Error {
     pub(crate) fn needs_opset(opset: u32, what: impl fmt::Display) -> Self {
         let message = format!("{what} needs opset {opset}; convert with --opset {opset} or higher");
         let mut error = Self::unsupported(message);
-        error.opset = Some(opset);
+        let what = what.to_string();
+        error.need = Some(Box::new(Need { opset, what }));
         error
     }
 
@@ -164,7 +173,16 @@ impl Error {
 
     /// The lowest opset at which the conversion would not fail for this reason, if there is one.
     pub fn needed_opset(&self) -> Option<u32> {
-        self.opset
+        self.need.as_ref().map(|need| need.opset)
+    }
+
+    /// What needs [`Error::needed_opset`], with the op that does.
+    pub(crate) fn needed_by(&self) -> Option<String> {
+        let what = &self.need.as_ref()?.what;
+        Some(match &self.place.op {
+            Some(op) => format!("{op}: {what}"),
+            None => what.clone(),
+        })
     }
 
     /// What is wrong, without the place.

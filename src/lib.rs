@@ -71,6 +71,7 @@ pub mod reference;
 #[cfg(feature = "verify")]
 pub mod runtime;
 mod simplify;
+mod target;
 pub mod tensor;
 #[cfg(feature = "verify")]
 pub mod verify;
@@ -86,11 +87,13 @@ struct Guides;
 pub use error::{Error, ErrorKind, Place, Result};
 pub use graph::{DEFAULT_OPSET, OPSETS};
 pub use model::{
-    Conversion, ConvertOptions, MacCount, Model, Note, Obstacle, Port, Streamed, Summary,
+    Conversion, ConvertOptions, LowestOpset, MacCount, Model, Note, Obstacle, Port, Streamed,
+    Summary,
 };
 pub use operator::{Accuracy, Registry, SupportedOp};
 pub use read::{ByteRange, Format, ModelFiles, Tree, WeightFiles, programs_below};
 pub use simplify::{
     HalfPrecision, InputShape, KEPT_IN_FLOAT32, KeptOps, REWRITES, Renaming, Rewrite,
 };
+pub use target::{TARGETS, Target};
 pub use write::{Progress, Snapshot, Weights, Written};

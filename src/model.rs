@@ -23,7 +23,7 @@ use crate::simplify::{
 };
 use crate::tensor::{DType, Tensor};
 use crate::write::{self, Progress, Weights, Written};
-pub(crate) use metadata::Metadata;
+use metadata::Metadata;
 pub use summary::{MacCount, Port, Summary};
 
 /// An opened model. Its weights stay in their files.
@@ -45,6 +45,8 @@ pub struct Model {
 pub struct ConvertOptions<'a> {
     /// The version of ONNX's operator set, one of [`crate::OPSETS`].
     pub opset: u32,
+    /// The version of ONNX's format; None for the lowest that the opset and the model allow.
+    pub ir_version: Option<u32>,
     /// Where the weights are stored.
     pub weights: Weights,
     /// Whether a quantised model is written as the float model behind it, for runtimes without integer kernels.
@@ -57,11 +59,22 @@ impl Default for ConvertOptions<'_> {
     fn default() -> Self {
         Self {
             opset: DEFAULT_OPSET,
+            ir_version: None,
             weights: Weights::Auto,
             dequantize: false,
             progress: &|_, _| ControlFlow::Continue(()),
         }
     }
+}
+
+/// The lowest opset that a model can be converted to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LowestOpset {
+    /// The opset.
+    pub opset: u32,
+    /// What needs it, with its place, as in ``op 12 `roi_align`: a RoiAlign of aligned boxes``. None if the opset is the
+    /// lowest of all.
+    pub needed_by: Option<String>,
 }
 
 /// A reason why ops of one kind can't be converted.
@@ -392,16 +405,24 @@ impl Model {
                 half.dtype
             )));
         }
-        let onnx = if options.dequantize {
-            self.dequantized(options)
-        } else {
-            self.lower_program(&self.program, options.opset, options.weights)
-        };
+        let onnx = self.lower_to(options.opset, options);
         let mut onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
         self.refuse_missing_weights()?;
+        if let Some(version) = options.ir_version {
+            onnx.raise_ir_version(version)?;
+        }
         let metadata = Metadata::of(self);
         onnx.describe(&metadata.entries);
         Ok((onnx, metadata))
+    }
+
+    /// The ONNX model in memory, in an opset that may be another than that of `options`.
+    fn lower_to(&self, opset: u32, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
+        if options.dequantize {
+            self.dequantized(opset, options)
+        } else {
+            self.lower_program(&self.program, opset, options.weights)
+        }
     }
 
     /// The ONNX model in memory. Its weights stay in Paddle's files.
@@ -410,10 +431,10 @@ impl Model {
     }
 
     /// The ONNX model in memory, in floats where the program is quantised.
-    fn dequantized(&self, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
+    fn dequantized(&self, opset: u32, options: &ConvertOptions<'_>) -> Result<OnnxModel> {
         let mut program = self.program.clone();
         dequantize(&mut program, &self.registry)?;
-        self.lower_program(&program, options.opset, options.weights)
+        self.lower_program(&program, opset, options.weights)
     }
 
     fn lower_program(&self, program: &Program, opset: u32, weights: Weights) -> Result<OnnxModel> {
@@ -484,16 +505,36 @@ impl Model {
     /// # Errors
     /// When it can't be converted to any.
     pub fn lowest_opset(&self) -> Result<u32> {
-        let mut opset = *OPSETS.start();
+        let lowest = self.lowest_opset_with(&ConvertOptions::default());
+        lowest.map(|lowest| lowest.opset)
+    }
+
+    /// The lowest opset that the model can be converted to with `options`, whose own opset does not count, and what needs it.
+    ///
+    /// # Errors
+    /// When it can't be converted to any.
+    pub fn lowest_opset_with(&self, options: &ConvertOptions<'_>) -> Result<LowestOpset> {
+        let mut lowest = LowestOpset {
+            opset: *OPSETS.start(),
+            needed_by: None,
+        };
         loop {
-            match self.lower(opset) {
-                Ok(_) => return Ok(opset),
-                Err(e) => match e.needed_opset().filter(|needed| *needed > opset) {
-                    Some(needed) => opset = needed,
-                    None => return Err(e.in_file(&self.files.program)),
-                },
+            let Err(e) = self.lower_to(lowest.opset, options) else {
+                return Ok(lowest);
+            };
+            match e.needed_opset().filter(|needed| *needed > lowest.opset) {
+                Some(opset) => {
+                    let needed_by = e.needed_by();
+                    lowest = LowestOpset { opset, needed_by };
+                }
+                None => return Err(e.in_file(&self.files.program)),
             }
         }
+    }
+
+    /// Whether an op drops boxes that overlap better ones, which some runtimes do themselves.
+    pub(crate) fn chooses_boxes(&self) -> bool {
+        without_choices(&self.program, &self.registry).is_ok()
     }
 
     /// Refuses a model whose weights are not there: it can only be inspected.

@@ -8,7 +8,7 @@ from typing import Optional
 
 from . import _native
 from ._arguments import Path, reading
-from ._convert import written
+from ._convert import USUAL, written
 
 #: Arguments without a meaning here, with their usual values and the reason.
 _WITHOUT_EFFECT = {
@@ -55,5 +55,4 @@ def export(
     if deploy_backend.lower() != "onnxruntime":
         _native.refuse_backend(which, deploy_backend)
     opset = max(opset_version, _native.lowest_opset(which)) if auto_upgrade_opset else opset_version
-    how = {"opset": opset, "weights": "auto", "dequantize": False, "drop_nms": False, "nms_limit": None}
-    return written(which, save_file, how, stacklevel=3)
+    return written(which, save_file, {**USUAL, "opset": opset}, stacklevel=3)

@@ -6,11 +6,23 @@ import os
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from . import _native
 from ._arguments import Path, Shape, reading
 from ._progress import Progress, by_bytes
+
+
+#: How a model is converted if nothing else is asked for.
+USUAL: Mapping[str, Any] = {
+    "opset": None,
+    "ir_version": None,
+    "target": "portable",
+    "weights": "auto",
+    "dequantize": False,
+    "drop_nms": False,
+    "nms_limit": None,
+}
 
 
 class Note(UserWarning):
@@ -22,7 +34,9 @@ def convert(
     output: Optional[Path] = None,
     *,
     params: Optional[Path] = None,
-    opset: int = _native.DEFAULT_OPSET,
+    opset: Union[int, str, None] = None,
+    ir_version: Optional[int] = None,
+    target: str = "portable",
     weights: str = "auto",
     custom_ops: Optional[Mapping[str, str]] = None,
     outputs: Optional[Sequence[str]] = None,
@@ -42,7 +56,9 @@ def convert(
     Without `output`, the ONNX model is returned. Otherwise it is written to that file, which appears when it is complete.
 
     params: the weights, if they are not beside the program
-    opset: the version of ONNX's operator set
+    opset: the version of ONNX's operator set, or "auto" for the lowest that will do; without it, that of the target
+    ir_version: the version of ONNX's format; without it, the lowest that the opset allows
+    target: the runtime that the model is for, as in `paddle2onnx-rs convert --help`; what does not fit it is a warning
     weights: where they go: "auto", "inline", "external" (NAME.onnx.data) or "link" (they stay in Paddle's file)
     custom_ops: operators of other domains for ops that are not supported, as in {"my_relu": "com.example::MyRelu"}
     outputs: the values to make the outputs, by name; the ops that they don't need are left out
@@ -59,7 +75,19 @@ def convert(
     """
     if drop_nms and nms_limit is not None:
         raise ValueError("drop_nms and nms_limit exclude each other")
-    how = {"opset": opset, "weights": weights, "dequantize": dequantize, "drop_nms": drop_nms, "nms_limit": nms_limit}
+    if isinstance(opset, str) and opset != "auto":
+        raise TypeError(f'opset={opset!r}: a number or "auto" is needed')
+    how = {
+        **USUAL,
+        # There is no opset 0, which stands for the lowest.
+        "opset": 0 if opset == "auto" else opset,
+        "ir_version": ir_version,
+        "target": target,
+        "weights": weights,
+        "dequantize": dequantize,
+        "drop_nms": drop_nms,
+        "nms_limit": nms_limit,
+    }
     which = reading(
         model, params, custom_ops, outputs, inputs_at, input_shapes, rename, dtype, keep_f32, io_dtype
     )

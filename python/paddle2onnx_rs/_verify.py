@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from . import _native
 from ._arguments import Path, Shape, reading
-from ._convert import written
+from ._convert import USUAL, written
 from ._progress import Progress, by_steps
 from ._runtime import library
 
@@ -181,8 +181,7 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="paddle2onnx-") as folder:
         file = os.path.join(folder, "model.onnx")
         if onnx is None:
-            how = {"opset": opset, "weights": "auto", "dequantize": False, "drop_nms": False, "nms_limit": None}
-            written(which, file, how, stacklevel=3)
+            written(which, file, {**USUAL, "opset": opset}, stacklevel=3)
         elif isinstance(onnx, bytes):
             with open(file, "wb") as copy:
                 copy.write(onnx)

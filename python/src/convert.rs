@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use paddle2onnx::{ConvertOptions, Error, Weights};
+use paddle2onnx::{ConvertOptions, Error, Target, Weights};
 use pyo3::prelude::*;
 
 use crate::reading::Reading;
@@ -15,7 +15,11 @@ use crate::work;
 #[pyo3(from_item_all)]
 pub struct Conversion {
     output: PathBuf,
-    opset: u32,
+    /// The opset, or 0 for the lowest that will do; None for that of the target.
+    opset: Option<u32>,
+    ir_version: Option<u32>,
+    /// The runtime that the model is for.
+    target: String,
     /// `auto`, `inline`, `external` or `link`.
     weights: String,
     dequantize: bool,
@@ -62,19 +66,27 @@ pub fn convert(
                 ControlFlow::Continue(())
             }
         };
-        let options = ConvertOptions {
-            opset: how.opset,
+        let target = Target::named(&how.target)?;
+        let mut options = ConvertOptions {
+            opset: target.opset,
+            ir_version: how.ir_version,
             weights: how.placement()?,
             dequantize: how.dequantize,
             progress: &step,
         };
+        match how.opset {
+            Some(0) => options.opset = model.lowest_opset_with(&options)?.opset,
+            Some(opset) => options.opset = opset,
+            None => {}
+        }
+        let remarks = target.remarks(&model, options.opset);
         let conversion = model.convert(&how.output, &options)?;
         let notes = conversion.notes.iter().map(|note| {
             let place = note.places.first().map_or("", String::as_str);
             format!("{place}: {}", note.text)
         });
         let warning = model.format().warning();
-        let remarks = conversion.remarks.iter().cloned();
+        let remarks = remarks.into_iter().chain(conversion.remarks.clone());
         Ok(warning.into_iter().chain(remarks).chain(notes).collect())
     })
 }

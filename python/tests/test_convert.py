@@ -36,9 +36,8 @@ def test_the_options_are_those_of_the_command(vit: Path, tmp_path: Path) -> None
         p2o.convert(vit, onnx_file, weights="beside")
     with pytest.raises(TypeError, match="outputs='logits'"):
         p2o.convert(vit, outputs="logits")
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="opset='13'"):
         p2o.convert(vit, opset="13")
-
 
 
 def test_half_precision_halves_the_file(vit: Path) -> None:
@@ -54,6 +53,28 @@ def test_half_precision_halves_the_file(vit: Path) -> None:
         p2o.convert(vit, dtype="float16", keep_f32=["no_such_op"])
 
 
+def test_opsets_and_versions_of_the_format_are_chosen(vit: Path, tmp_path: Path) -> None:
+    def versions(**options: object) -> tuple[int, int]:
+        model = onnx.load_from_string(p2o.convert(vit, **options))
+        return model.opset_import[0].version, model.ir_version
+
+    assert versions() == (17, 8)
+    assert versions(opset="auto") == (11, 6)
+    assert versions(opset="auto", ir_version=8) == (11, 8)
+    with pytest.raises(p2o.Error, match="IR version 7 is too low: a model of opset 17 needs 8"):
+        p2o.convert(vit, ir_version=7)
+    # With all shapes known, the runtime has nothing to be warned of.
+    shapes = {"x": (1, 3, 32, 32)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert versions(target="rknn", input_shapes=shapes) == (19, 9)
+        assert versions(target="rknn", input_shapes=shapes, opset=17) == (17, 8)
+    with pytest.warns(p2o.Note, match="--input-shape x=…,3,32,32"):
+        p2o.convert(vit, target="rknn")
+    with pytest.raises(p2o.Error, match="no target is called"):
+        p2o.convert(vit, target="rk")
+
+
 def test_metadata_say_where_a_model_comes_from(vit: Path, tmp_path: Path) -> None:
     model = shutil.copytree(vit, tmp_path / "copy")
     (model / "inference.yml").write_text("label_list: [cat, dog]\n")
@@ -65,7 +86,6 @@ def test_metadata_say_where_a_model_comes_from(vit: Path, tmp_path: Path) -> Non
     (model / "inference.yml").write_bytes(b"\xff")
     with pytest.warns(p2o.Note, match="without the settings"):
         p2o.convert(model)
-
 
 
 def test_inputs_and_outputs_get_other_shapes_and_names(vit: Path) -> None:

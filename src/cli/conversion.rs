@@ -1,13 +1,15 @@
 //! The writing of an ONNX model, with progress on the terminal.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use paddle2onnx::{
-    Conversion, ConvertOptions, Error, ErrorKind, Model, Progress, Streamed, Weights,
+    Conversion, ConvertOptions, Error, ErrorKind, Model, OPSETS, Progress, Streamed, Weights,
 };
 
 use super::interrupt;
+use super::opset::Opset;
 use super::outcome::{Failure, Result};
 use super::progress::Line;
 use super::stderr::warn;
@@ -15,16 +17,51 @@ use super::stderr::warn;
 /// How a model is to be written.
 pub(super) struct How {
     pub opset: u32,
+    /// Why in this opset, if it is the lowest that will do.
+    pub opset_reason: Option<String>,
+    pub ir_version: Option<u32>,
     pub weights: Weights,
     /// Whether in floats, where the model is quantised.
     pub dequantize: bool,
 }
 
+impl Default for How {
+    fn default() -> Self {
+        let ConvertOptions {
+            opset,
+            ir_version,
+            weights,
+            dequantize,
+            ..
+        } = ConvertOptions::default();
+        Self {
+            opset,
+            opset_reason: None,
+            ir_version,
+            weights,
+            dequantize,
+        }
+    }
+}
+
 impl How {
+    /// The same in the opset that was asked for, if one was.
+    ///
+    /// # Errors
+    /// When the model can't be converted to any.
+    pub fn in_opset(mut self, opset: &Opset, model: &Model) -> Result<Self> {
+        let chosen = opset.of(model, &self.options(&|_, _| ControlFlow::Continue(())));
+        // What stands in the way of each stands in the way of the last.
+        let chosen = chosen.map_err(|e| with_others(e, model, *OPSETS.end()))?;
+        (self.opset, self.opset_reason) = (chosen.number, chosen.reason);
+        Ok(self)
+    }
+
     /// The library's options for this, with somebody who is told how far the writing is.
     fn options<'a>(&self, progress: &'a dyn Progress) -> ConvertOptions<'a> {
         ConvertOptions {
             opset: self.opset,
+            ir_version: self.ir_version,
             weights: self.weights,
             dequantize: self.dequantize,
             progress,

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use paddle2onnx::verify::Report;
-use paddle2onnx::{Conversion, Model, Snapshot, Weights};
+use paddle2onnx::{Conversion, ConvertOptions, Model, OPSETS, Snapshot, TARGETS, Target, Weights};
 use serde::Serialize;
 
 use super::comparing::Comparing;
@@ -21,7 +22,7 @@ use super::notes::{self, Noted};
 use super::open::Reading;
 use super::opset::Opset;
 use super::outcome::{Outcome, Result};
-use super::stderr::{complain, warn};
+use super::stderr::{complain, note, warn};
 use super::stdout::{print, print_json};
 use super::{check, conversion, counts, fields, interrupt, verification, verify};
 use destination::Destination;
@@ -59,6 +60,14 @@ pub(super) struct Args {
 
     #[command(flatten)]
     opset: Opset,
+
+    /// The runtime that the model is for: the opset is chosen by it if none is asked for, and what does not fit it is a warning
+    #[arg(long, value_name = "NAME", default_value = "portable", value_parser = target_names())]
+    target: &'static Target,
+
+    /// The version of ONNX's format, for readers that insist on one [default: the lowest that the opset allows]
+    #[arg(long, value_name = "N", conflicts_with = "check")]
+    ir_version: Option<u32>,
 
     #[command(flatten)]
     reading: Reading,
@@ -108,13 +117,29 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// How the model is to be written.
-    fn how(&self) -> How {
-        How {
-            opset: self.opset.number(),
+    /// How a model is to be written. Warns of what does not fit the runtime that it is for.
+    fn how(&self, model: &Model) -> Result<How> {
+        let how = How {
+            opset: self.target.opset,
+            ir_version: self.ir_version,
             weights: self.weights.map_or(Weights::Auto, Weights::from),
             dequantize: self.dequantize,
-        }
+            ..How::default()
+        };
+        let how = how.in_opset(&self.opset, model)?;
+        let remarks = self.target.remarks(model, how.opset);
+        remarks.iter().for_each(|remark| warn(remark));
+        Ok(how)
+    }
+
+    /// The opset whose obstacles are of interest: the highest, if the lowest is asked for and none will do.
+    fn opset_to_check(&self, model: &Model) -> u32 {
+        let options = ConvertOptions {
+            opset: self.target.opset,
+            ..ConvertOptions::default()
+        };
+        let chosen = self.opset.of(model, &options);
+        chosen.map_or(*OPSETS.end(), |chosen| chosen.number)
     }
 
     /// The model of this program or folder, with what `--drop-nms`, `--nms-limit` and `--dtype` make of it.
@@ -142,6 +167,9 @@ Examples:
   Leave the weights in Paddle's file, to which the ONNX model then points:
       paddle2onnx-rs convert model --weights link
 
+  Write it for another runtime, in the lowest opset that will do:
+      paddle2onnx-rs convert model --target openvino --opset auto
+
   Convert all models below a folder, into another one:
       paddle2onnx-rs convert models --recursive -o onnx
 
@@ -168,6 +196,15 @@ Examples:
 
   Prove the result against ONNX Runtime at batch sizes 1 and 8:
       paddle2onnx-rs convert model --verify --batch 1,8";
+
+/// The names of the targets, with what these are.
+fn target_names() -> impl TypedValueParser<Value = &'static Target> {
+    let names = TARGETS.iter();
+    let names = PossibleValuesParser::new(
+        names.map(|target| PossibleValue::new(target.name).help(target.what)),
+    );
+    names.try_map(|name| Target::named(&name))
+}
 
 /// Where the weights go, as the user names it.
 #[derive(Clone, Copy, ValueEnum)]
@@ -200,6 +237,9 @@ pub(super) struct Converted<'a> {
     bytes: u64,
     nodes: usize,
     opset: u32,
+    /// Why in this opset, if it is the lowest that will do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opset_reason: Option<String>,
     /// `inline`, `external` or `link`.
     weights: &'static str,
     /// How long it took to open and convert the model.
@@ -221,12 +261,16 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     let start = Instant::now();
     let model = args.opened(&args.model)?;
     if args.check {
-        return check::run(&model, args.opset.number(), args.json);
+        return check::run(&model, args.opset_to_check(&model), args.json);
     }
     let output = match Destination::of(args, &model.files().program)? {
         Destination::File(output) => output,
         Destination::Stdout => {
-            let streamed = conversion::write_to_stdout(&model, &args.how())?;
+            let how = args.how(&model)?;
+            let streamed = conversion::write_to_stdout(&model, &how)?;
+            if let Some(reason) = &how.opset_reason {
+                note(&format!("the model is of opset {}, {reason}", how.opset));
+            }
             notes::print(&streamed.notes);
             return Ok(Outcome::Success);
         }
@@ -235,7 +279,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
         // Loaded here so that a missing library is reported before the work.
         args.comparing.require_runtime()?;
     }
-    let how = args.how();
+    let how = args.how(&model)?;
     let mut conversion = conversion::write(&model, &output, &how)?;
     let seconds = start.elapsed().as_secs_f64();
     let report = if args.verify {
@@ -313,6 +357,7 @@ impl<'a> Converted<'a> {
             bytes: conversion.written.bytes,
             nodes: conversion.nodes,
             opset: how.opset,
+            opset_reason: how.opset_reason.clone(),
             weights: placement(conversion, how.weights),
             seconds,
             notes: conversion.notes.iter().map(Noted::from).collect(),
@@ -328,12 +373,16 @@ impl<'a> Converted<'a> {
             ("link", None) => "in Paddle's own file, which must stay where it is".into(),
             _ => "in the same file".into(),
         };
+        let opset = match &self.opset_reason {
+            Some(reason) => format!("{}, {reason}", self.opset),
+            None => self.opset.to_string(),
+        };
         let mut text = fields::text(&[
             ("Output", self.output.display().to_string()),
             ("Weights", weights),
             ("Size", counts::bytes(self.bytes)),
             ("Nodes", self.nodes.to_string()),
-            ("Opset", self.opset.to_string()),
+            ("Opset", opset),
             ("Time", format!("{:.2} s", self.seconds)),
         ]);
         if let Some(report) = self.verification {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use paddle2onnx::{Model, Weights};
+use paddle2onnx::Model;
 use serde::Serialize;
 
 use super::conversion::How;
@@ -62,11 +62,7 @@ impl ModelAndOnnx {
             Some(onnx) => work(onnx),
             None => interrupt::with_scratch(|folder| {
                 let onnx = folder.join("model.onnx");
-                let how = How {
-                    opset: self.opset.number(),
-                    weights: Weights::Auto,
-                    dequantize: false,
-                };
+                let how = How::default().in_opset(&self.opset, model)?;
                 conversion::write(model, &onnx, &how)?;
                 work(&onnx)
             }),

@@ -4,10 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use super::integers::Mapping;
 use super::notes::Note;
+use crate::error::{Error, Result};
 use crate::program::ValueId;
 use crate::proto::onnx::{GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use crate::read::ByteRange;
 use crate::tensor::DType;
+
+/// The newest version of ONNX's format, that of onnx 1.23.
+const NEWEST_IR_VERSION: u32 = 14;
 
 /// A finished ONNX model, with its weights still in Paddle's files.
 #[derive(Debug, Clone)]
@@ -48,6 +52,31 @@ impl OnnxModel {
         self.proto.graph.as_ref().map_or(0, count_nodes)
     }
 
+    /// Sets the version of ONNX's format, which is the lowest that the model allows before.
+    ///
+    /// # Errors
+    /// When the model does not allow the version, or there is none such.
+    pub fn raise_ir_version(&mut self, version: u32) -> Result<()> {
+        let lowest = self.proto.ir_version();
+        if i64::from(version) < lowest {
+            let opset = self.proto.opset_import.first().map_or(0, |i| i.version());
+            let functions = match self.proto.functions.len() {
+                0 => "",
+                _ => " with functions",
+            };
+            return Err(Error::invalid(format!(
+                "IR version {version} is too low: a model of opset {opset}{functions} needs {lowest}"
+            )));
+        }
+        if version > NEWEST_IR_VERSION {
+            return Err(Error::invalid(format!(
+                "there is no IR version {version}; the newest is {NEWEST_IR_VERSION}"
+            )));
+        }
+        self.proto.ir_version = Some(version.into());
+        Ok(())
+    }
+
     /// Adds metadata: keys and values, of which no key may be there already.
     pub fn describe(&mut self, entries: &[(String, String)]) {
         let entries = entries.iter().map(StringStringEntryProto::from);
@@ -70,4 +99,35 @@ fn count_nodes(graph: &GraphProto) -> usize {
         bodies.map(count_nodes).sum::<usize>()
     };
     graph.node.len() + graph.node.iter().map(inside).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::onnx::{FunctionProto, OperatorSetIdProto};
+
+    #[test]
+    fn functions_need_the_version_that_brought_them() {
+        let opset = OperatorSetIdProto {
+            domain: Some(String::new()),
+            version: Some(13),
+        };
+        let mut model = OnnxModel {
+            proto: ModelProto {
+                ir_version: Some(8),
+                opset_import: vec![opset],
+                functions: vec![FunctionProto::default()],
+                ..ModelProto::default()
+            },
+            initializers: Vec::new(),
+            tensors: HashMap::new(),
+            int8: HashSet::new(),
+            notes: Vec::new(),
+        };
+        let error = model.raise_ir_version(7).unwrap_err().to_string();
+        let expected = "IR version 7 is too low: a model of opset 13 with functions needs 8";
+        assert_eq!(error, expected);
+        model.raise_ir_version(10).unwrap();
+        assert_eq!(model.proto.ir_version, Some(10));
+    }
 }

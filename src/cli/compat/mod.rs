@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use paddle2onnx::program::Origin;
 use paddle2onnx::tensor::DType;
-use paddle2onnx::{HalfPrecision, Model, OPSETS, Registry, Weights};
+use paddle2onnx::{HalfPrecision, Model, OPSETS, Registry};
 
 use super::conversion::{self, How};
 use super::convert::Converted;
@@ -128,8 +128,7 @@ pub(super) fn run(args: &Args) -> Result<Outcome> {
     }
     let how = How {
         opset: args.opset(&model)?,
-        weights: Weights::Auto,
-        dequantize: false,
+        ..How::default()
     };
     make_folder(output)?;
     let conversion = conversion::write(&model, output, &how)?;

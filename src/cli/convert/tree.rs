@@ -164,7 +164,7 @@ fn convert(planned: &Planned, args: &Args) -> Result<Converted<'static>> {
         )));
     }
     let model = args.opened(&planned.program)?;
-    let how = args.how();
+    let how = args.how(&model)?;
     let conversion = in_folder(&planned.output, || {
         conversion::write(&model, &planned.output, &how)
     })?;
