@@ -20,7 +20,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     &[],
     Attention::parse,
 )
-.with_dtypes(&[DType::F16, DType::F32])
+.with_dtypes(&[DType::F16, DType::BF16, DType::F32])
 .with_opset(23)
 .with_accuracy(Accuracy::AlongAxis)
 .in_no_file()];
@@ -29,7 +29,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 /// `[batch, heads, keys, extent]`, or for heads that lie side by side along the last axis, as in `[batch, length, heads ·
 /// extent]`. The result has the axes of the queries. The mask is broadcast to `[batch, heads, length, keys]`.
 ///
-/// ONNX: Attention, since opset 23.
+/// ONNX: Attention, since opset 23, with a softmax in float32 for half precision.
 struct Attention {
     operands: [ValueId; 3],
     mask: Option<ValueId>,
@@ -112,6 +112,10 @@ impl Function for Attention {
             inputs.push(g.value(operand)?);
         }
         let mut attrs = vec![("scale", NodeAttr::Float(self.scale as f32))];
+        if g.dtype(self.operands[0]) != DType::F32 {
+            let single = i64::from(DType::F32.onnx_code());
+            attrs.push(("softmax_precision", NodeAttr::Int(single)));
+        }
         if let Some(heads) = self.heads {
             attrs.push(("q_num_heads", NodeAttr::Int(heads as i64)));
             attrs.push(("kv_num_heads", NodeAttr::Int(heads as i64)));

@@ -208,7 +208,7 @@ pub(super) fn reason(op: &str) -> Option<&'static str> {
 
 /// The products of activations and weights, which are what half precision is for: they are computed in it whatever they
 /// read.
-const PRODUCTS: [&str; 15] = [
+const PRODUCTS: [&str; 16] = [
     "addmm",
     "baddbmm",
     "conv2d",
@@ -224,6 +224,8 @@ const PRODUCTS: [&str; 15] = [
     "matmul_with_flatten",
     "multi_dot",
     "row_conv",
+    // Its softmax is in float32 inside.
+    "scaled_dot_product_attention",
 ];
 
 /// Whether an op is a product, which is computed in half precision whatever it reads.
