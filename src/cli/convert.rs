@@ -188,8 +188,8 @@ Examples:
   Let TensorRT choose among the boxes of a detector:
       paddle2onnx-rs convert model --drop-nms
 
-  Convert to half precision, but for the last layer, and prove it:
-      paddle2onnx-rs convert model --dtype float16 --keep-f32 head --verify
+  Convert to half precision, but for gelu, and prove it:
+      paddle2onnx-rs convert model --dtype float16 --keep-f32 gelu --verify
 
   Write a quantised model in floats:
       paddle2onnx-rs convert model --dequantize

@@ -4,7 +4,7 @@
 //! with another number of outputs than the program.
 
 use super::metrics::{Metrics, Tolerance};
-use super::noise::{FEW, Noise, OTHERS};
+use super::noise::{FEW, LARGEST_SHARE, Noise, OTHERS};
 use super::sides::{Sides, Trials};
 use super::{Comparison, OutputReport, Side};
 use crate::error::{Error, Result};
@@ -110,7 +110,7 @@ impl Sides {
             let undecided = (!random && tolerance.is_none())
                 .then(|| self.undecided(position, noise))
                 .flatten();
-            let unproved = undecided.as_ref().and_then(|_| self.unproved(position));
+            let unproved = noise.and_then(|_| self.unproved(position));
             for (run, reports) in reports.iter_mut().enumerate() {
                 reports.push(OutputReport {
                     name: name.clone(),
@@ -122,7 +122,11 @@ impl Sides {
                     comparisons: match noise {
                         _ if random => self.kinds(run, position),
                         Some(noise) => self.against_exact(run, position, noise),
-                        None => self.pairwise(run, position, &tolerance.unwrap_or_default()),
+                        None => {
+                            let tolerance = tolerance.unwrap_or_default();
+                            let compared = self.pairwise(run, position, &tolerance);
+                            self.left_to_ops(compared, undecided.is_some())
+                        }
                     },
                     values: Vec::new(),
                 });
@@ -168,15 +172,46 @@ impl Sides {
             .then(|| format!("rounding decides {unsteady} of its {elements} elements"))
     }
 
+    /// The comparisons of an output that is not floating-point, of a model in half precision. If rounding decides its
+    /// elements, none of them shows anything, and the ops are to tell.
+    fn left_to_ops(&self, mut compared: Vec<Comparison>, is_undecided: bool) -> Vec<Comparison> {
+        if self.halved.is_none() || !is_undecided {
+            return compared;
+        }
+        let rounded = compared.iter_mut().filter(|c| c.side != Side::Unrounded);
+        for comparison in rounded {
+            if let Some(metrics) = &mut comparison.metrics {
+                metrics.borderline += std::mem::take(&mut metrics.disagreeing);
+                comparison.agrees = true;
+            }
+        }
+        compared
+    }
+
     /// Why it can't be told whether the program in half precision computes what the original does; None if it can.
     fn unproved(&self, position: usize) -> Option<String> {
         let noise = self.float32_noise(position)?;
-        (!noise.is_small()).then(|| {
+        let is_same = self.unrounded_error(position) <= LARGEST_SHARE * noise.spread;
+        (!is_same && !noise.is_small()).then(|| {
             format!(
                 "rounding to float32 alone moves it by {:.1e}, where its elements spread by {:.1e}",
                 noise.floor, noise.spread
             )
         })
+    }
+
+    /// The largest distance, in all runs, of the program in half precision from the original if nothing is rounded.
+    fn unrounded_error(&self, position: usize) -> f64 {
+        let (Some(halved), Some(exact)) = (&self.halved, &self.exact) else {
+            return 0.0;
+        };
+        let runs = halved.unrounded.iter().zip(exact);
+        let pairs = runs.map(|(a, b)| (&a.outputs[position], &b.outputs[position]));
+        let errors = pairs.map(|(a, b)| {
+            let metrics = Metrics::of(a, b, &Tolerance::default());
+            metrics.map_or(f64::INFINITY, |metrics| metrics.max_abs)
+        });
+        errors.fold(0.0, f64::max)
     }
 
     /// The noise of float32 in an output of a model in half precision.

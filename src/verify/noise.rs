@@ -29,6 +29,9 @@ pub const LARGEST_SHARE: f64 = 1e-4;
 /// times what rounding to float32 takes, so that outputs that are the same number everywhere can be judged.
 const NEGLIGIBLE_SHARE: f64 = 1e-6;
 
+/// The share of an output's spread above which its noise leaves little of it. Half precision makes noise of some thousandths.
+const COARSE_SHARE: f64 = 0.1;
+
 /// How far rounding alone takes the result of the original program from the exact one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Noise {
@@ -89,6 +92,11 @@ impl Noise {
     /// the results themselves as far as float32 can tell.
     pub fn is_small(self) -> bool {
         self.floor <= LARGEST_SHARE * self.spread || self.floor <= NEGLIGIBLE_SHARE * self.largest
+    }
+
+    /// Whether the noise is of the size of what the results vary, so that little is left of them.
+    pub(super) fn is_coarse(self) -> bool {
+        self.floor > COARSE_SHARE * self.spread.max(self.largest * COARSE_SHARE)
     }
 
     /// The tolerance of a comparison with the exact result.

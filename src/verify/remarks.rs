@@ -1,6 +1,6 @@
 //! What people must know of a verdict beyond the numbers.
 
-use super::{OutputReport, PerOp, Report, whole_place};
+use super::{OutputReport, PerOp, Report, Side, whole_place};
 
 /// The remarks on a report, each a sentence or two.
 pub(super) fn of(report: &Report) -> Vec<String> {
@@ -21,6 +21,15 @@ pub(super) fn of(report: &Report) -> Vec<String> {
         ));
     }
     for output in outputs {
+        let mut sides = output.comparisons.iter().map(|comparison| comparison.side);
+        let is_halved = sides.any(|side| side == Side::Unrounded);
+        if let Some(noise) = output.noise.filter(|noise| is_halved && noise.is_coarse()) {
+            remarks.push(format!(
+                "Half precision takes {} far from the exact result: by {:.1e}, where its elements spread by {:.1e}. Whether that is \
+                 good enough, data of your own can tell.",
+                output.name, noise.floor, noise.spread
+            ));
+        }
         if let Some(reason) = &output.unproved {
             remarks.push(format!(
                 "{}: whether the program in half precision computes what the original does can't be told either, since \

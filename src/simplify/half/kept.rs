@@ -189,6 +189,19 @@ pub const KEPT_IN_FLOAT32: &[KeptOps] = &[
         ops: &["bernoulli", "gaussian", "multinomial", "randint", "uniform"],
     },
     KeptOps {
+        reason: "loops carry lists of tensors and what nothing has written yet as they are declared",
+        ops: &[
+            "array_length",
+            "array_pop",
+            "array_read",
+            "array_to_tensor",
+            "array_write",
+            "create_array",
+            "slice_array",
+            "undefined",
+        ],
+    },
+    KeptOps {
         reason: "they are on scales of float32",
         ops: &[
             "abs_max",

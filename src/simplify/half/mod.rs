@@ -2,9 +2,9 @@
 //!
 //! An op is computed in half precision or in float32, and `cast` ops stand between the two. The products of weights are in
 //! half precision; the ops of [`KEPT_IN_FLOAT32`] and those that a user names stay in float32, and so does what reads or
-//! holds numbers that half precision does not. All others are in float32 if one of the values that they read is, and
-//! otherwise in half precision, so that nothing is cast back and forth between ops that stay in float32. What is cast is
-//! cast once for all that read it. Before the pass:
+//! holds numbers that half precision does not. All others are in float32 if one of the values that they read is, or if all
+//! that they make is an output of float32, and otherwise in half precision, so that nothing is cast back and forth between
+//! ops that stay in float32. What is cast is cast once for all that read it. Before the pass:
 //!
 //! ```text
 //! input %0:x : float32 [batch, 4]
@@ -43,6 +43,7 @@ pub use kept::{KEPT_IN_FLOAT32, KeptOps};
 pub use options::HalfPrecision;
 pub(crate) use patterns::refuse_without_match;
 
+use super::rewrites::known_facts;
 use crate::error::{Error, Result};
 use crate::operator::{Arg, Registry};
 use crate::program::{
@@ -60,6 +61,7 @@ pub(crate) fn halved(
     half: &HalfPrecision,
 ) -> Result<Program> {
     refuse_quantized(program)?;
+    let program = &with_inferred_types(program, registry);
     let numbers = Numbers::of(program, half.dtype)?;
     // Ops that are found not to take half precision, by their positions.
     let mut refused = HashSet::new();
@@ -71,6 +73,17 @@ pub(crate) fn halved(
             None => return Ok(halving.program),
         };
     }
+}
+
+/// The program with the element types that its values have, whatever the file declares.
+fn with_inferred_types(program: &Program, registry: &Registry) -> Program {
+    let facts = known_facts(program, registry);
+    let dtypes: Vec<DType> = program.values().map(|(id, _)| facts.dtype(id)).collect();
+    let mut program = program.clone();
+    for (value, dtype) in program.values.iter_mut().zip(dtypes) {
+        value.dtype = dtype;
+    }
+    program
 }
 
 /// Refuses a program in which numbers are quantised.
@@ -137,6 +150,8 @@ struct Halving<'h> {
     numbers: &'h Numbers,
     /// The positions in the original of ops that don't take half precision.
     refused: &'h HashSet<usize>,
+    /// How often each value of the original is read.
+    uses: Vec<usize>,
     program: Program,
     /// For each op of the program, the position in the original of one that is in half precision.
     halved: Vec<Option<usize>>,
@@ -163,6 +178,7 @@ impl<'h> Halving<'h> {
             half,
             numbers,
             refused,
+            uses: original.use_counts(),
             program,
             halved: Vec::new(),
             casts: HashMap::new(),
@@ -287,10 +303,26 @@ impl<'h> Halving<'h> {
         if kept::is_product(name) {
             return !data.is_empty() && !self.counts(op);
         }
-        let mut computed = data.iter().filter(|id| !self.is_stored(**id));
+        let computed: Vec<_> = data.iter().filter(|id| !self.is_stored(**id)).collect();
         let makes_float32 = op.results.iter().any(|id| self.is_float32(*id));
-        computed.all(|id| self.program[*id].dtype != DType::F32)
+        let mut computed_types = computed.iter().map(|id| self.program[**id].dtype);
+        computed_types.all(|dtype| dtype != DType::F32)
             && (makes_float32 || !data.is_empty())
+            && !(computed.len() == 1 && self.is_last(op))
+    }
+
+    /// Whether an op makes outputs of float32 alone, for which its operand may as well be cast as its result.
+    fn is_last(&self, op: &Op) -> bool {
+        let outputs = |id: &ValueId| {
+            let outputs = self.original.outputs().iter();
+            outputs.filter(|output| output.value == *id).count()
+        };
+        let is_output = |id: &ValueId| self.uses[id.index()] == outputs(id);
+        self.half.io_dtype == DType::F32
+            && op
+                .results
+                .iter()
+                .all(|id| self.is_float32(*id) && is_output(id))
     }
 
     /// Why an op stays in float32 for a number that half precision does not hold, if it reads one.

@@ -105,7 +105,7 @@ fn count_reads(program: &Program) -> HashMap<ValueId, usize> {
 }
 
 /// What is known of the values of a program, as far as its ops can be read.
-fn known_facts<'p>(program: &'p Program, registry: &Registry) -> Facts<'p> {
+pub(super) fn known_facts<'p>(program: &'p Program, registry: &Registry) -> Facts<'p> {
     let mut facts = Facts::declared(program);
     for op in program.ops() {
         if let Ok(parsed) = registry.parse(op) {
