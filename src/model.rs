@@ -362,14 +362,14 @@ impl Model {
     /// unfinished file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
-        let (onnx, metadata) = self.lower_as(options)?;
+        let (onnx, remarks) = self.lower_as(options)?;
         let written = write::write(&onnx, output, options.weights, options.progress)?;
         Ok(Conversion {
             written,
             nodes: onnx.node_count(),
+            metadata: onnx.metadata(),
             notes: grouped(onnx.notes),
-            metadata: metadata.entries,
-            remarks: metadata.remarks,
+            remarks,
         })
     }
 
@@ -384,18 +384,18 @@ impl Model {
         stream: &mut dyn Write,
         options: &ConvertOptions<'_>,
     ) -> Result<Streamed> {
-        let (onnx, metadata) = self.lower_as(options)?;
+        let (onnx, remarks) = self.lower_as(options)?;
         let bytes = write::write_to(&onnx, stream, options.progress)?;
         Ok(Streamed {
             bytes,
             nodes: onnx.node_count(),
             notes: grouped(onnx.notes),
-            remarks: metadata.remarks,
+            remarks,
         })
     }
 
-    /// The ONNX model in memory, once it is known that its weights are there, and its metadata.
-    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<(OnnxModel, Metadata)> {
+    /// The ONNX model in memory, once it is known that its weights are there, and the remarks on its metadata.
+    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<(OnnxModel, Vec<String>)> {
         if let Some(half) = &self.half
             && options.weights == Weights::Link
         {
@@ -413,7 +413,7 @@ impl Model {
         }
         let metadata = Metadata::of(self);
         onnx.describe(&metadata.entries);
-        Ok((onnx, metadata))
+        Ok((onnx, metadata.remarks))
     }
 
     /// The ONNX model in memory, in an opset that may be another than that of `options`.

@@ -123,6 +123,21 @@ label_list:
     }
 }
 
+/// What half precision says of itself is among the metadata that are listed.
+#[test]
+fn all_metadata_are_listed() {
+    let folder = folder();
+    let model = copied(MODEL, folder.path());
+    let mut command = command(["convert", "--json", "--dtype", "float16"]);
+    command.arg(&model);
+    let printed = json(&run(command));
+    let onnx = decode(&model.with_extension("onnx"));
+    let entries = entries(&onnx);
+    assert_eq!(entries["paddle2onnx_rs.dtype"], "float16");
+    let expected = serde_json::to_value(entries).unwrap();
+    assert_eq!(printed["metadata"], expected);
+}
+
 #[test]
 fn settings_that_are_none_are_left_out_with_a_warning() {
     let folder = folder();
