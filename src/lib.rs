@@ -95,5 +95,5 @@ pub use read::{ByteRange, Format, ModelFiles, Tree, WeightFiles, programs_below}
 pub use simplify::{
     HalfPrecision, InputShape, KEPT_IN_FLOAT32, KeptOps, REWRITES, Renaming, Rewrite,
 };
-pub use target::{TARGETS, Target};
+pub use target::{TARGETS, Target, TargetNeed};
 pub use write::{Progress, Snapshot, Weights, Written};

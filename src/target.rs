@@ -21,14 +21,14 @@ pub struct Target {
     /// The newest opset that it reads; None if no limit is known.
     pub newest_opset: Option<u32>,
     /// What it needs of the model.
-    pub needs: &'static [Need],
+    pub needs: &'static [TargetNeed],
     /// Why this is so: a sentence for each field in which the row differs from the portable one.
     pub reasons: &'static [&'static str],
 }
 
 /// What a runtime needs of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Need {
+pub enum TargetNeed {
     /// Inputs whose shapes are known before a run.
     KnownShapes,
     /// No choice among boxes that overlap.
@@ -51,7 +51,7 @@ pub const TARGETS: &[Target] = &[
         name: "tensorrt",
         what: "TensorRT from 10.6 on (not tested, as that takes its hardware)",
         newest_opset: Some(22),
-        needs: &[Need::NoChoices],
+        needs: &[TargetNeed::NoChoices],
         reasons: &[
             "its parser knows the operators of ONNX 1.17, whose opset is 22",
             "its plugin EfficientNMS chooses among boxes in one kernel of a fixed size",
@@ -66,7 +66,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "ncnn",
         what: "NCNN, by way of pnnx (tested)",
-        needs: &[Need::KnownShapes, Need::NoChoices],
+        needs: &[TargetNeed::KnownShapes, TargetNeed::NoChoices],
         reasons: &[
             "pnnx infers shapes from those of the inputs, from the model or its argument inputshape",
             "NCNN has no layer that chooses among boxes",
@@ -88,7 +88,7 @@ pub const TARGETS: &[Target] = &[
         what: "RKNN Toolkit2 from 1.6 on (not tested, as that takes its hardware)",
         opset: 19,
         newest_opset: Some(19),
-        needs: &[Need::KnownShapes, Need::NoChoices],
+        needs: &[TargetNeed::KnownShapes, TargetNeed::NoChoices],
         reasons: &[
             "the toolkit refuses opsets above 19, and recommends 19 where it finds a lower one",
             "the NPU runs graphs whose shapes are all known",
@@ -134,13 +134,13 @@ impl Target {
         }
         for need in self.needs {
             match need {
-                Need::KnownShapes => remarks.extend(self.open_inputs(model)),
-                Need::NoChoices if model.chooses_boxes() => remarks.push(format!(
+                TargetNeed::KnownShapes => remarks.extend(self.open_inputs(model)),
+                TargetNeed::NoChoices if model.chooses_boxes() => remarks.push(format!(
                     "the model chooses among boxes that overlap, which is done outside of it with {}; convert it with \
                      --drop-nms",
                     self.name
                 )),
-                Need::NoChoices => {}
+                TargetNeed::NoChoices => {}
             }
         }
         remarks
