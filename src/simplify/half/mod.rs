@@ -289,10 +289,8 @@ impl<'h> Halving<'h> {
     /// Whether an op is to be in half precision, whatever numbers it reads.
     fn may_be_half(&self, op: &Op) -> bool {
         let name = op.kind.name();
-        let def = self.registry.find(name);
-        let takes_half = def.is_some_and(|def| def.dtypes.contains(&self.half.dtype));
         let is_kept = |pattern: &String| patterns::names(pattern, op, self.original, self.registry);
-        if !takes_half
+        if !self.takes_half(op)
             || !op.blocks.is_empty()
             || kept::reason(name).is_some()
             || self.half.keep_f32.iter().any(is_kept)
@@ -309,6 +307,16 @@ impl<'h> Halving<'h> {
         computed_types.all(|dtype| dtype != DType::F32)
             && (makes_float32 || !data.is_empty())
             && !(computed.len() == 1 && self.is_last(op))
+    }
+
+    /// Whether an op takes half precision by its definition, which says what its first operand may be, or its result if it
+    /// has none.
+    fn takes_half(&self, op: &Op) -> bool {
+        let mut operands = op.operands.iter().flat_map(Operand::values);
+        let first = operands.next().or(op.results.first());
+        let is_float32 = first.is_some_and(|id| self.is_float32(*id));
+        let def = self.registry.find(op.kind.name());
+        def.is_some_and(|def| !is_float32 || def.dtypes.contains(&self.half.dtype))
     }
 
     /// Whether an op makes outputs of float32 alone, for which its operand may as well be cast as its result.
