@@ -538,7 +538,7 @@ fn opsets_that_can_not_be_written() {
         let ran = run(convert);
         assert_eq!(ran.code, Some(2), "{ran}");
         assert!(
-            ran.stderr.contains("--opset <N>") && ran.stderr.contains(opset),
+            ran.stderr.contains("--opset <N|auto>") && ran.stderr.contains(opset),
             "{ran}"
         );
     }

@@ -128,7 +128,8 @@ fn transformers_are_half_as_large_and_verify() {
             .convert(&whole, &ConvertOptions::default())
             .unwrap();
         let after = convert(&path, &onnx, half());
-        let nodes = after.nodes as u64 * 200;
+        // Nodes, casts among them, and what is said of their results.
+        let nodes = after.nodes as u64 * 400;
         assert!(
             after.written.bytes < before.written.bytes / 2 + nodes,
             "{name}: {after:?}"

@@ -218,10 +218,7 @@ fn what_can_not_be_compared_is_exit_code_2() {
             "could not open the arrays",
         ),
         ("verify VIT --onnx DIR/none.onnx", "none.onnx"),
-        (
-            "verify VIT --onnx DIR/text",
-            "ONNX Runtime refuses the model",
-        ),
+        ("verify VIT --onnx DIR/text", "text: not an ONNX model"),
         (
             "verify VIT --ort-lib DIR/text",
             "could not load ONNX Runtime",
