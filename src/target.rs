@@ -39,7 +39,7 @@ pub enum TargetNeed {
 pub const TARGETS: &[Target] = &[
     Target {
         name: "portable",
-        what: "what all of them take (tested with ONNX Runtime, OpenVINO, MNN and NCNN)",
+        what: "what all of them take (tested with ONNX Runtime, OpenVINO, MNN, NCNN and tract)",
         ..PORTABLE
     },
     Target {

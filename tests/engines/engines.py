@@ -15,6 +15,7 @@ Needs `requirements.txt`, and `requirements-no-deps.txt` with `pip install --no-
 
 import argparse
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -97,7 +98,9 @@ if TRACT.exists():
 
 def run(command, folder=None):
     """Runs a program in a process of its own. Its last line is the reason if it fails."""
-    result = subprocess.run([str(part) for part in command], cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "RUST_BACKTRACE": "0"}
+    command = [str(part) for part in command]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         lines = (result.stdout + result.stderr).strip().splitlines()
         raise RuntimeError(f"{Path(command[0]).name}: {lines[-1] if lines else result.returncode}")
