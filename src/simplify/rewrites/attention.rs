@@ -28,7 +28,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::weights::like;
-use super::{count_reads, each_list, factor, ints, is, known_facts, numbers, operand, split};
+use super::{count_reads, each_list, factor, ints, is, known_shapes, numbers, operand, split};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, Dim, normalize_axis};
@@ -40,14 +40,9 @@ const TRANSPOSED: &[i64] = &[0, 1, 3, 2];
 
 /// Makes attention of products around a softmax.
 pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
-    let facts = known_facts(program, registry);
-    let shapes: Vec<Vec<Dim>> = program
-        .values()
-        .map(|(id, _)| facts.shape(id).to_vec())
-        .collect();
     let mut fusing = Fusing {
         reads: count_reads(program),
-        shapes,
+        shapes: known_shapes(program, registry),
         program,
     };
     let ops = std::mem::take(&mut fusing.program.ops);

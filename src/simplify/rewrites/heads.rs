@@ -24,21 +24,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::weights::{constant, like};
-use super::{count_reads, each_list, ints, is, known_facts, numbers, operand, split};
+use super::{count_reads, each_list, ints, is, known_shapes, numbers, operand, split};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, Operand, Program, ValueId};
 use crate::tensor::{Dim, Tensor};
 
 /// Makes `split`s of all axes that are moved and taken apart.
 pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
-    let facts = known_facts(program, registry);
-    let shapes: Vec<Vec<Dim>> = program
-        .values()
-        .map(|(id, _)| facts.shape(id).to_vec())
-        .collect();
     let mut splitting = Splitting {
         reads: count_reads(program),
-        shapes,
+        shapes: known_shapes(program, registry),
         program,
     };
     let ops = std::mem::take(&mut splitting.program.ops);

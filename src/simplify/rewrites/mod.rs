@@ -16,7 +16,7 @@ pub(super) use weights::stored;
 
 use crate::operator::Registry;
 use crate::program::{Attr, Facts, Op, OpKind, Operand, Origin, Program, ValueId};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Dim, Tensor};
 use weights::constant;
 
 /// A rewrite.
@@ -114,6 +114,13 @@ pub(super) fn known_facts<'p>(program: &'p Program, registry: &Registry) -> Fact
         }
     }
     facts
+}
+
+/// The shapes of the values of a program, by their indices, as far as its ops can be read.
+fn known_shapes(program: &Program, registry: &Registry) -> Vec<Vec<Dim>> {
+    let facts = known_facts(program, registry);
+    let values = program.values();
+    values.map(|(id, _)| facts.shape(id).to_vec()).collect()
 }
 
 /// The only operand of an op that is one tensor, by its position.
