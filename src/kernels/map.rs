@@ -25,11 +25,14 @@ pub(crate) fn map<T: Element>(x: &Array<T>, f: impl Fn(T) -> T + Sync) -> Result
     let elements = row_major(x);
     in_pieces(x.shape(), &|start, result| {
         let elements = &elements[start..][..result.len()];
-        vectorised(|| {
-            for (result, x) in result.iter_mut().zip(elements) {
-                result.write(f(*x));
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (result, x) in result.iter_mut().zip(elements) {
+                    result.write(f(*x));
+                }
+            },
+        );
     })
 }
 
@@ -43,26 +46,29 @@ pub(crate) fn zip<T: Element, U: Element>(
     f: impl Fn(T, T) -> U + Sync,
 ) -> Result<ArrayD<U>> {
     zip_rows(x, y, &|x, y, result| {
-        vectorised(|| match (x, y) {
-            (x, [y]) => {
-                let x = &x[..result.len()];
-                for (result, x) in result.iter_mut().zip(x) {
-                    result.write(f(*x, *y));
+        vectorised(
+            #[inline(always)]
+            || match (x, y) {
+                (x, [y]) => {
+                    let x = &x[..result.len()];
+                    for (result, x) in result.iter_mut().zip(x) {
+                        result.write(f(*x, *y));
+                    }
                 }
-            }
-            ([x], y) => {
-                let y = &y[..result.len()];
-                for (result, y) in result.iter_mut().zip(y) {
-                    result.write(f(*x, *y));
+                ([x], y) => {
+                    let y = &y[..result.len()];
+                    for (result, y) in result.iter_mut().zip(y) {
+                        result.write(f(*x, *y));
+                    }
                 }
-            }
-            (x, y) => {
-                let (x, y) = (&x[..result.len()], &y[..result.len()]);
-                for ((result, x), y) in result.iter_mut().zip(x).zip(y) {
-                    result.write(f(*x, *y));
+                (x, y) => {
+                    let (x, y) = (&x[..result.len()], &y[..result.len()]);
+                    for ((result, x), y) in result.iter_mut().zip(x).zip(y) {
+                        result.write(f(*x, *y));
+                    }
                 }
-            }
-        });
+            },
+        );
     })
 }
 
