@@ -305,6 +305,8 @@ fn node_modules() -> Option<PathBuf> {
             "--ignore-scripts",
             "--no-audit",
             "--no-fund",
+            "--fetch-retries=0",
+            "--fetch-timeout=60000",
             "--prefix",
         ]);
         npm.arg(&folder).arg("onnxruntime-node@1.23.2");
