@@ -55,15 +55,10 @@ def exports(given: argparse.Namespace, name: str, folder: Path) -> dict[str, Pat
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ours")
+    parser = nodes.converters(__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL@SHAPE")
-    parser.add_argument("--zoo", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--slack", type=float, default=0.02, help="what a ratio may be above 1 (default: %(default)s)")
-    parser.add_argument("--1.3.1", dest="first", nargs=2, metavar=("PYTHON", "FOLDER"))
-    parser.add_argument("--2.1.0", dest="second", nargs=2, metavar=("PYTHON", "FOLDER"))
-    parser.add_argument("--p2o")
     given = parser.parse_args()
     is_fastest = True
     print("| model | batch | ours | / 1.3.1 | / 2.1.0 | / p2o |\n| --- | ---: | ---: | ---: | ---: | ---: |")

@@ -57,14 +57,20 @@ def paddle2onnx(version: str, given: list[str] | None, model: Path, output: Path
     return converted([Path(sys.executable).with_name("onnxslim"), output, slimmed], slimmed)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def converters(description: str) -> argparse.ArgumentParser:
+    """A parser of where the converters and the models are."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ours")
     parser.add_argument("--zoo", type=Path, required=True)
-    parser.add_argument("--models", default="*", help="a pattern of their names (default: all)")
     parser.add_argument("--1.3.1", dest="first", nargs=2, metavar=("PYTHON", "FOLDER"))
     parser.add_argument("--2.1.0", dest="second", nargs=2, metavar=("PYTHON", "FOLDER"))
     parser.add_argument("--p2o")
+    return parser
+
+
+def main() -> int:
+    parser = converters(__doc__)
+    parser.add_argument("--models", default="*", help="a pattern of their names (default: all)")
     given = parser.parse_args()
     is_least = True
     print("| model | ours | 1.3.1 + onnxslim | 2.1.0 | p2o |\n| --- | ---: | ---: | ---: | ---: |")
