@@ -28,7 +28,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::weights::like;
-use super::{count_reads, each_list, factor, ints, is, known_shapes, numbers, operand, split};
+use super::{
+    count_reads, each_list, factor, ints, is, known_shapes, maker, numbers, operand, split,
+};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, Dim, normalize_axis};
@@ -144,7 +146,7 @@ impl Fusing<'_> {
         }
         let (mut queries, mut keys) = (operand(op, 0)?, operand(op, 1)?);
         if !is_set(op, "transpose_y") {
-            let transpose = maker(ops, keys)?.1;
+            let transpose = made_by(ops, keys)?;
             keys = operand(transpose, 0).filter(|_| transposes(transpose, TRANSPOSED))?;
         }
         if let Some((op, factor)) = self
@@ -215,15 +217,15 @@ impl Fusing<'_> {
 
     /// The number of heads of an operand, and where they lie side by side.
     fn flat(&self, ops: &[Op], id: ValueId) -> Option<(i64, Flat)> {
-        let (position, op) = maker(ops, id)?;
+        let (position, result) = maker(ops, id)?;
+        let op = &ops[position];
         if !is(op, "split") {
             let (heads, _, whole) = self.merged(ops, op)?;
             return Some((heads, Flat::Whole(whole)));
         }
-        let (heads, extent, whole) = self.merged(ops, maker(ops, operand(op, 0)?)?.1)?;
+        let (heads, extent, whole) = self.merged(ops, made_by(ops, operand(op, 0)?)?)?;
         let sections = numbers(self.program, operand(op, 1)?)?;
         let axis = numbers(self.program, operand(op, 2)?)?;
-        let result = op.results.iter().position(|result| *result == id)?;
         let heads_of_part = *sections.get(result)?;
         let is_cut = axis == [1] && sections.iter().sum::<i64>() == heads;
         let extents = sections.iter().map(|section| section * extent).collect();
@@ -239,7 +241,7 @@ impl Fusing<'_> {
     /// For a `transpose` of heads that a `reshape` has made an axis: their number, the extent of each, and what was reshaped.
     fn merged(&self, ops: &[Op], transpose: &Op) -> Option<(i64, i64, ValueId)> {
         let apart = operand(transpose, 0).filter(|_| transposes(transpose, HEADS_FIRST))?;
-        let (_, reshape) = maker(ops, apart)?;
+        let reshape = made_by(ops, apart)?;
         let whole = operand(reshape, 0).filter(|_| is(reshape, "reshape"))?;
         let shape = self.shape(apart);
         let [_, _, heads, extent] = shape else {
@@ -306,8 +308,8 @@ impl Fusing<'_> {
 
     /// The op that makes a value which one op alone reads.
     fn only_maker<'o>(&self, ops: &'o [Op], id: ValueId) -> Option<&'o Op> {
-        let (_, op) = maker(ops, id)?;
-        (self.reads.get(&id) == Some(&1)).then_some(op)
+        let op = made_by(ops, id);
+        op.filter(|_| self.reads.get(&id) == Some(&1))
     }
 
     /// The position of the only op that reads a value, and the op.
@@ -324,10 +326,9 @@ impl Fusing<'_> {
     }
 }
 
-/// The op that makes a value, and its position.
-fn maker(ops: &[Op], id: ValueId) -> Option<(usize, &Op)> {
-    let mut all = ops.iter().enumerate();
-    all.find(|(_, op)| op.results.contains(&id))
+/// The op that makes a value.
+fn made_by(ops: &[Op], id: ValueId) -> Option<&Op> {
+    ops.get(maker(ops, id)?.0)
 }
 
 /// Whether an op is a `transpose` into this order of axes.

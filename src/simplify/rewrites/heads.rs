@@ -24,7 +24,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::weights::{constant, like};
-use super::{count_reads, each_list, ints, is, known_shapes, numbers, operand, split};
+use super::{count_reads, each_list, ints, is, known_shapes, maker, numbers, operand, split};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, Operand, Program, ValueId};
 use crate::tensor::{Dim, Tensor};
@@ -92,9 +92,7 @@ impl Splitting<'_> {
         let transpose = &ops[position];
         let perm = ints(transpose, "perm").filter(|_| is(transpose, "transpose"))?;
         let (x, result) = (operand(transpose, 0)?, *transpose.results.first()?);
-        let reshape = ops[..position]
-            .iter()
-            .rposition(|op| op.results.first() == Some(&x))?;
+        let (reshape, _) = maker(&ops[..position], x)?;
         if !is(&ops[reshape], "reshape") || self.reads.get(&x) != Some(&1) {
             return None;
         }

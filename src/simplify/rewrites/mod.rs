@@ -151,6 +151,15 @@ fn ints<'o>(op: &'o Op, name: &str) -> Option<&'o [i64]> {
     }
 }
 
+/// The position of the op that makes a value, and which of its results it is.
+fn maker(ops: &[Op], id: ValueId) -> Option<(usize, usize)> {
+    let mut makers = ops.iter().enumerate().rev();
+    makers.find_map(|(position, op)| {
+        let mut results = op.results.iter();
+        Some((position, results.position(|result| *result == id)?))
+    })
+}
+
 /// The elements of a constant of integers.
 fn numbers(program: &Program, id: ValueId) -> Option<Vec<i64>> {
     match &program[id].origin {

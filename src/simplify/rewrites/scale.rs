@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::weights::{constant, like, scaled, stored};
-use super::{count_reads, each_list, factor, ints, is, is_view, numbers, operand};
+use super::{count_reads, each_list, factor, ints, is, is_view, maker, numbers, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
@@ -133,13 +133,7 @@ impl Search<'_> {
         if self.reads.get(&id) != Some(&1) || self.program[id].dtype != DType::F32 {
             return None;
         }
-        let makers = self.ops[..before].iter().enumerate().rev();
-        makers
-            .filter_map(|(position, op)| {
-                let mut results = op.results.iter();
-                Some((position, results.position(|result| *result == id)?))
-            })
-            .next()
+        maker(&self.ops[..before], id)
     }
 
     /// The number of columns of a weight of two axes that is read once.
