@@ -362,14 +362,14 @@ impl Model {
     /// unfinished file is left then.
     pub fn convert(&self, output: &Path, options: &ConvertOptions<'_>) -> Result<Conversion> {
         self.refuse_overwriting(output)?;
-        let (onnx, remarks) = self.lower_as(options)?;
+        let (onnx, metadata) = self.lower_as(options)?;
         let written = write::write(&onnx, output, options.weights, options.progress)?;
         Ok(Conversion {
             written,
             nodes: onnx.node_count(),
-            metadata: onnx.metadata(),
             notes: grouped(onnx.notes),
-            remarks,
+            metadata: metadata.entries,
+            remarks: metadata.remarks,
         })
     }
 
@@ -384,18 +384,18 @@ impl Model {
         stream: &mut dyn Write,
         options: &ConvertOptions<'_>,
     ) -> Result<Streamed> {
-        let (onnx, remarks) = self.lower_as(options)?;
+        let (onnx, metadata) = self.lower_as(options)?;
         let bytes = write::write_to(&onnx, stream, options.progress)?;
         Ok(Streamed {
             bytes,
             nodes: onnx.node_count(),
             notes: grouped(onnx.notes),
-            remarks,
+            remarks: metadata.remarks,
         })
     }
 
-    /// The ONNX model in memory, once it is known that its weights are there, and the remarks on its metadata.
-    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<(OnnxModel, Vec<String>)> {
+    /// The ONNX model in memory, once it is known that its weights are there, and its metadata.
+    fn lower_as(&self, options: &ConvertOptions<'_>) -> Result<(OnnxModel, Metadata)> {
         if let Some(half) = &self.half
             && options.weights == Weights::Link
         {
@@ -413,7 +413,7 @@ impl Model {
         }
         let metadata = Metadata::of(self);
         onnx.describe(&metadata.entries);
-        Ok((onnx, metadata.remarks))
+        Ok((onnx, metadata))
     }
 
     /// The ONNX model in memory, in an opset that may be another than that of `options`.
@@ -447,11 +447,7 @@ impl Model {
         let program = self.simplified(program, opset, &left_out)?;
         lower::refuse_opset(&program, opset)?;
         let analysis = Analysis::of(&program, &self.registry)?;
-        let mut onnx = lower::lower(&analysis, opset)?;
-        if let Some(half) = &self.half {
-            onnx.describe(&half.described());
-        }
-        Ok(onnx)
+        lower::lower(&analysis, opset)
     }
 
     /// A program of the model after all passes, in half precision if it is to be.

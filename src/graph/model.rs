@@ -77,13 +77,6 @@ impl OnnxModel {
         Ok(())
     }
 
-    /// The metadata: keys and values.
-    pub fn metadata(&self) -> Vec<(String, String)> {
-        let entries = self.proto.metadata_props.iter();
-        let entries = entries.map(|entry| (entry.key().to_owned(), entry.value().to_owned()));
-        entries.collect()
-    }
-
     /// Adds metadata: keys and values, of which no key may be there already.
     pub fn describe(&mut self, entries: &[(String, String)]) {
         let entries = entries.iter().map(StringStringEntryProto::from);

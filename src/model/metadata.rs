@@ -7,6 +7,7 @@
 //! | `paddle.program_sha256` | the SHA-256 of the program's file |
 //! | `paddle.inference_yml` | the settings beside the program, whole |
 //! | `character` | the characters of a text recogniser, a line each: what RapidOCR reads |
+//! | `paddle2onnx_rs.dtype` and others | how half precision was asked for ([`HalfPrecision::described`]) |
 //! | `names` | the names of classes, as a dictionary in Python: what Ultralytics' tools read |
 
 use std::fmt::Write;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::Model;
 use crate::read::{Settings, settings};
+use crate::simplify::HalfPrecision;
 
 /// What an ONNX model says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +31,14 @@ impl Metadata {
     /// What the ONNX model of a Paddle model says.
     pub fn of(model: &Model) -> Self {
         let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let half = model.half.as_ref().map(HalfPrecision::described);
+        let mut entries = half.unwrap_or_default();
+        entries.extend([
+            entry("paddle.format", &model.format.to_string()),
+            entry("paddle.program_sha256", &model.sha256),
+        ]);
         let mut metadata = Self {
-            entries: vec![
-                entry("paddle.format", &model.format.to_string()),
-                entry("paddle.program_sha256", &model.sha256),
-            ],
+            entries,
             remarks: Vec::new(),
         };
         match settings(&model.files.program) {
