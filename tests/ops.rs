@@ -37,13 +37,17 @@ fn about(program: &Path) -> String {
     folder.to_string_lossy().into_owned()
 }
 
-fn tolerance(program: &Path) -> Tolerance {
+/// That of the op that a case is about. A folder that is not named after an op has cases that combine several.
+fn accuracy(program: &Path) -> Option<Accuracy> {
     let (name, ops) = (about(program), Registry::standard().supported_ops());
     let op = ops.iter().find(|op| name == op.name);
-    let limit = match op.map(|op| op.accuracy) {
+    op.map(|op| op.accuracy)
+}
+
+fn tolerance(program: &Path) -> Tolerance {
+    let limit = match accuracy(program) {
         Some(Accuracy::Exact) => 0.0,
         Some(Accuracy::Rounded) => 1e-6,
-        // A folder that is not named after an op has cases that combine several.
         _ => 1e-5,
     };
     Tolerance {
@@ -127,9 +131,7 @@ fn reference_failures(program: &Path) -> Vec<String> {
         .collect();
     let program_outputs = model.program().outputs().iter();
     let outputs: Vec<&str> = program_outputs.map(|output| output.name.as_str()).collect();
-    let (name, ops) = (about(program), Registry::standard().supported_ops());
-    let mut ops = ops.iter();
-    let is_random = ops.any(|op| op.name == name && op.accuracy == Accuracy::Random);
+    let is_random = accuracy(program) == Some(Accuracy::Random);
     let mut failures = Vec::new();
     for golden in support::goldens(program) {
         let tensors = read_npz(&golden, &inputs).unwrap();
