@@ -18,10 +18,40 @@ const CONCAT: &str = "nested-concat";
 const SPLIT: &str = "picked-axis-to-split";
 const SCALE: &str = "scale-into-weights";
 const ATTENTION: &str = "attention";
+const RESHAPE: &str = "nested-reshape";
+const TRANSPOSE: &str = "nested-transpose";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 19] = [
+const CASES: [(&str, &str, &str, &str); 26] = [
+    (
+        "reshaped",
+        RESHAPE,
+        "Reshape Relu Reshape",
+        "Reshape Unsqueeze Reshape Relu Reshape Reshape",
+    ),
+    ("reshaped_back", RESHAPE, "Relu", "Reshape Reshape Relu"),
+    // What it is reshaped to in between is read, too.
+    ("reshaped_and_read", RESHAPE, "Reshape Reshape Relu", ""),
+    ("reshaped_to_open", RESHAPE, "Unsqueeze Reshape Relu", ""),
+    (
+        "transposed",
+        TRANSPOSE,
+        "Transpose Relu",
+        "Transpose Transpose Transpose Relu",
+    ),
+    (
+        "transposed_back",
+        TRANSPOSE,
+        "Relu",
+        "Transpose Transpose Relu",
+    ),
+    (
+        "transposed_and_read",
+        TRANSPOSE,
+        "Transpose Transpose Relu",
+        "",
+    ),
     (
         "joined",
         CONCAT,
@@ -34,12 +64,12 @@ const CASES: [(&str, &str, &str, &str); 19] = [
         "Concat Tanh Concat Concat Concat Concat",
         "",
     ),
-    ("conv_bias", AFFINE, "Conv", "Reshape Conv Add"),
+    ("conv_bias", AFFINE, "Conv", "Conv Add"),
     (
         "conv_norm_and_bias",
         AFFINE,
         "Conv",
-        "Conv BatchNormalization Reshape Add",
+        "Conv BatchNormalization Add",
     ),
     ("conv_scalars", AFFINE, "Conv", "Conv Mul Add Add Mul"),
     (
@@ -101,7 +131,7 @@ const CASES: [(&str, &str, &str, &str); 19] = [
     (
         "scaled_of_other_columns",
         SCALE,
-        "MatMul Add Transpose Reshape Reshape Transpose Split Mul",
+        "MatMul Add Transpose Reshape Transpose Split Mul",
         "",
     ),
     // No axis follows that could hold both.
@@ -261,7 +291,7 @@ fn unknown_rewrites_are_refused() {
     assert_eq!(
         error.message(),
         "no rewrite is called \"bias\"; there are affine-into-conv, nested-concat, picked-axis-to-split, \
-         attention, scale-into-weights"
+         attention, scale-into-weights, nested-reshape, nested-transpose"
     );
 }
 

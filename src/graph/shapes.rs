@@ -1,7 +1,8 @@
 //! Shapes as int64 vectors: constants where they are known, and otherwise taken from tensors by Shape.
 
 use super::context::Lowering;
-use super::nodes::{NodeAttr, TensorId};
+use super::nodes::{Kind, NodeAttr, TensorId};
+use super::rows::Rows;
 use crate::error::Result;
 use crate::program::ValueId;
 use crate::tensor::{DType, Dim, Tensor};
@@ -118,9 +119,9 @@ impl Lowering<'_> {
         Some(extent)
     }
 
-    /// Emits Reshape of `x` to `shape`. One extent need not be known, since Reshape takes it from the number of
-    /// elements, unless another is 0. None if more have to be known, and [`Lowering::dims`] can't build them. An extent
-    /// of 0 needs the attribute `allowzero`, and with it opset 14.
+    /// Emits Reshape of `x` to `shape`, or an initializer if `x` is a weight and all extents are known. One extent need not
+    /// be known, since Reshape takes it from the number of elements, unless another is 0. None if more have to be known, and
+    /// [`Lowering::dims`] can't build them. An extent of 0 needs the attribute `allowzero`, and with it opset 14.
     pub fn reshape(&mut self, x: TensorId, shape: &[Dim]) -> Option<TensorId> {
         self.reshape_from(x, &[], shape)
     }
@@ -128,6 +129,9 @@ impl Lowering<'_> {
     /// Emits Reshape as [`Lowering::reshape`] does, for a tensor `x` of the shape `old`. An extent that `x` has on the
     /// same axis need not be known either, since Reshape can copy it.
     pub fn reshape_from(&mut self, x: TensorId, old: &[Dim], shape: &[Dim]) -> Option<TensorId> {
+        if let Some(stored) = self.reshaped_weight(x, shape) {
+            return Some(stored);
+        }
         let is_empty = shape.contains(&Dim::Known(0));
         let target = match constant_target(old, shape) {
             Some(target) => self.vector(&target),
@@ -139,6 +143,21 @@ impl Lowering<'_> {
         } else {
             self.node("Reshape", &[x, target], [])
         })
+    }
+
+    /// The bytes of a weight as an initializer of another shape.
+    fn reshaped_weight(&mut self, x: TensorId, shape: &[Dim]) -> Option<TensorId> {
+        let Kind::Parameter(value) = self.graph.tensors[x.index()] else {
+            return None;
+        };
+        let extents: Vec<i64> = shape.iter().map(Dim::known).collect::<Option<_>>()?;
+        let count = self.shape(value).first()?.known()?;
+        let whole = Rows {
+            value,
+            start: 0,
+            count,
+        };
+        self.rows(&[whole], &extents).ok()
     }
 
     /// Emits Range: the int64 numbers 0, 1, … below `count`, which is an int64 vector of one element.

@@ -28,14 +28,30 @@
 
 use std::cell::OnceCell;
 
+use super::rewrites::stored;
 use crate::error::Result;
 use crate::operator::{Operator, Registry, evaluate_constant};
-use crate::program::{Facts, Op, Operand, Origin, Program, ValueId};
+use crate::program::{Facts, Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
-/// The most elements of a result that is computed by a kernel. Larger ones would take more room in the file than the
-/// nodes that make them.
-const LARGEST_RESULT: i64 = 4096;
+/// The most elements of a result that is computed by a kernel: 1 MiB of float32, which the masks and position tables of
+/// transformers have room in.
+const LARGEST_RESULT: i64 = 1 << 18;
+
+/// The most elements of a constant that are all the same. A node makes more of them in less room.
+const LARGEST_UNIFORM: usize = 4096;
+
+/// Ops that put elements elsewhere. Weights that only such ops stand behind become constants in their new order.
+const MOVES: [&str; 8] = [
+    "flatten",
+    "gather",
+    "index_select",
+    "reshape",
+    "slice",
+    "squeeze",
+    "transpose",
+    "unsqueeze",
+];
 
 /// Drops each op whose results are all known, and makes constants of these. One pass through the ops in order is
 /// enough, since a result is known by what comes before it alone. Random ops and ops that can't be read stay.
@@ -104,16 +120,39 @@ impl Folding<'_> {
             return;
         }
         let known = results_by_content(op, &self.facts).or_else(|| {
+            let weights = self.take_moved_weights(op);
             let operator = parsed.operator()?;
-            results_by_kernel(op, operator, &self.facts, &self.tensors)
-                .ok()
-                .flatten()
+            let results = results_by_kernel(op, operator, &self.facts, &self.tensors);
+            weights
+                .into_iter()
+                .for_each(|id| self.tensors[id.index()] = None);
+            results.ok().flatten()
         });
         for (id, tensor) in op.results.iter().zip(known.unwrap_or_default()) {
             self.tensors[id.index()] = Some(tensor.clone());
+            if tensor.len() > LARGEST_UNIFORM && is_uniform(&tensor) {
+                continue;
+            }
             let result = self.results[id.index()].get_or_init(|| tensor);
             self.facts.fix(*id, result);
         }
+    }
+
+    /// Reads the small weights that an op moves, and returns which these are. Other ops are not to know them: what
+    /// dequantises a weight would be gone.
+    fn take_moved_weights(&mut self, op: &Op) -> Vec<ValueId> {
+        if !MOVES.iter().any(|name| op.kind == OpKind::Known(name)) {
+            return Vec::new();
+        }
+        let program = self.facts.program();
+        let operands = op.operands.iter().flat_map(Operand::values);
+        let weights = operands.filter(|id| matches!(program[**id].origin, Origin::Parameter(_)));
+        let mut taken = Vec::new();
+        for id in weights {
+            self.tensors[id.index()] = stored(program, *id);
+            taken.push(*id);
+        }
+        taken
     }
 }
 
@@ -144,6 +183,14 @@ fn results_by_kernel(
     }
     let dtypes: Vec<DType> = op.results.iter().map(|id| facts.dtype(*id)).collect();
     evaluate_constant(op, operator, tensors, &dtypes).map(Some)
+}
+
+/// Whether all elements have the same bits.
+fn is_uniform(tensor: &Tensor) -> bool {
+    let bytes = tensor.to_le_bytes();
+    let mut elements = bytes.chunks_exact(tensor.dtype().size());
+    let first = elements.next();
+    elements.all(|element| Some(element) == first)
 }
 
 fn is_small(shape: &[Dim]) -> bool {

@@ -8,6 +8,7 @@ mod attention;
 mod concats;
 mod heads;
 mod scale;
+mod views;
 mod weights;
 
 use std::collections::{BTreeMap, HashMap};
@@ -70,6 +71,21 @@ pub const REWRITES: &[Rewrite] = &[
         makes_weights: true,
         opset: None,
         apply: scale::rewrite,
+    },
+    // After all that look for a reshape or a transpose where Paddle's layers have one.
+    Rewrite {
+        name: "nested-reshape",
+        what: "what is reshaped several times is reshaped once",
+        makes_weights: false,
+        opset: None,
+        apply: views::reshape_once,
+    },
+    Rewrite {
+        name: "nested-transpose",
+        what: "what is transposed twice is transposed once, or not at all",
+        makes_weights: false,
+        opset: None,
+        apply: views::transpose_once,
     },
 ];
 
