@@ -74,7 +74,7 @@ pub(super) fn fixed(
 }
 
 /// Emits the adaptive pooling of `x` (`[n, c, …]`): one pooling node for all axes with fixed windows, a reduction of
-/// whole axes, and Gather and a reduction for each axis with uneven windows.
+/// whole axes, and for each axis with uneven windows a MatMul, or Gather and a reduction.
 pub(super) fn lower(
     g: &mut Lowering<'_>,
     x: TensorId,
@@ -150,8 +150,9 @@ fn bounds(
         (Some(_), Some(image)) => Some(geometry.axis(axis, size, image)?),
         _ => None,
     };
-    if let Some(spans) = known.and_then(|windows| windows.listed()) {
-        return Ok(Bounds::listed(g, &spans));
+    let spans = known.and_then(|windows| windows.listed());
+    if let Some((spans, extent)) = spans.zip(image.extent()) {
+        return Ok(Bounds::listed(g, &spans, extent));
     }
     let count = match size.known() {
         Some(count) => g.scalar(DType::I64, count as f64),
@@ -178,5 +179,6 @@ fn bounds(
         starts,
         ends,
         longest: None,
+        shares: None,
     })
 }

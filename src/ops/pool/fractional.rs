@@ -16,12 +16,14 @@ pub(super) const OPS: &[OpDef] = &[
         "fractional_max_pool2d",
         &[form(&["fractional_max_pool2d"])],
         FractionalMaxPool::parse::<2>,
-    ),
+    )
+    .with_opset(11),
     definition(
         "fractional_max_pool3d",
         &[form(&["fractional_max_pool3d"])],
         FractionalMaxPool::parse::<3>,
-    ),
+    )
+    .with_opset(11),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {
@@ -174,7 +176,7 @@ impl Fractions {
     fn lower(self, g: &mut Lowering<'_>, x: TensorId, axis: i64, extent: &Dim) -> Result<Bounds> {
         if let Some(extent) = extent.extent() {
             let spans = self.spans(extent)?;
-            return Ok(Bounds::listed(g, &spans));
+            return Ok(Bounds::listed(g, &spans, extent));
         }
         let extent = g.shape_slice(x, axis, axis + 1);
         let kernel = g.vector(&[self.kernel.unwrap_or(0) as i64]);
@@ -206,6 +208,7 @@ impl Fractions {
             starts,
             ends: g.extreme("Min", ends, extent, I64),
             longest: self.kernel,
+            shares: None,
         })
     }
 

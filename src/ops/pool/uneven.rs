@@ -1,8 +1,10 @@
 //! Windows of several sizes along spatial axes, in ONNX: their elements are gathered and reduced.
 
+use ndarray::{Array2, s};
+
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::pool::Span;
-use crate::tensor::DType;
+use crate::tensor::{DType, Element};
 
 /// The first element of each window along a spatial axis, and the one behind its last, as int64 vectors.
 pub(super) struct Bounds {
@@ -10,21 +12,34 @@ pub(super) struct Bounds {
     pub ends: TensorId,
     /// The extent of the longest window, if it is known.
     pub longest: Option<usize>,
+    /// What each element of the axis contributes to the mean of each window, `[windows, elements]`, if that is known.
+    pub shares: Option<Array2<f64>>,
 }
 
 fn on_axis(axis: usize) -> (&'static str, NodeAttr) {
     ("axis", NodeAttr::Int(axis as i64))
 }
 
+/// See [`Bounds::shares`].
+fn shares(spans: &[Span], extent: usize) -> Array2<f64> {
+    let mut shares = Array2::zeros((spans.len(), extent));
+    for (mut row, span) in shares.rows_mut().into_iter().zip(spans) {
+        let share = 1.0 / span.inside.len() as f64;
+        row.slice_mut(s![span.inside.clone()]).fill(share);
+    }
+    shares
+}
+
 impl Bounds {
-    /// The bounds of windows that are known.
-    pub fn listed(g: &mut Lowering<'_>, spans: &[Span]) -> Self {
+    /// The bounds of known windows along an axis of this extent.
+    pub fn listed(g: &mut Lowering<'_>, spans: &[Span], extent: usize) -> Self {
         let starts: Vec<i64> = spans.iter().map(|span| span.inside.start as i64).collect();
         let ends: Vec<i64> = spans.iter().map(|span| span.inside.end as i64).collect();
         Self {
             starts: g.vector(&starts),
             ends: g.vector(&ends),
             longest: spans.iter().map(|span| span.inside.len()).max(),
+            shares: Some(shares(spans, extent)),
         }
     }
 
@@ -66,7 +81,8 @@ impl Bounds {
         g.reduce("ReduceMax", gathered, &[axis + 1], false)
     }
 
-    /// Emits the mean of each window along an axis of `x`, which has this rank.
+    /// Emits the mean of each window along an axis of `x`, which has this rank: for known windows along one of the last two
+    /// axes, a product with a matrix of shares, which every runtime has.
     pub fn average(
         &self,
         g: &mut Lowering<'_>,
@@ -74,6 +90,14 @@ impl Bounds {
         (axis, rank): (usize, usize),
         dtype: DType,
     ) -> TensorId {
+        if let Some(shares) = self.shares.as_ref().filter(|_| axis + 2 >= rank) {
+            let is_last = axis + 1 == rank;
+            let matrix = if is_last { shares.t() } else { shares.view() };
+            let matrix = f64::tensor(matrix.to_owned().into_dyn().into()).cast(dtype);
+            let matrix = g.constant(matrix);
+            let operands = if is_last { [x, matrix] } else { [matrix, x] };
+            return g.node("MatMul", &operands, []);
+        }
         // The rows of short windows end with the index of the zero that is put behind the last element.
         let behind = g.shape_slice(x, axis as i64, axis as i64 + 1);
         let mut pads = vec![0; 2 * rank];
