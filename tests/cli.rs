@@ -46,7 +46,7 @@ fn wrong_usage() {
         "frobnicate",
         "convert VIT --batch 1",
         "convert VIT --ort-lib x",
-        "convert VIT --opset 10",
+        "convert VIT --opset 6",
         "convert VIT --opset x",
         "convert VIT --weights away",
         "verify VIT --batch 0",

@@ -85,10 +85,14 @@ fn the_opset_rises_from_its_default_unless_that_is_switched_off() {
     let folder = folder();
     let ran = compat(VIT, folder.path(), &[]);
     assert_eq!(ran.code, Some(0), "{ran}");
-    assert_eq!(opset(&converted(folder.path())), 11);
-    let fixed = ["--enable_auto_update_opset", "False"];
+    assert_eq!(opset(&converted(folder.path())), 9);
+    let low = ["--opset_version", "6"];
+    let ran = compat(VIT, folder.path(), &low);
+    assert_eq!(ran.code, Some(0), "{ran}");
+    assert_eq!(opset(&converted(folder.path())), 9);
+    let fixed = [&low[..], &["--enable_auto_update_opset", "False"]].concat();
     let ran = compat(VIT, folder.path(), &fixed);
-    is_refusal(&ran, &["--opset_version 9", "11 to "]);
+    is_refusal(&ran, &["--opset_version 6", "7 to "]);
 }
 
 #[cfg(unix)]

@@ -50,7 +50,7 @@ fn they_give_what_paddle_gives() {
         let onnx = folder.path().join("model.onnx");
         let model = Model::open(&network, None).unwrap();
         let options = ConvertOptions {
-            opset,
+            opset: model.lowest_opset().unwrap().max(opset),
             ..ConvertOptions::default()
         };
         model.convert(&onnx, &options).unwrap();

@@ -71,7 +71,8 @@ fn the_lowest_opset_is_chosen_with_the_reason() {
     let ran = converted(aligned, &["--opset", "15"], folder.path());
     is_refusal(&ran, &["a RoiAlign of aligned boxes needs opset 16"]);
 
-    let ran = converted(VIT, &["--opset", "auto"], folder.path());
+    let plain = "paddle-2.6.2/ops/relu/plain.pdmodel";
+    let ran = converted(plain, &["--opset", "auto"], folder.path());
     assert_eq!(versions(folder.path()).0, i64::from(*OPSETS.start()));
     assert!(ran.stdout.contains("the lowest of all"), "{ran}");
     let ran = converted(VIT, &["--json"], folder.path());
@@ -146,7 +147,7 @@ fn what_does_not_fit_a_runtime_is_said_with_the_option_that_helps() {
         ),
         (
             &[&["--target", "rknn", "--opset", "auto"], &shape[..]].concat(),
-            *OPSETS.start(),
+            9,
             None,
         ),
     ] {

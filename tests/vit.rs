@@ -55,7 +55,8 @@ fn every_variant_gives_what_paddle_gives() {
             ..VerifyOptions::default()
         };
         let model = Model::open(&source, None).unwrap();
-        for opset in OPSETS {
+        // GELU is made of Erf, which opset 9 has.
+        for opset in 9..=*OPSETS.end() {
             let convert = ConvertOptions {
                 opset,
                 ..ConvertOptions::default()

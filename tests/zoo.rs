@@ -202,9 +202,9 @@ fn manifests_that_are_wrong() {
         (with("opset = [17]"), Some(3), "unknown field `opset`"),
         (with("opsets = 17"), Some(3), "invalid type"),
         (
-            with("opsets = [10]"),
+            with("opsets = [6]"),
             Some(1),
-            "opset 10 can't be written, only 11 to 24",
+            "opset 6 can't be written, only 7 to 25",
         ),
         (with("opsets = []"), Some(1), "`opsets` is empty"),
         (with("batches = [0]"), Some(3), "nonzero"),

@@ -86,10 +86,11 @@ impl Lowering<'_> {
         self.node("Mul", &[x, tanh], [])
     }
 
-    /// Emits Swish: `x · sigmoid(alpha · x)`, of the floating-point type `dtype`. Before opset 24, the first with the operator,
-    /// emits Sigmoid and Mul, which runtimes recognise and fuse.
+    /// Emits Swish: `x · sigmoid(alpha · x)`, of the floating-point type `dtype`. At opsets other than 24, emits
+    /// Sigmoid and Mul, which runtimes recognise and fuse: earlier ones do not have the operator, and ONNX Runtime 1.32 has
+    /// no kernel of the version that opset 25 has.
     pub fn swish(&mut self, x: TensorId, dtype: DType, alpha: f64) -> TensorId {
-        if self.opset >= 24 {
+        if self.opset == 24 {
             return self.node("Swish", &[x], [("alpha", NodeAttr::Float(alpha as f32))]);
         }
         let scaled = if alpha == 1.0 {

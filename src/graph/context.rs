@@ -84,10 +84,11 @@ impl<'p> Lowering<'p> {
         let outer = self.enter(op);
         let start = self.graph.nodes.len();
         let results = emit(self).and_then(|results| {
-            self.refuse_newer(&self.graph.nodes[start..])?;
             let emitted = self.graph.nodes.split_off(start);
             let fitted = self.fitted(emitted)?;
-            self.graph.nodes.extend(fitted);
+            let spelled = self.former(fitted)?;
+            self.refuse_newer(&spelled)?;
+            self.graph.nodes.extend(spelled);
             Ok(results)
         });
         if results.is_err() {

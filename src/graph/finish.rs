@@ -1,6 +1,6 @@
 //! The end of a lowering: drops what nothing needs, and names what is left.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::context::Lowering;
 use super::encode::{Names, typed, value_info};
@@ -111,6 +111,16 @@ fn names(
             names.prefer(*tensor, &facts.program()[*value].name);
         }
     }
+    let whole = graph
+        .rows
+        .iter()
+        .filter_map(|((rows, _), tensor)| match rows[..] {
+            [rows] => Some((*tensor, rows.value)),
+            _ => None,
+        });
+    for (tensor, value) in whole.collect::<BTreeMap<_, _>>() {
+        names.prefer(tensor, &facts.program()[value].name);
+    }
     names
 }
 
@@ -191,13 +201,17 @@ fn between(
 fn ir_version(opset: u32, graph: &Graph) -> i64 {
     match opset {
         ..=14 if !graph.functions.is_empty() => 8,
-        ..=11 => 6,
+        // Opsets 7 and 8 are older, but before version 4 each weight has to be an input of the graph as well.
+        ..=9 => 4,
+        10 => 5,
+        11 => 6,
         12..=14 => 7,
         15..=18 => 8,
         19..=20 => 9,
         21..=22 => 10,
         23 => 11,
-        _ => 12,
+        24 => 12,
+        _ => 13,
     }
 }
 

@@ -15,6 +15,7 @@ mod context;
 mod encode;
 mod finish;
 mod float64;
+mod former;
 mod integers;
 mod model;
 mod nodes;

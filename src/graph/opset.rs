@@ -7,24 +7,14 @@ use std::ops::RangeInclusive;
 
 use super::context::Lowering;
 use super::nodes::{Node, NodeAttr, TensorId};
-use super::types::first_opset;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
 /// The versions of ONNX's operator set that can be written.
-pub const OPSETS: RangeInclusive<u32> = 11..=24;
+pub const OPSETS: RangeInclusive<u32> = 7..=25;
 
 /// The version written by default: the first with LayerNormalization.
 pub const DEFAULT_OPSET: u32 = 17;
-
-/// Attributes that are newer than the oldest opset that is written: the operator, the attribute, and the first opset
-/// that has it.
-const NEWER_ATTRS: &[(&str, &str, u32)] = &[
-    ("QuantizeLinear", "output_dtype", 21),
-    ("Reshape", "allowzero", 14),
-    ("ScatterElements", "reduction", 16),
-    ("ScatterND", "reduction", 16),
-];
 
 /// Operators whose last outputs are optional, each with the number of outputs that are not.
 const OPTIONAL_OUTPUTS: &[(&str, usize)] = &[("MaxPool", 1)];
@@ -80,26 +70,6 @@ impl Lowering<'_> {
             attrs.push(("output_dtype", NodeAttr::Int(int8)));
         }
         self.node(op_type, &operands, attrs)
-    }
-
-    /// Refuses operators and attributes, in nodes and in their bodies, that the opset does not have.
-    pub(super) fn refuse_newer(&self, nodes: &[Node]) -> Result<()> {
-        let mut all = Vec::new();
-        nodes
-            .iter()
-            .for_each(|node| node.visit(&mut |node| all.push(node)));
-        for node in all.into_iter().filter(|node| node.domain.is_empty()) {
-            if let Some(since) = first_opset(&node.op_type) {
-                self.require_opset(since, &format!("ONNX's {}", node.op_type))?;
-            }
-            let has = |name: &str| node.attrs.iter().any(|(given, _)| *given == name);
-            let mut attrs = NEWER_ATTRS.iter();
-            let newer = attrs.find(|(op_type, name, _)| *op_type == node.op_type && has(name));
-            if let Some((op_type, name, since)) = newer {
-                self.require_opset(*since, &format!("`{name}` of ONNX's {op_type}"))?;
-            }
-        }
-        Ok(())
     }
 
     /// Emits `op_type`, Max or Min, of two tensors of the type `dtype`, which are broadcast. Before opset 12, these
@@ -158,15 +128,19 @@ impl Lowering<'_> {
         axis: usize,
         rank: usize,
     ) -> TensorId {
-        let is_last = axis + 1 == rank;
-        let node_axis = if is_last { -1 } else { axis as i64 };
-        if is_last || self.opset >= 13 {
-            return self.node(op_type, &[x], [("axis", NodeAttr::Int(node_axis))]);
+        let last = rank as i64 - 1;
+        // Opsets before 11 have no axes that count from the end.
+        let from_end = if self.opset >= 11 { -1 } else { last };
+        if axis as i64 == last {
+            return self.node(op_type, &[x], [("axis", NodeAttr::Int(from_end))]);
+        }
+        if self.opset >= 13 {
+            return self.node(op_type, &[x], [("axis", NodeAttr::Int(axis as i64))]);
         }
         let mut swap: Vec<usize> = (0..rank).collect();
         swap.swap(axis, rank - 1);
         let x = self.transpose(x, &swap);
-        let y = self.node(op_type, &[x], [("axis", NodeAttr::Int(-1))]);
+        let y = self.node(op_type, &[x], [("axis", NodeAttr::Int(from_end))]);
         self.transpose(y, &swap)
     }
 
@@ -294,8 +268,7 @@ impl Lowering<'_> {
     }
 
     /// Emits DFT of `x` along `axis`, whose last axis has the real and the imaginary parts, or the real ones alone. An
-    /// `is_inverse` one divides by the extent. With `is_onesided`, the first half of the spectrum of real numbers. The axis
-    /// is an attribute before opset 20, and an input since.
+    /// `is_inverse` one divides by the extent. With `is_onesided`, the first half of the spectrum of real numbers.
     ///
     /// # Errors
     /// When the opset is below 17, the first with the operator.
@@ -307,16 +280,11 @@ impl Lowering<'_> {
         is_onesided: bool,
     ) -> Result<TensorId> {
         self.require_opset(17, "a Fourier transform of an open or a great length")?;
-        let mut attrs = vec![
+        let attrs = [
             ("inverse", NodeAttr::Int(is_inverse.into())),
             ("onesided", NodeAttr::Int(is_onesided.into())),
         ];
-        let axis = axis as i64;
-        if self.opset < 20 {
-            attrs.push(("axis", NodeAttr::Int(axis)));
-            return Ok(self.node("DFT", &[x], attrs));
-        }
-        let axis = self.constant(Tensor::scalar(axis));
+        let axis = self.constant(Tensor::scalar(axis as i64));
         let inputs = vec![Some(x), None, Some(axis)];
         Ok(self.node_with_outputs("DFT", inputs, attrs, 1)[0])
     }
@@ -373,60 +341,27 @@ impl Lowering<'_> {
         self.node_with_outputs("Resize", inputs, attrs, 1)[0]
     }
 
-    /// Emits `op_type` on `x` and a list of axes, which is an input from opset `since` on, and an attribute before.
-    fn with_axes(
-        &mut self,
-        op_type: &'static str,
-        x: TensorId,
-        axes: &[i64],
-        since: u32,
-        mut attrs: Vec<(&'static str, NodeAttr)>,
-    ) -> TensorId {
-        let mut inputs = vec![x];
-        if self.opset >= since {
-            inputs.push(self.vector(axes));
-        } else {
-            attrs.push(("axes", NodeAttr::Ints(axes.to_vec())));
-        }
-        self.node(op_type, &inputs, attrs)
-    }
-
     /// Emits Unsqueeze: `x` with axes of extent 1 at these positions of the result. Returns `x` itself if there are
-    /// none. The axes are an input from opset 13 on, and an attribute before.
+    /// none.
     pub fn unsqueeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
         if axes.is_empty() {
             return x;
         }
-        self.with_axes("Unsqueeze", x, axes, 13, Vec::new())
+        let axes = self.vector(axes);
+        self.node("Unsqueeze", &[x, axes], [])
     }
 
-    /// Emits Squeeze: `x` without these axes, which have extent 1. Returns `x` itself if there are none. The axes are
-    /// an input from opset 13 on, and an attribute before.
+    /// Emits Squeeze: `x` without these axes, which have extent 1. Returns `x` itself if there are none.
     pub fn squeeze(&mut self, x: TensorId, axes: &[i64]) -> TensorId {
         if axes.is_empty() {
             return x;
         }
-        self.with_axes("Squeeze", x, axes, 13, Vec::new())
-    }
-
-    /// Emits `op_type`, Unsqueeze or Squeeze, with `axes` that a run computes, an int64 vector. Before opset 13, the
-    /// axes of these operators are an attribute, which can't be computed.
-    ///
-    /// # Errors
-    /// When the opset that is written is below 13.
-    pub fn with_computed_axes(
-        &mut self,
-        op_type: &'static str,
-        x: TensorId,
-        axes: TensorId,
-    ) -> Result<TensorId> {
-        self.require_opset(13, "axes that are computed from the inputs")?;
-        Ok(self.node(op_type, &[x, axes], []))
+        let axes = self.vector(axes);
+        self.node("Squeeze", &[x, axes], [])
     }
 
     /// Emits the reduction `op_type`, such as ReduceMean, over these axes, or over all if there are none. With
-    /// `keepdims`, they stay with extent 1. The axes are an input of ReduceSum from opset 13 on and of the others from
-    /// opset 18 on, and an attribute before.
+    /// `keepdims`, they stay with extent 1.
     pub fn reduce(
         &mut self,
         op_type: &'static str,
@@ -434,26 +369,20 @@ impl Lowering<'_> {
         axes: &[usize],
         keepdims: bool,
     ) -> TensorId {
-        let attrs = vec![("keepdims", NodeAttr::Int(keepdims.into()))];
+        let keepdims = ("keepdims", NodeAttr::Int(keepdims.into()));
         if axes.is_empty() {
-            return self.node(op_type, &[x], attrs);
+            return self.node(op_type, &[x], [keepdims]);
         }
         let axes: Vec<i64> = axes.iter().map(|axis| *axis as i64).collect();
-        let since = if op_type == "ReduceSum" { 13 } else { 18 };
-        self.with_axes(op_type, x, &axes, since, attrs)
+        let axes = self.vector(&axes);
+        self.node(op_type, &[x, axes], [keepdims])
     }
 
-    /// Emits Split of `x` into parts of these extents along `axis`. The extents are an input from opset 13 on, and an
-    /// attribute before.
+    /// Emits Split of `x` into parts of these extents along `axis`.
     pub fn split(&mut self, x: TensorId, extents: &[i64], axis: i64) -> Vec<TensorId> {
-        let mut inputs = vec![Some(x)];
-        let mut attrs = vec![("axis", NodeAttr::Int(axis))];
-        if self.opset >= 13 {
-            inputs.push(Some(self.vector(extents)));
-        } else {
-            attrs.push(("split", NodeAttr::Ints(extents.to_vec())));
-        }
-        self.node_with_outputs("Split", inputs, attrs, extents.len())
+        let inputs = vec![Some(x), Some(self.vector(extents))];
+        let axis = ("axis", NodeAttr::Int(axis));
+        self.node_with_outputs("Split", inputs, [axis], extents.len())
     }
 
     /// Emits Split of `x` into `count` parts along `axis`, whose `extents` a run computes, an int64 vector of `count`

@@ -22,10 +22,10 @@ struct Operator {
 }
 
 impl Operator {
-    /// The operator of this name in `opset`, if that has it.
+    /// The operator of this name in `opset`, or in the first opset that has it, if that is later.
     fn find(name: &str, opset: u32) -> Option<Self> {
-        let mut rows = rows(name).filter(|(_, since, ..)| *since <= opset);
-        let (_, _, inputs, outputs, types) = *rows.next_back()?;
+        let mut former = rows(name).filter(|(_, since, ..)| *since <= opset);
+        let (_, _, inputs, outputs, types) = *former.next_back().or_else(|| rows(name).next())?;
         Some(Self {
             inputs,
             outputs,
@@ -67,9 +67,19 @@ fn rows(name: &str) -> impl DoubleEndedIterator<Item = &'static Row> {
     OPERATORS.iter().filter(move |(known, ..)| *known == name)
 }
 
-/// The first opset with this operator, if any of those that are written has it.
-pub(super) fn first_opset(name: &str) -> Option<u32> {
-    rows(name).map(|(_, since, ..)| *since).next()
+/// The first opset above `opset` with an operator like that of a node, and as many inputs and outputs. None if `opset` has
+/// it, and for operators that the table does not have.
+pub(super) fn needed_opset(node: &Node, opset: u32) -> Option<u32> {
+    let has_room = |signature: &str, count| signature.ends_with('+') || signature.len() >= count;
+    let is_like = |(_, _, inputs, outputs, _): &&Row| {
+        has_room(inputs, node.inputs.len()) && has_room(outputs, node.outputs.len())
+    };
+    let mut former = rows(&node.op_type).filter(|(_, since, ..)| *since <= opset);
+    if former.next_back().as_ref().is_some_and(is_like) {
+        return None;
+    }
+    let mut later = rows(&node.op_type).filter(|(_, since, ..)| *since > opset);
+    later.find(is_like).map(|(_, since, ..)| *since)
 }
 
 /// The character of an element type in the table.

@@ -122,7 +122,7 @@ impl OpDef {
             apart: None,
             complex: Complex::Refused,
             dtypes: ANY,
-            opset: 11,
+            opset: 7,
             accuracy: Accuracy::Exact,
             is_speculatable: false,
             chooses_boxes: false,

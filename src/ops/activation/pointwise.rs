@@ -130,12 +130,14 @@ pub(super) const OPS: &[OpDef] = &[
             with_threshold: !op.is_former(),
         };
         pointwise(op, curve)
-    }),
+    })
+    .with_opset(9),
     of_x(
         "softshrink",
         &[plain(&["softshrink"]).renaming(&[("lambda", "threshold")])],
         parse_soft_shrink,
-    ),
+    )
+    .with_opset(9),
     of_x("soft_relu", &[plain(&["soft_relu"])], parse_soft_relu),
     of_x("tanh_shrink", &[plain(&["tanh_shrink"])], |op| {
         pointwise(op, Activation::TanhShrink)
@@ -146,7 +148,8 @@ pub(super) const OPS: &[OpDef] = &[
             value: op.attr_or("value", 0.0)?,
         };
         pointwise(op, curve)
-    }),
+    })
+    .with_opset(9),
     of_x("stanh", &[plain(&["stanh"])], |op| {
         let curve = Activation::ScaledTanh {
             inner: op.attr_or("scale_a", 0.67)?,

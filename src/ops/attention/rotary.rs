@@ -36,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[decomposed(
     FLOATS,
     rotary,
 )
+.with_opset(10)
 .with_limits(&["no sines and cosines"])
 // Paddle makes sines and cosines of it if they are not given, which is refused.
 .ignoring(&["rotary_emb_base"])

@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["fused_softmax_mask_upper_triangle"])],
         CausalSoftmax::parse,
     )
+    .with_opset(9)
     .with_accuracy(Accuracy::AlongAxis)
     .with_limits(&["other numbers of queries than of keys"])
     .with_dtypes(FLOATS),

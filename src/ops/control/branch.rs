@@ -116,6 +116,14 @@ impl Control for Branch {
         let condition = condition::lower(g, self.condition)?;
         let then = self.body(g, THEN, block)?;
         let otherwise = self.body(g, ELSE, block)?;
+        let [first, second] = &self.results;
+        let is_same = |(a, b): (&ValueId, &ValueId)| {
+            let mut extents = g.shape(*a).iter().zip(g.shape(*b));
+            extents.all(|(a, b)| a.same(b))
+        };
+        if !first.iter().zip(second).all(is_same) {
+            g.require_opset(11, "an If whose branches have results of several shapes")?;
+        }
         let count = then.output_count();
         let attrs = [
             ("then_branch", NodeAttr::Graph(then)),

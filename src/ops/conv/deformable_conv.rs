@@ -53,6 +53,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     DeformableConv::parse,
 )
+.with_opset(10)
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];
 

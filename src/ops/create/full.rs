@@ -40,6 +40,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Full::parse,
     )
+    .with_opset(8)
     .part_by_part(&["value"])
     .with_pir(&[
         Form::pir(
@@ -79,6 +80,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(fill_value_like)],
         FullBatchSizeLike::parse,
     )
+    .with_opset(8)
     .part_by_part(&["input", "value"])
     .with_pir(&[Form::pir(
         &["full_batch_size_like"],

@@ -16,6 +16,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     &[Form::legacy(&["meshgrid"], &[Binding::List("X")], &["Out"])],
     Meshgrid::parse,
 )
+.with_opset(8)
 .part_by_part(&["inputs"])];
 
 /// One result for each operand, a vector or a scalar. The axes of all results are those of the grid, one for each

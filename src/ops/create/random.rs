@@ -91,7 +91,8 @@ pub(super) const OPS: &[OpDef] = &[
             }
             Samples::parse(op, I64, Distribution::Integers { low, high })
         },
-    ),
+    )
+    .with_opset(8),
     random(
         "bernoulli",
         &[Arg::Tensor("x")],

@@ -25,6 +25,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     SequenceMask::parse,
 )
+.with_opset(9)
 .with_dtypes(WIDE)];
 
 /// Along a new last axis, for each length in `x`, as many ones, and zeros behind them. The extent of that axis is the

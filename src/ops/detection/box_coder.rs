@@ -31,6 +31,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     Coder::parse,
 )
+.with_opset(11)
 .with_results(&["output_box"])
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)];

@@ -27,6 +27,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Distribute::parse,
     )
+    .with_opset(11)
     .with_results(&["multi_fpn_rois", "multi_level_rois_num", "restore_index"])
     .with_dtypes(&[F32, F64])
     .with_limits(&["boxes by level of detail"]),
@@ -49,6 +50,7 @@ pub(super) const OPS: &[OpDef] = &[
         .renaming(&[("post_nms_topN", "post_nms_topn")])],
         Collect::parse,
     )
+    .with_opset(11)
     .with_results(&["fpn_rois", "rois_num"])
     .with_dtypes(&[F32, F64])
     .with_limits(&[

@@ -52,6 +52,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     Proposals::parse,
 )
+.with_opset(11)
 .with_results(&["rpn_rois", "rpn_roi_probs", "rpn_rois_num"])
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)

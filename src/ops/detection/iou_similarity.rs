@@ -22,6 +22,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     Similarity::parse,
 )
+.with_opset(11)
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)];
 

@@ -27,6 +27,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     MatrixNms::parse,
 )
+.with_opset(11)
 .with_results(&["out", "index", "roisnum"])
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)

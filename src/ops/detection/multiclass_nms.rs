@@ -35,6 +35,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     Nms::parse,
 )
+.with_opset(11)
 .with_results(&["out", "index", "nms_rois_num"])
 .with_dtypes(&[F32, F64])
 .choosing_boxes()

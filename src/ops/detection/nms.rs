@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     ],
     Nms::parse,
 )
+.with_opset(11)
 .with_dtypes(&[F32])];
 
 /// The positions of the boxes of `x`, `[n, 4]`, that do not overlap one before them that stays by more than `threshold`:

@@ -33,6 +33,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     PsroiPool::parse,
 )
+.with_opset(11)
 .with_dtypes(&[F32])
 .with_accuracy(Accuracy::Accumulated)
 .with_limits(&["boxes by level of detail"])];

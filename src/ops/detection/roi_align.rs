@@ -36,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     RoiAlign::parse,
 )
+.with_opset(11)
 .with_limits(&["boxes by level of detail"])
 .with_dtypes(FLOATS)
 .with_accuracy(Accuracy::Accumulated)];

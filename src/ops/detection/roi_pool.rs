@@ -32,6 +32,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     RoiPool::parse,
 )
+.with_opset(11)
 .with_dtypes(&[F32])
 .with_limits(&["boxes by level of detail"])];
 

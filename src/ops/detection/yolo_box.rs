@@ -23,6 +23,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     YoloBox::parse,
 )
+.with_opset(11)
 .with_results(&["boxes", "scores"])
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)];

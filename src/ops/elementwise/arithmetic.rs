@@ -48,7 +48,8 @@ pub(super) const OPS: &[OpDef] = &[
             true => parse::<TruncDivide>(op),
             false => parse::<FloorDivide>(op),
         },
-    ),
+    )
+    .with_opset(10),
     binary("trunc_divide", &[], parse::<TruncDivide>),
     binary("remainder", &[form(&["elementwise_mod"])], |op| {
         match (op.is_before(1, 7), op.is_before(2, 0)) {
@@ -57,6 +58,7 @@ pub(super) const OPS: &[OpDef] = &[
             (false, false) => parse::<Remainder>(op),
         }
     })
+    .with_opset(10)
     .with_dtypes(WIDE),
     binary(
         "elementwise_pow",
@@ -66,15 +68,19 @@ pub(super) const OPS: &[OpDef] = &[
     .with_dtypes(WIDE)
     .with_accuracy(Accuracy::Accumulated),
     binary("maximum", &[form(&["elementwise_max"])], parse::<Maximum>)
+        .with_opset(8)
         .with_dtypes(WIDE)
         .with_accuracy(Accuracy::Exact),
     binary("minimum", &[form(&["elementwise_min"])], parse::<Minimum>)
+        .with_opset(8)
         .with_dtypes(WIDE)
         .with_accuracy(Accuracy::Exact),
     binary("fmax", &[form(&["elementwise_fmax"])], parse::<FMax>)
+        .with_opset(9)
         .with_dtypes(WIDE)
         .with_accuracy(Accuracy::Exact),
     binary("fmin", &[form(&["elementwise_fmin"])], parse::<FMin>)
+        .with_opset(9)
         .with_dtypes(WIDE)
         .with_accuracy(Accuracy::Exact),
     binary(
@@ -82,6 +88,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[form(&["elementwise_heaviside"])],
         parse::<Heaviside>,
     )
+    .with_opset(9)
     .with_dtypes(WIDE)
     .with_accuracy(Accuracy::Exact),
     decomposed(
@@ -240,10 +247,7 @@ impl Kernel for Remainder {
     }
 
     fn integer(x: i64, y: i64) -> i64 {
-        if y == 0 {
-            return 0;
-        }
-        let rest = x.wrapping_rem(y);
+        let rest = if y == 0 { 0 } else { x.wrapping_rem(y) };
         if rest != 0 && (rest < 0) != (y < 0) {
             rest + y
         } else {

@@ -21,9 +21,11 @@ const ATAN2: Form = Form::legacy(
 
 pub(super) const OPS: &[OpDef] = &[
     binary("atan2", &[ATAN2], Atan2::parse)
+        .with_opset(11)
         .with_dtypes(WIDE)
         .with_accuracy(Accuracy::Accumulated),
     binary("copysign", &[late(&["copysign"])], CopySign::parse)
+        .with_opset(9)
         .with_dtypes(WIDE)
         .with_accuracy(Accuracy::Exact),
 ];

@@ -20,17 +20,22 @@ const REALS: &[DType] = &[F32, F64];
 pub(super) const OPS: &[OpDef] = &[
     bessel("i0", &[lowercase(&["i0"])], |op| {
         curve(op, |g, x, _| lower(g, x, 0, false), |x| at(x, 0, false))
-    }),
+    })
+    .with_opset(9),
     bessel("i0e", &[lowercase(&["i0e"])], |op| {
         curve(op, |g, x, _| lower(g, x, 0, true), |x| at(x, 0, true))
-    }),
+    })
+    .with_opset(9),
     bessel("i1", &[lowercase(&["i1"])], |op| {
         curve(op, |g, x, _| lower(g, x, 1, false), |x| at(x, 1, false))
-    }),
+    })
+    .with_opset(9),
     bessel("i1e", &[lowercase(&["i1e"])], |op| {
         curve(op, |g, x, _| lower(g, x, 1, true), |x| at(x, 1, true))
-    }),
+    })
+    .with_opset(9),
     bessel("polygamma", &[lowercase(&["polygamma"])], Polygamma::parse)
+        .with_opset(11)
         .with_limits(&["high orders"]),
 ];
 

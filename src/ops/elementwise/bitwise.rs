@@ -43,12 +43,14 @@ pub(super) const OPS: &[OpDef] = &[
         "bitwise_left_shift",
         &[late(&["bitwise_left_shift"])],
         |op| Shift::parse(op, true),
-    ),
+    )
+    .with_opset(9),
     shift(
         "bitwise_right_shift",
         &[late(&["bitwise_right_shift"])],
         |op| Shift::parse(op, false),
-    ),
+    )
+    .with_opset(10),
 ];
 
 /// A logic gate on the bits of two integers, or on two bools.

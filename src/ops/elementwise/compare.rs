@@ -30,7 +30,8 @@ pub(super) const OPS: &[OpDef] = &[
         "less_equal",
         &[compared(&["less_equal"])],
         compare::<LessEqual>,
-    ),
+    )
+    .with_opset(9),
     comparison(
         "greater_than",
         &[compared(&["greater_than"])],
@@ -40,13 +41,16 @@ pub(super) const OPS: &[OpDef] = &[
         "greater_equal",
         &[compared(&["greater_equal"])],
         compare::<GreaterEqual>,
-    ),
+    )
+    .with_opset(9),
     closeness("isclose", &[close(&["isclose"])], |op| {
         Close::parse(op, false)
-    }),
+    })
+    .with_opset(11),
     closeness("allclose", &[close(&["allclose"])], |op| {
         Close::parse(op, true)
-    }),
+    })
+    .with_opset(11),
     comparison("equal_all", &[form(&["equal_all"])], EqualAll::parse)
         .with_limits(&["extents that may differ"]),
 ];

@@ -30,6 +30,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["isnan_v2"]), plain(&["isnan"]).rewriting(any)],
         |op| Predicate::parse(op, Question::Nan),
     )
+    .with_opset(9)
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x(
@@ -37,11 +38,13 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["isinf_v2"]), plain(&["isinf"]).rewriting(any)],
         |op| Predicate::parse(op, Question::Infinite),
     )
+    .with_opset(10)
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x("isfinite", &[plain(&["isfinite_v2"])], |op| {
         Predicate::parse(op, Question::Finite)
     })
+    .with_opset(10)
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::Exact),
     of_x("logical_not", &[plain(&["logical_not"])], |op| {

@@ -29,6 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(positions_or_choice)],
         Where::parse,
     )
+    .with_opset(9)
     .part_by_part(&["x", "y"])
     .with_dtypes(&[Bool]),
     OpDef::new(

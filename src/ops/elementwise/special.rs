@@ -15,17 +15,21 @@ use crate::tensor::DType::F64;
 pub(super) const OPS: &[OpDef] = &[
     of_x("erfinv", &[plain(&["erfinv"])], |op| {
         pointwise(op, in_double(lower_inverse_erf, inverse_erf))
-    }),
+    })
+    .with_opset(9),
     of_x("lgamma", &[plain(&["lgamma"])], |op| {
         pointwise(op, in_double(lower_log_gamma, libm::lgamma))
-    }),
+    })
+    .with_opset(11),
     // The same function as `lgamma`, by the name that it has in SciPy.
     of_x("gammaln", &[lowercase(&["gammaln"])], |op| {
         pointwise(op, in_double(lower_log_gamma, libm::lgamma))
-    }),
+    })
+    .with_opset(11),
     of_x("digamma", &[plain(&["digamma"])], |op| {
         pointwise(op, in_double(lower_digamma, digamma))
-    }),
+    })
+    .with_opset(11),
 ];
 
 /// A function whose nodes compute in float64, whatever the type of the operand.

@@ -25,6 +25,7 @@ pub(super) const OPS: &[OpDef] = &[
         let sign = Plain::node("Sign", sign, sign);
         pointwise(op, sign.on_integers(Integers::Made(i64::signum)))
     })
+    .with_opset(9)
     .with_dtypes(NUMBERS),
     exact("ceil", &[plain(&["ceil"])], |op| {
         whole(op, Plain::node("Ceil", f32::ceil, f64::ceil))
@@ -40,7 +41,8 @@ pub(super) const OPS: &[OpDef] = &[
             op,
             Plain::node("Round", f32::round_ties_even, f64::round_ties_even),
         )
-    }),
+    })
+    .with_opset(11),
     exact("trunc", &[plain(&["trunc"])], |op| {
         whole(op, Plain::nodes(lower_trunc, f32::trunc, f64::trunc))
     }),
@@ -82,7 +84,8 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     wide("log1p", &[plain(&["log1p"])], |op| {
         nodes(op, lower_log1p, f32::ln_1p, f64::ln_1p)
-    }),
+    })
+    .with_opset(11),
     of_x("sin", &[plain(&["sin"])], |op| {
         node(op, "Sin", f32::sin, f64::sin)
     })
@@ -116,16 +119,19 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     of_x("asinh", &[plain(&["asinh"])], |op| {
         node(op, "Asinh", f32::asinh, f64::asinh)
-    }),
+    })
+    .with_opset(9),
     of_x("acosh", &[plain(&["acosh"])], |op| {
         node(op, "Acosh", f32::acosh, f64::acosh)
-    }),
+    })
+    .with_opset(9),
     of_x("atanh", &[plain(&["atanh"])], |op| {
         node(op, "Atanh", f32::atanh, f64::atanh)
     }),
     of_x("erf", &[plain(&["erf"])], |op| {
         node(op, "Erf", Real::erf, Real::erf)
-    }),
+    })
+    .with_opset(9),
     of_x("logit", &[plain(&["logit"])], |op| {
         let epsilon = op.attr_or("eps", 1e-6)?;
         pointwise(op, Logit { epsilon })

@@ -42,7 +42,8 @@ pub(super) const OPS: &[OpDef] = &[
         &[Arg::Tensor("x")],
         &[Form::legacy(&["kthvalue"], &[X], &["Out", "Indices"])],
         Selection::kthvalue,
-    ),
+    )
+    .with_opset(11),
 ];
 
 /// An op that gives elements and their positions.

@@ -62,6 +62,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         GatherNd::parse,
     )
+    .with_opset(11)
     .part_by_part(&["x"]),
     OpDef::new(
         "index_sample",
@@ -73,6 +74,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         |op| TakeAlong::parse(op, "x", "index", 1),
     )
+    .with_opset(11)
     .part_by_part(&["x"]),
     OpDef::new(
         "take_along_axis",
@@ -88,6 +90,7 @@ pub(super) const OPS: &[OpDef] = &[
             TakeAlong::parse(op, "arr", "indices", axis)
         },
     )
+    .with_opset(11)
     .part_by_part(&["arr"]),
 ];
 

@@ -36,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         IndexPut::parse,
     )
+    .with_opset(9)
     .part_by_part(&["x", "value"])
     .with_limits(&["a mask among several indices"])
     .with_accuracy(Accuracy::Rounded),

@@ -23,6 +23,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         MaskedSelect::parse,
     )
+    .with_opset(9)
     .part_by_part(&["x"]),
     OpDef::new(
         "masked_fill",
@@ -37,7 +38,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["out"],
         )],
         MaskedFill::parse,
-    ),
+    )
+    .with_opset(9),
 ];
 
 /// A mask, broadcast to a shape.

@@ -22,7 +22,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         &["Out"],
     )],
     Multiplex::parse,
-)];
+)
+.with_opset(11)];
 
 /// Row `i` of the result is row `i` of the input whose number is `index[i, 0]`. Rows are slices along the
 /// first axis.

@@ -17,7 +17,8 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
         &["Out"],
     )],
     NonZero::parse,
-)];
+)
+.with_opset(9)];
 
 /// The positions of all elements of `condition` that are not zero, in row-major order, as an int64 matrix: a
 /// row for each position, with a column for each axis. Refuses a tensor of rank 0.

@@ -34,6 +34,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Scatter::parse,
     )
+    .with_opset(11)
     .part_by_part(&["x", "updates"]),
     OpDef::new(
         "scatter_nd_add",
@@ -80,6 +81,7 @@ pub(super) const OPS: &[OpDef] = &[
         ])],
         PutAlong::parse,
     )
+    .with_opset(11)
     .part_by_part(&["arr", "values"])
     .with_limits(&["`include_self`=False"])
     .with_dtypes(NUMBERS)

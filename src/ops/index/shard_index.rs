@@ -19,6 +19,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     ShardIndex::parse,
 )
+.with_opset(10)
 .with_dtypes(&[I32, I64])];
 
 /// For each class number, the number of the class within one shard, counted from 0, or `elsewhere` if the

@@ -33,6 +33,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Unique::all,
     )
+    .with_opset(11)
     .with_dtypes(WIDE)
     .with_results(&["out", "indices", "inverse", "counts"]),
     OpDef::new(
@@ -45,6 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Unique::runs,
     )
+    .with_opset(11)
     .with_dtypes(WIDE)
     .with_results(&["out", "index", "counts"]),
 ];

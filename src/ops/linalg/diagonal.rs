@@ -34,6 +34,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["diag_embed"], INPUT, &["Out"])],
         Embedded::parse,
     )
+    .with_opset(11)
     .part_by_part(&["input"]),
     OpDef::new(
         "diag",
@@ -47,7 +48,8 @@ pub(super) const OPS: &[OpDef] = &[
         &[Arg::Tensor("x")],
         &[plain(&["fill_diagonal"])],
         FillDiagonal::parse,
-    ),
+    )
+    .with_opset(9),
     OpDef::new(
         "fill_diagonal_tensor",
         &[Arg::Tensor("x"), Arg::Tensor("y")],
@@ -57,7 +59,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         FillDiagonalTensor::parse,
-    ),
+    )
+    .with_opset(11),
     decomposed(
         "trace",
         &[Arg::Tensor("x")],

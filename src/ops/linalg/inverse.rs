@@ -24,13 +24,15 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["inverse"], INPUT, &["Output"])],
         &[],
         Inverse::parse,
-    ),
+    )
+    .with_opset(11),
     of_matrices(
         "determinant",
         &[Form::legacy(&["determinant"], INPUT, &["Out"])],
         &[Form::pir(&["det"], &["Input"], INPUT)],
         Determinant::parse,
-    ),
+    )
+    .with_opset(11),
 ];
 
 const fn of_matrices(

@@ -25,6 +25,7 @@ pub(super) const OPS: &[OpDef] = &[
         ],
         Lu::parse,
     )
+    .with_opset(11)
     .with_results(&["out", "pivots", "infos"])
     .with_dtypes(&[F32, F64])
     .with_accuracy(Accuracy::Accumulated)
@@ -42,6 +43,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Unpacked::parse,
     )
+    .with_opset(11)
     .with_results(&["pmat", "l", "u"])
     .with_dtypes(&[F32, F64])
     .with_limits(&["matrices of an open extent", "a part of the results"]),

@@ -41,7 +41,8 @@ pub(super) const OPS: &[OpDef] = &[
         &[Form::legacy(&["slogdeterminant"], INPUT, &["Out"])],
         REALS,
         sign_and_log,
-    ),
+    )
+    .with_opset(11),
 ];
 
 /// `multi_dot`: the product of a list of matrices, of which the first and the last may be vectors. They are multiplied

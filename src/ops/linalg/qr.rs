@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     &[Form::legacy(&["qr"], &[Binding::Slot("X")], &["Q", "R"])],
     Qr::parse,
 )
+.with_opset(11)
 .with_results(&["q", "r"])
 .with_dtypes(&[F32, F64])
 .with_accuracy(Accuracy::Accumulated)

@@ -24,6 +24,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["cholesky"])],
         Cholesky::parse,
     )
+    .with_opset(11)
     .with_dtypes(&[F32, F64])
     .with_accuracy(Accuracy::Accumulated),
     of_two(
@@ -37,7 +38,8 @@ pub(super) const OPS: &[OpDef] = &[
             };
             Solve::parse(op, ["x", "y"], Method::Triangle(triangle))
         },
-    ),
+    )
+    .with_opset(11),
     of_two(
         "cholesky_solve",
         &[Form::legacy(&["cholesky_solve"], X_AND_Y, &["Out"])],
@@ -45,12 +47,14 @@ pub(super) const OPS: &[OpDef] = &[
             let is_upper = op.attr_or("upper", false)?;
             Solve::parse(op, ["y", "x"], Method::Factor { is_upper })
         },
-    ),
+    )
+    .with_opset(11),
     of_two(
         "solve",
         &[Form::legacy(&["solve"], X_AND_Y, &["Out"])],
         |op| Solve::parse(op, ["x", "y"], Method::Elimination),
-    ),
+    )
+    .with_opset(11),
 ];
 
 const fn of_two(name: &'static str, legacy: &'static [Form], parse: Parse) -> OpDef {

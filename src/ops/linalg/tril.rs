@@ -28,14 +28,17 @@ pub(super) const OPS: &[OpDef] = &[
             Triangle::parse(op, lower)
         },
     )
+    .with_opset(9)
     .part_by_part(&["x"]),
     OpDef::new("tril", &[Arg::Tensor("x")], &[], |op| {
         Triangle::parse(op, true)
     })
+    .with_opset(9)
     .part_by_part(&["x"]),
     OpDef::new("triu", &[Arg::Tensor("x")], &[], |op| {
         Triangle::parse(op, false)
     })
+    .with_opset(9)
     .part_by_part(&["x"]),
     decomposed(
         "tril_indices",

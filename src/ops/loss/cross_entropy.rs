@@ -24,6 +24,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         CrossEntropy::parse,
     )
+    .with_opset(8)
     .with_dtypes(FLOATS)
     .with_accuracy(Accuracy::Accumulated)
     .with_results(&["softmax", "loss"]),
@@ -45,6 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         LogLikelihood::parse,
     )
+    .with_opset(11)
     .with_dtypes(FLOATS)
     .with_accuracy(Accuracy::Accumulated)
     .with_results(&["out", "total_weight"]),

@@ -37,7 +37,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         |op| Loss::parse(op, "input", Formula::Binary),
-    ),
+    )
+    .with_opset(8),
     loss(
         "kldiv_loss",
         &[Arg::Tensor("x"), Arg::Tensor("label")],
@@ -50,7 +51,8 @@ pub(super) const OPS: &[OpDef] = &[
             let log_target = op.attr_or("log_target", false)?;
             Loss::parse(op, "x", Formula::Divergence { log_target })
         },
-    ),
+    )
+    .with_opset(9),
     loss(
         "sigmoid_cross_entropy_with_logits",
         &[
@@ -68,7 +70,8 @@ pub(super) const OPS: &[OpDef] = &[
             &["Out"],
         )],
         Logits::parse,
-    ),
+    )
+    .with_opset(9),
     loss(
         "huber_loss",
         &[Arg::Tensor("input"), Arg::Tensor("label")],
@@ -79,6 +82,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Huber::parse,
     )
+    .with_opset(8)
     .with_results(&["out", "residual"]),
 ];
 

@@ -99,7 +99,8 @@ impl GroupNorm {
     }
 
     /// Emits the normalisation of each channel of `x` (`[n, groups, …]`). The scale and the bias are for the node
-    /// InstanceNormalization, and have no effect in float64, where there is none.
+    /// InstanceNormalization, and have no effect in float64, where there is none. ONNX has GroupNormalization from opset 21
+    /// on, for which ONNX Runtime 1.32 has no kernel: what it makes of it takes more than twice as long.
     fn standardize(
         &self,
         g: &mut Lowering<'_>,

@@ -14,12 +14,14 @@ pub(super) const OPS: &[OpDef] = &[
         &[form(&["unpool"]).ignoring(&["unpooling_type"])],
         Unpool::parse::<2>,
     )
+    .with_opset(10)
     .with_limits(&["channels-last images"]),
     definition(
         "unpool3d",
         &[form(&["unpool3d"]).ignoring(&["unpooling_type"])],
         Unpool::parse::<3>,
-    ),
+    )
+    .with_opset(10),
 ];
 
 const fn form(names: &'static [&'static str]) -> Form {

@@ -64,7 +64,8 @@ pub(super) const OPS: &[OpDef] = &[
     }),
     of_abs_max!("fake_quantize_dequantize_abs_max", |builder, draft| {
         by_abs_max(builder, draft, false, true)
-    }),
+    })
+    .with_opset(9),
     of_abs_max!(
         "fake_channel_wise_quantize_dequantize_abs_max",
         |builder, draft| by_abs_max(builder, draft, true, true)
@@ -81,22 +82,26 @@ pub(super) const OPS: &[OpDef] = &[
         F32,
         channel_wise,
     )
+    .with_opset(9)
     .with_results(OUT_AND_SCALE),
     of_scale!(
         "fake_quantize_range_abs_max",
         ["iter" "Iter"],
         |builder, draft| by_scale(builder, draft, false)
-    ),
+    )
+    .with_opset(9),
     of_scale!(
         "fake_quantize_moving_average_abs_max",
         ["in_accum" "InAccum", "in_state" "InState"],
         |builder, draft| by_scale(builder, draft, false)
-    ),
+    )
+    .with_opset(10),
     of_scale!(
         "fake_quantize_dequantize_moving_average_abs_max",
         ["in_accum" "InAccum", "in_state" "InState"],
         |builder, draft| by_scale(builder, draft, true)
-    ),
+    )
+    .with_opset(10),
     decomposed(
         "fake_dequantize_max_abs",
         &[Arg::Tensor("x"), Arg::Tensor("scale")],

@@ -93,13 +93,15 @@ impl Scales {
     /// Whether the program becomes one of QuantizeLinear and DequantizeLinear in the opset that is written. Below opset 13
     /// these take one scale, so that a weight with several is dequantised by other operators. ONNX Runtime would
     /// quantise that weight again, with one scale, if it stands between both operators. So there are none of these then.
+    /// Nor are there below opset 11: ONNX Runtime 1.32 puts a Round beside them, which opset 10 does not have.
     pub fn fit_opset(&self, g: &Lowering<'_>) -> bool {
         let has_several = |op: &Op| {
             let kinds = ["quantize_linear", "dequantize_linear"];
             let axis = op.attrs.get("quant_axis").and_then(i64::from_attr);
             kinds.contains(&op.kind.name()) && axis.is_some_and(|axis| axis >= 0)
         };
-        g.opset() >= 13 || self.axis.is_none() && !g.program().all_ops().any(has_several)
+        let is_plain = || self.axis.is_none() && !g.program().all_ops().any(has_several);
+        g.opset() >= 13 || g.opset() >= 11 && is_plain()
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     CtcAlign::parse,
 )
+.with_opset(11)
 .with_results(&["output", "output_length"])
 .with_dtypes(&[DType::I32, DType::I64])
 .with_limits(&["sequences by LoD"])];

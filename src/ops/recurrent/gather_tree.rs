@@ -22,6 +22,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     GatherTree::parse,
 )
+.with_opset(11)
 .with_dtypes(&[DType::I32, DType::I64])];
 
 /// For each beam of the last step, the `ids` on the way that the `parents` lead back from it. Both are

@@ -36,6 +36,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Decode::parse_viterbi,
     )
+    .with_opset(11)
     .with_results(&["scores", "path"])
     .with_dtypes(&[DType::F32, DType::F64])
     .with_accuracy(Accuracy::Accumulated),
@@ -59,6 +60,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Decode::parse_crf,
     )
+    .with_opset(11)
     .with_results(&["viterbi_path"])
     .with_dtypes(&[DType::F32, DType::F64])
     .with_accuracy(Accuracy::Accumulated)

@@ -35,23 +35,29 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Cumulative::cumsum,
     )
+    .with_opset(11)
     .part_by_part(&["x"])
     .with_limits(&["a computed axis"])
     .with_dtypes(NUMBERS)
     .with_accuracy(Accuracy::AlongAxis),
-    of_axis("cumprod", &[plain(&["cumprod"])], Cumulative::cumprod).with_dtypes(WIDE),
+    of_axis("cumprod", &[plain(&["cumprod"])], Cumulative::cumprod)
+        .with_opset(9)
+        .with_dtypes(WIDE),
     of_axis(
         "logcumsumexp",
         &[plain(&["logcumsumexp"])],
         Cumulative::logcumsumexp,
     )
+    .with_opset(9)
     .with_dtypes(FLOATS),
     extreme("cummax", &[extremes(&["cummax"])], |op| {
         Extremes::parse(op, true)
-    }),
+    })
+    .with_opset(9),
     extreme("cummin", &[extremes(&["cummin"])], |op| {
         Extremes::parse(op, false)
-    }),
+    })
+    .with_opset(9),
 ];
 
 const fn plain(names: &'static [&'static str]) -> Form {

@@ -24,6 +24,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[],
         |op| Median::parse(op, false),
     )
+    .with_opset(11)
     .with_limits(&["computed axes"])
     .with_dtypes(TYPES)
     .with_results(&["out", "medianindex"]),
@@ -33,6 +34,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[],
         |op| Median::parse(op, true),
     )
+    .with_opset(11)
     .with_dtypes(TYPES)
     .with_results(&["out", "medianindex"]),
 ];

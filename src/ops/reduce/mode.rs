@@ -22,6 +22,7 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
     )],
     Mode::parse,
 )
+.with_opset(9)
 .with_dtypes(TYPES)
 .with_results(&["out", "indices"])];
 

@@ -48,6 +48,7 @@ pub(super) const OPS: &[OpDef] = &[
     extreme("any", &[form_with_tensors(&["reduce_any"])], |op| {
         Reduce::parse(op, Reduction::Any)
     })
+    .with_opset(9)
     .with_dtypes(ANY),
     reduction("logsumexp", &[LOG_SUM_EXP], |op| {
         Reduce::parse(op, Reduction::LogSumExp)

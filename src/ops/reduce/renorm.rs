@@ -18,14 +18,16 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["renorm"])],
         &[F32, F64],
         renorm,
-    ),
+    )
+    .with_opset(9),
     decomposed(
         "clip_by_norm",
         &[Arg::Tensor("x")],
         &[plain(&["clip_by_norm"])],
         FLOATS,
         clip_by_norm,
-    ),
+    )
+    .with_opset(8),
 ];
 
 /// `x` with each of its slices along `axis` whose p-norm is larger than `max_norm` scaled down to that norm.

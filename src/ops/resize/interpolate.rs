@@ -16,7 +16,8 @@ pub(super) const OPS: &[OpDef] = &[
         "linear_interp",
         &[second(&["linear_interp_v2"]), first(&["linear_interp"])],
         Interpolate::parse_line_or_volume,
-    ),
+    )
+    .with_opset(9),
     interpolation(
         "bilinear_interp",
         &[second(&["bilinear_interp_v2"]), first(&["bilinear_interp"])],
@@ -29,7 +30,8 @@ pub(super) const OPS: &[OpDef] = &[
             first(&["trilinear_interp"]),
         ],
         Interpolate::parse_line_or_volume,
-    ),
+    )
+    .with_opset(9),
     interpolation(
         "bicubic_interp",
         &[second(&["bicubic_interp_v2"]), first(&["bicubic_interp"])],

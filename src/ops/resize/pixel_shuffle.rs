@@ -26,7 +26,8 @@ pub(super) const OPS: &[OpDef] = &[
     .with_dtypes(FLOATS),
     moving("pixel_shuffle", &[plain(&["pixel_shuffle"])], |op| {
         Shuffle::parse(op, "upscale_factor", Shuffling::ToPixels)
-    }),
+    })
+    .with_opset(11),
     moving("pixel_unshuffle", &[plain(&["pixel_unshuffle"])], |op| {
         Shuffle::parse(op, "downscale_factor", Shuffling::ToChannels)
     })

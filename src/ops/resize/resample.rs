@@ -66,7 +66,12 @@ pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> 
     };
     // It makes a cubic Resize between transposes one of channels last, of which it has no kernel either.
     let resizes = resizes && !(op.method == Method::Cubic && op.is_channels_last);
-    match resize_means(op, &sizes).filter(|_| resizes) {
+    let means = resize_means(op, &sizes).map(|means| match means {
+        // Before opset 11, there are no extents for it.
+        Means::Sizes if g.opset() < 11 => exact_scales(op, &sizes).map_or(means, Means::Scales),
+        means => means,
+    });
+    match means.filter(|_| resizes) {
         Some(means) => lower_resize(op, g, x, &sizes, means),
         None => lower_by_index(op, g, x, &sizes),
     }
@@ -121,6 +126,27 @@ fn resize_means(op: &Interpolate, sizes: &ResizeExtents) -> Option<Means> {
                 .then(|| Means::Scales(scales.clone()))
         }
     }
+}
+
+/// The scales that lead to known extents, and to the same elements, if float32 has such.
+fn exact_scales(op: &Interpolate, sizes: &ResizeExtents) -> Option<Vec<f64>> {
+    let given = sizes.scales.as_ref();
+    let given = given.and_then(|scales| op.ratio_scales(scales));
+    let mut axes = sizes.inputs.iter().zip(&sizes.outputs).enumerate();
+    axes.try_fold(Vec::new(), |mut scales, (axis, (input, output))| {
+        let (input, output) = (input.extent()?, output.extent()?);
+        let ratio = op.ratio::<f32>(input, output, given.map(|given| given[axis]));
+        let quotient = output as f32 / input as f32;
+        // Readers multiply in float32 or in float64.
+        let is_exact = |scale: f32| {
+            (input as f32 * scale) as usize == output
+                && (input as f64 * f64::from(scale)) as usize == output
+                && (op.method != Method::Nearest || same_elements(output, ratio, scale))
+        };
+        let mut candidates = [quotient, quotient.next_up()].into_iter();
+        scales.push(f64::from(candidates.find(|scale| is_exact(*scale))?));
+        Some(scales)
+    })
 }
 
 /// Whether a resized axis has one element in the result, or may have as the scale is not known to be 1 or more.

@@ -28,6 +28,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         Expand::parse,
     )
+    .with_opset(8)
     .part_by_part(&["x"]),
     OpDef::new(
         "expand_as",
@@ -39,6 +40,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         ExpandAs::parse,
     )
+    .with_opset(8)
     .part_by_part(&["x", "y"]),
     OpDef::new(
         "broadcast_tensors",
@@ -50,6 +52,7 @@ pub(super) const OPS: &[OpDef] = &[
         )],
         BroadcastTensors::parse,
     )
+    .with_opset(8)
     .part_by_part(&["input"]),
 ];
 

@@ -21,6 +21,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["flip", "reverse"]).renaming(&[("dims", "axis")])],
         Flip::parse,
     )
+    .with_opset(10)
     .part_by_part(&["x"])
     .with_pir(&[Form::pir(
         &["reverse"],

@@ -118,7 +118,7 @@ impl Function for Squeeze {
                     "the axes that it removes are computed, and taken to have extent 1: the model fails where one has \
                      not, while Paddle keeps that axis",
                 );
-                return g.with_computed_axes("Squeeze", x, axes);
+                return Ok(g.node("Squeeze", &[x, axes], []));
             }
             (None, None) => Vec::new(),
         };
@@ -202,10 +202,10 @@ impl Unsqueeze {
     fn lower_computed(&self, g: &mut Lowering<'_>, x: TensorId) -> Result<TensorId> {
         let axes = g.int_array(self.axis)?;
         let count = length(g, self.axis)? as i64;
-        (0..count).try_fold(x, |x, position| {
+        Ok((0..count).fold(x, |x, position| {
             let axis = g.slice(axes, position, position + 1, 0);
-            g.with_computed_axes("Unsqueeze", x, axis)
-        })
+            g.node("Unsqueeze", &[x, axis], [])
+        }))
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) const OPS: &[OpDef] = &[
     .with_accuracy(Accuracy::Exact)
     .on_complex(conj),
     of_x("angle", &[plain(&["angle"])], |op| pointwise(op, Angle))
+        .with_opset(9)
         .with_dtypes(NUMBERS)
         .on_complex(angle),
 ];

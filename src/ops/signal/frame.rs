@@ -29,6 +29,7 @@ pub(super) const OPS: &[OpDef] = &[
         &[plain(&["overlap_add"])],
         OverlapAdd::parse,
     )
+    .with_opset(11)
     .with_dtypes(WIDE)
     .with_accuracy(Accuracy::Rounded)
     .with_limits(&["frames of which more than 64 overlap"])

@@ -46,6 +46,7 @@ pub(super) const OPS: &[OpDef] = &[
         .ignoring(&["infer_flags"])],
         StridedSlice::parse,
     )
+    .with_opset(10)
     .part_by_part(&["x"])
     .with_limits(&["slices backwards that end behind the last element, in Paddle 2"]),
     OpDef::new(
@@ -73,6 +74,7 @@ pub(super) const OPS: &[OpDef] = &[
         .rewriting(value_as_operand)],
         SetValue::parse,
     )
+    .with_opset(8)
     .part_by_part(&["x", "values"])
     .with_pir(&[Form::pir(
         &["set_value"],
