@@ -86,7 +86,7 @@ impl<'p> Lowering<'p> {
         let results = emit(self).and_then(|results| {
             let emitted = self.graph.nodes.split_off(start);
             let fitted = self.fitted(emitted)?;
-            let spelled = self.former(fitted)?;
+            let spelled = self.spelled(fitted)?;
             self.refuse_newer(&spelled)?;
             self.graph.nodes.extend(spelled);
             Ok(results)

@@ -50,9 +50,11 @@ const ATTRIBUTES_ONCE: &[(&str, usize, &str, Held, u32)] = &[
     ("Upsample", 1, "scales", Held::Floats, 9),
 ];
 
-/// Attributes that opset 7 does not have: the operator, the attribute, the first opset that has it, and the value, of a
+/// An attribute that opset 7 does not have: the operator, the attribute, the first opset that has it, and the value, of a
 /// list the value for each axis, that says what older opsets do as well.
-const NEWER_ATTRS: &[(&str, &str, u32, Option<i64>)] = &[
+type NewerAttr = (&'static str, &'static str, u32, Option<i64>);
+
+const NEWER_ATTRS: &[NewerAttr] = &[
     ("AveragePool", "ceil_mode", 10, Some(0)),
     ("DepthToSpace", "mode", 11, None),
     ("MaxPool", "ceil_mode", 10, Some(0)),
@@ -77,7 +79,7 @@ impl Lowering<'_> {
     ///
     /// # Errors
     /// When an input is computed in a run where the opset has an attribute.
-    pub(super) fn former(&mut self, nodes: Vec<Node>) -> Result<Vec<Node>> {
+    pub(super) fn spelled(&mut self, nodes: Vec<Node>) -> Result<Vec<Node>> {
         let outer = std::mem::take(&mut self.graph.nodes);
         let spelled = nodes.into_iter().try_for_each(|node| self.respell(node));
         let nodes = std::mem::replace(&mut self.graph.nodes, outer);
@@ -86,7 +88,7 @@ impl Lowering<'_> {
 
     fn respell(&mut self, mut node: Node) -> Result<()> {
         for body in node.bodies_mut() {
-            body.nodes = self.former(std::mem::take(&mut body.nodes))?;
+            body.nodes = self.spelled(std::mem::take(&mut body.nodes))?;
         }
         if !node.domain.is_empty() {
             self.graph.nodes.push(node);
@@ -136,14 +138,7 @@ impl Lowering<'_> {
     /// What operators of opset 11 are before: the node to go on with, or none if others were emitted in its place.
     fn before_11(&mut self, mut node: Node) -> Result<Option<Node>> {
         match node.op_type.as_ref() {
-            "Clip"
-                if !node
-                    .inputs
-                    .iter()
-                    .skip(1)
-                    .flatten()
-                    .all(|input| self.is_constant(*input)) =>
-            {
+            "Clip" if self.has_computed_bounds(&node) => {
                 self.clip_by_computed(&node);
                 return Ok(None);
             }
@@ -161,6 +156,11 @@ impl Lowering<'_> {
             _ => {}
         }
         Ok(Some(node))
+    }
+
+    fn has_computed_bounds(&self, clip: &Node) -> bool {
+        let mut bounds = clip.inputs.iter().skip(1).flatten();
+        bounds.any(|bound| self.constant_of(*bound).is_none())
     }
 
     /// Emits Max and Min for a Clip whose bounds a run computes.
@@ -247,33 +247,8 @@ impl Lowering<'_> {
         for node in nodes {
             node.visit(&mut |node| all.push(node));
         }
-        for node in all.into_iter().filter(|node| node.domain.is_empty()) {
-            if let Some(opset) = needed_opset(node, self.opset) {
-                return Err(Error::needs_opset(
-                    opset,
-                    format!("ONNX's {}", node.op_type),
-                ));
-            }
-            if BROADCASTING.contains(&node.op_type.as_ref()) {
-                self.require_opset(8, &format!("ONNX's {} with broadcasting", node.op_type))?;
-            }
-            let mut axes = node
-                .attrs
-                .iter()
-                .filter(|(name, _)| AXES.contains(&name.as_ref()));
-            if axes.any(|(_, attr)| is_negative(attr)) {
-                let what = format!(
-                    "an axis of ONNX's {} that counts from the end",
-                    node.op_type
-                );
-                self.require_opset(11, &what)?;
-            }
-            let mut newer = newer_attrs(&node.op_type).filter(|(_, name, ..)| has(node, name));
-            if let Some((op_type, name, since, _)) = newer.next() {
-                self.require_opset(*since, &format!("`{name}` of ONNX's {op_type}"))?;
-            }
-        }
-        Ok(())
+        let mut needs = all.into_iter().flat_map(|node| needs(node, self.opset));
+        needs.try_for_each(|(opset, what)| self.require_opset(opset, &what))
     }
 
     /// The constant that a tensor is.
@@ -283,10 +258,30 @@ impl Lowering<'_> {
             _ => None,
         }
     }
+}
 
-    fn is_constant(&self, tensor: TensorId) -> bool {
-        self.constant_of(tensor).is_some()
+/// What a node has that not all opsets have, with the first opset that has it. An operator is named if `opset` lacks it.
+fn needs(node: &Node, opset: u32) -> Vec<(u32, String)> {
+    let name = node.op_type.as_ref();
+    let mut needs = Vec::new();
+    if !node.domain.is_empty() {
+        return needs;
     }
+    let operator = needed_opset(node, opset).map(|since| (since, format!("ONNX's {name}")));
+    needs.extend(operator);
+    if BROADCASTING.contains(&name) {
+        needs.push((8, format!("ONNX's {name} with broadcasting")));
+    }
+    let mut axes = node.attrs.iter();
+    if axes.any(|(attr, value)| AXES.contains(&attr.as_ref()) && is_negative(value)) {
+        needs.push((
+            11,
+            format!("an axis of ONNX's {name} that counts from the end"),
+        ));
+    }
+    let newer = newer_attrs(name).filter(|(_, attr, ..)| has(node, attr));
+    needs.extend(newer.map(|(_, attr, since, _)| (*since, format!("`{attr}` of ONNX's {name}"))));
+    needs
 }
 
 fn has(node: &Node, attr: &str) -> bool {
@@ -303,9 +298,7 @@ fn is_negative(attr: &NodeAttr) -> bool {
 }
 
 /// The rows of an operator.
-fn newer_attrs(
-    op_type: &str,
-) -> impl Iterator<Item = &'static (&'static str, &'static str, u32, Option<i64>)> {
+fn newer_attrs(op_type: &str) -> impl Iterator<Item = &'static NewerAttr> {
     let rows = NEWER_ATTRS.iter();
     rows.filter(move |(newer, ..)| *newer == op_type)
 }

@@ -53,7 +53,8 @@ def in_mnn(model, inputs):
     config = {"backend": "CPU", "precision": "high", "numThread": 1}
     net = MNN.nn.load_module_from_file(str(converted), list(inputs), outputs, config=config)
     given = [MNN.expr.const(array, array.shape, MNN.expr.NCHW) for array in inputs.values()]
-    return [MNN.expr.convert(result, MNN.expr.NCHW).read() for result in net.forward(given)]
+    # What is read is memory of the network's, which ends with this function.
+    return [np.array(MNN.expr.convert(result, MNN.expr.NCHW).read()) for result in net.forward(given)]
 
 
 def in_ncnn(model, inputs):

@@ -73,8 +73,7 @@ class Detector(nn.Layer):
         self.backbone, self.neck, self.head = backbone, neck, head
 
     def forward(self, image):
-        scores, boxes = self.head(self.neck(self.backbone({"image": image})))
-        return scores[0], boxes[0]
+        return self.head(self.neck(self.backbone({"image": image})))
 
 
 def picodet():
@@ -92,11 +91,15 @@ def picodet():
 
 
 def settle(net, shape):
-    """Gives a network the statistics of noise that passes through it, so that its outputs differ from each other."""
+    """Gives a network weights and statistics with which noise that passes through it tells its outputs from each other."""
+    for weight in net.parameters():
+        if weight.ndim > 1 and 0 < float(weight.std()) < 0.05:
+            weight.set_value(weight * (0.05 / float(weight.std())))
+    net.eval()
     for layer in net.sublayers():
         if isinstance(layer, nn.layer.norm._BatchNormBase):
             layer._momentum = 0.0
-    net.train()
+            layer.train()
     with paddle.no_grad():
         net(paddle.randn([shape[0] or 4, *shape[1:]]))
     net.eval()
