@@ -120,12 +120,12 @@ impl Folding<'_> {
             return;
         }
         let known = results_by_content(op, &self.facts).or_else(|| {
-            let weights = self.take_moved_weights(op);
             let operator = parsed.operator()?;
+            let weights = self.take_moved_weights(op);
             let results = results_by_kernel(op, operator, &self.facts, &self.tensors);
-            weights
-                .into_iter()
-                .for_each(|id| self.tensors[id.index()] = None);
+            for id in weights {
+                self.tensors[id.index()] = None;
+            }
             results.ok().flatten()
         });
         for (id, tensor) in op.results.iter().zip(known.unwrap_or_default()) {
@@ -145,14 +145,16 @@ impl Folding<'_> {
             return Vec::new();
         }
         let program = self.facts.program();
-        let operands = op.operands.iter().flat_map(Operand::values);
-        let weights = operands.filter(|id| matches!(program[**id].origin, Origin::Parameter(_)));
-        let mut taken = Vec::new();
-        for id in weights {
-            self.tensors[id.index()] = stored(program, *id);
-            taken.push(*id);
+        let operands = op.operands.iter().flat_map(Operand::values).copied();
+        let (weights, others): (Vec<ValueId>, Vec<ValueId>) =
+            operands.partition(|id| matches!(program[*id].origin, Origin::Parameter(_)));
+        if others.iter().any(|id| self.tensors[id.index()].is_none()) {
+            return Vec::new();
         }
-        taken
+        for id in &weights {
+            self.tensors[id.index()] = stored(program, *id);
+        }
+        weights
     }
 }
 

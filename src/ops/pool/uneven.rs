@@ -12,13 +12,17 @@ pub(super) struct Bounds {
     pub ends: TensorId,
     /// The extent of the longest window, if it is known.
     pub longest: Option<usize>,
-    /// What each element of the axis contributes to the mean of each window, `[windows, elements]`, if that is known.
+    /// What each element of the axis contributes to the mean of each window, `[windows, elements]`, if the windows are known
+    /// and these are not too many numbers.
     pub shares: Option<Array2<f64>>,
 }
 
 fn on_axis(axis: usize) -> (&'static str, NodeAttr) {
     ("axis", NodeAttr::Int(axis as i64))
 }
+
+/// The most shares that are written down.
+const LARGEST: usize = 1 << 16;
 
 /// See [`Bounds::shares`].
 fn shares(spans: &[Span], extent: usize) -> Array2<f64> {
@@ -39,7 +43,7 @@ impl Bounds {
             starts: g.vector(&starts),
             ends: g.vector(&ends),
             longest: spans.iter().map(|span| span.inside.len()).max(),
-            shares: Some(shares(spans, extent)),
+            shares: (spans.len() * extent <= LARGEST).then(|| shares(spans, extent)),
         }
     }
 

@@ -95,13 +95,13 @@ pub(super) const OPS: &[OpDef] = &[
         ["in_accum" "InAccum", "in_state" "InState"],
         |builder, draft| by_scale(builder, draft, false)
     )
-    .with_opset(10),
+    .with_opset(9),
     of_scale!(
         "fake_quantize_dequantize_moving_average_abs_max",
         ["in_accum" "InAccum", "in_state" "InState"],
         |builder, draft| by_scale(builder, draft, true)
     )
-    .with_opset(10),
+    .with_opset(9),
     decomposed(
         "fake_dequantize_max_abs",
         &[Arg::Tensor("x"), Arg::Tensor("scale")],

@@ -45,13 +45,13 @@ impl<'s> Search<'s> {
         }
     }
 
-    /// Rewrites each op by `rewritten`, which is given what the ops before it made their results of.
-    fn each_op(mut self, rewritten: fn(&mut Self, &mut Op, &mut Views)) {
+    /// Rewrites each op by `rewritten`, which keeps what it needs of the ops before it in a map.
+    fn each_op<V>(mut self, rewritten: fn(&mut Self, &mut Op, &mut HashMap<ValueId, V>)) {
         let ops = std::mem::take(&mut self.program.ops);
         let ops = each_list(ops, &mut |mut ops| {
-            let mut views = Views::new();
+            let mut before = HashMap::new();
             for op in &mut ops {
-                rewritten(&mut self, op, &mut views);
+                rewritten(&mut self, op, &mut before);
             }
             ops
         });
@@ -59,83 +59,65 @@ impl<'s> Search<'s> {
         self.replaced.apply(self.program);
     }
 
-    /// The view that an op looks at, which nothing else does.
-    fn inner<'v>(&self, op: &Op, views: &'v Views) -> Option<&'v View> {
-        let looked_at = operand(op, 0)?;
-        let view = views.get(&looked_at)?;
-        (self.reads.get(&looked_at) == Some(&1)).then_some(view)
+    /// What is known of the first operand of an op, if nothing else reads it.
+    fn of_alone<'v, V>(&self, op: &Op, before: &'v HashMap<ValueId, V>) -> Option<&'v V> {
+        let x = operand(op, 0)?;
+        before.get(&x).filter(|_| self.reads.get(&x) == Some(&1))
     }
-}
-
-/// By their results, the tensors that views look at and how they permute the axes of these.
-type Views = HashMap<ValueId, View>;
-
-#[derive(Clone)]
-struct View {
-    of: ValueId,
-    perm: Vec<i64>,
 }
 
 /// Has each op that reshapes what others have reshaped do so at once.
 pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
-    Search::of(program, registry).each_op(|search, op, views| {
+    // By the results of ops that reshape, what they reshape.
+    Search::of(program, registry).each_op::<ValueId>(|search, op, before| {
         let is_reshaping = RESHAPING.iter().any(|name| is(op, name));
         let Some(x) = operand(op, 0).filter(|_| is_reshaping && op.results.len() == 1) else {
             return;
         };
-        let of = search.inner(op, views).map(|view| view.of);
-        let (shape, inner) = (&search.shapes[op.results[0].index()], of.unwrap_or(x));
-        if of.is_some() && is_same(shape, &search.shapes[inner.index()]) {
-            search.replaced.insert(op.results[0], inner);
-        } else if let Some(target) = of.and_then(|_| target(shape)) {
+        let result = op.results[0];
+        before.insert(result, x);
+        let Some(first) = search.of_alone(op, before).copied() else {
+            return;
+        };
+        let shape = &search.shapes[result.index()];
+        if is_same(shape, &search.shapes[first.index()]) {
+            search.replaced.insert(result, first);
+        } else if let Some(target) = target(shape) {
             let shape = constant(search.program, String::new(), Tensor::vector(target));
             op.kind = OpKind::Known("reshape");
-            op.operands = vec![Operand::One(inner), Operand::One(shape)];
+            op.operands = vec![Operand::One(first), Operand::One(shape)];
             op.attrs = BTreeMap::new();
         } else {
-            views.insert(
-                op.results[0],
-                View {
-                    of: x,
-                    perm: Vec::new(),
-                },
-            );
             return;
         }
-        views.insert(
-            op.results[0],
-            View {
-                of: inner,
-                perm: Vec::new(),
-            },
-        );
+        before.insert(result, first);
     });
 }
 
 /// Has each op that transposes what another has transposed do so at once.
 pub(super) fn transpose_once(program: &mut Program, registry: &Registry) {
-    Search::of(program, registry).each_op(|search, op, views| {
-        let perm = ints(op, "perm").or_else(|| ints(op, "axis"));
+    // By the results of ops that transpose, what they transpose, and how.
+    type Transposed = (ValueId, Vec<i64>);
+    Search::of(program, registry).each_op::<Transposed>(|search, op, before| {
+        let perm = ints(op, "perm");
         let (Some(x), Some(perm)) = (operand(op, 0), perm.filter(|_| is(op, "transpose"))) else {
             return;
         };
         let rank = perm.len() as i64;
-        let perm = perm.iter().map(|axis| axis.rem_euclid(rank)).collect();
-        let mut view = View { of: x, perm };
-        if let Some(inner) = search.inner(op, views) {
-            let perm = view.perm.iter().map(|axis| inner.perm[*axis as usize]);
-            view = View {
-                of: inner.of,
-                perm: perm.collect(),
-            };
-            if view.perm.iter().copied().eq(0..rank) {
-                search.replaced.insert(op.results[0], view.of);
+        let perm: Vec<i64> = perm.iter().map(|axis| axis.rem_euclid(rank)).collect();
+        let twice = search.of_alone(op, before).and_then(|(first, inner)| {
+            let axes = perm.iter().map(|axis| inner.get(*axis as usize).copied());
+            Some((*first, axes.collect::<Option<Vec<i64>>>()?))
+        });
+        if let Some((first, perm)) = &twice {
+            if perm.iter().copied().eq(0..rank) {
+                search.replaced.insert(op.results[0], *first);
             } else {
-                op.operands[0] = Operand::One(view.of);
-                op.attrs = BTreeMap::from([("perm".to_owned(), Attr::Ints(view.perm.clone()))]);
+                op.operands[0] = Operand::One(*first);
+                op.attrs = BTreeMap::from([("perm".to_owned(), Attr::Ints(perm.clone()))]);
             }
         }
-        views.insert(op.results[0], view);
+        before.insert(op.results[0], twice.unwrap_or((x, perm)));
     });
 }
 
