@@ -75,6 +75,11 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
             return;
         };
         let result = op.results[0];
+        // Where an axis is open that is taken for 1, a run has to fail if it is not.
+        let [given, left] = [x, result].map(|id| open(&search.shapes[id.index()]));
+        if is(op, "squeeze") && given != left {
+            return;
+        }
         before.insert(result, x);
         let Some(first) = search.of_alone(op, before).copied() else {
             return;
@@ -126,9 +131,13 @@ fn is_same(shape: &[Dim], other: &[Dim]) -> bool {
     shape.len() == other.len() && pairs.all(|(extent, other)| extent.same(other))
 }
 
+/// The number of extents that are not known.
+fn open(shape: &[Dim]) -> usize {
+    shape.iter().filter(|dim| dim.known().is_none()).count()
+}
+
 /// The target with which `reshape` gives a shape whatever it is given, if there is one.
 fn target(shape: &[Dim]) -> Option<Vec<i64>> {
     let extents: Vec<i64> = shape.iter().map(|dim| dim.known().unwrap_or(-1)).collect();
-    let open = extents.iter().filter(|extent| **extent < 0).count();
-    (!extents.is_empty() && open <= 1 && !extents.contains(&0)).then_some(extents)
+    (!extents.is_empty() && open(shape) <= 1 && !extents.contains(&0)).then_some(extents)
 }
