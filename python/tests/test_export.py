@@ -50,7 +50,7 @@ def test_it_writes_a_file_or_returns_bytes(vit: Path, tmp_path: Path) -> None:
     assert p2o.export(model, params, str(file)) is None
     returned = p2o.export(model, params)
     assert returned == file.read_bytes()
-    assert onnx.load_from_string(returned).opset_import[0].version == 11
+    assert onnx.load_from_string(returned).opset_import[0].version == 9
     assert p2o.export(model, params, None, 16) == p2o.convert(vit, opset=16)
 
 
@@ -63,7 +63,7 @@ def test_failures_are_exceptions_and_leave_nothing(vit: Path, tmp_path: Path) ->
     with pytest.raises(p2o.Error):
         p2o.export(model, model, file)
     with pytest.raises(p2o.Error, match="opset"):
-        p2o.export(model, params, file, 9, False)
+        p2o.export(model, params, file, 8, False)
     with pytest.raises(p2o.Error, match="tensorflow"):
         p2o.export(model, params, file, deploy_backend="tensorflow")
     assert os.listdir(tmp_path) == []
