@@ -128,9 +128,13 @@ impl Folding<'_> {
             }
             results.ok().flatten()
         });
-        for (id, tensor) in op.results.iter().zip(known.unwrap_or_default()) {
+        let known = known.unwrap_or_default();
+        let is_large = |tensor: &Tensor| tensor.len() > LARGEST_UNIFORM && is_uniform(tensor);
+        // The op stays for all of its results or for none.
+        let stays = known.iter().any(is_large);
+        for (id, tensor) in op.results.iter().zip(known) {
             self.tensors[id.index()] = Some(tensor.clone());
-            if tensor.len() > LARGEST_UNIFORM && is_uniform(&tensor) {
+            if stays {
                 continue;
             }
             let result = self.results[id.index()].get_or_init(|| tensor);
