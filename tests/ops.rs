@@ -241,7 +241,7 @@ fn every_case_gives_what_paddle_gives_at_the_newest_opset() {
     assert!(opsets.values().all(|opset| opset == OPSETS.end()));
 }
 
-/// What opset 11 has, the first whose lists and bounds are inputs, is more than what most runtimes still ask for.
+/// From opset 11 on, lists and bounds are inputs, so that nodes are spelled in another way than at the oldest.
 #[test]
 fn every_case_gives_what_paddle_gives_at_opset_11() {
     check_all(11);

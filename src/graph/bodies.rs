@@ -119,7 +119,7 @@ impl Lowering<'_> {
             if inside.contains(input) {
                 continue;
             }
-            let Kind::Constant(tensor) = &self.graph.tensors[input.index()] else {
+            let Some(tensor) = self.constant_of(*input) else {
                 return Err(Error::internal(
                     "a model function reads a tensor that is none of its inputs",
                 ));

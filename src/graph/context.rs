@@ -240,6 +240,14 @@ impl<'p> Lowering<'p> {
         self.graph.constant(tensor)
     }
 
+    /// The constant that a tensor is.
+    pub(super) fn constant_of(&self, tensor: TensorId) -> Option<&Tensor> {
+        match &self.graph.tensors[tensor.index()] {
+            Kind::Constant(constant) => Some(constant),
+            _ => None,
+        }
+    }
+
     /// A constant int64 tensor of rank 1.
     pub fn vector(&mut self, elements: &[i64]) -> TensorId {
         self.constant(Tensor::vector(elements.to_vec()))

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::context::Lowering;
-use super::nodes::{Kind, Node, NodeAttr, TensorId};
+use super::nodes::{Node, NodeAttr, TensorId};
 use super::types::needed_opset;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -249,14 +249,6 @@ impl Lowering<'_> {
         }
         let mut needs = all.into_iter().flat_map(|node| needs(node, self.opset));
         needs.try_for_each(|(opset, what)| self.require_opset(opset, &what))
-    }
-
-    /// The constant that a tensor is.
-    fn constant_of(&self, tensor: TensorId) -> Option<&Tensor> {
-        match &self.graph.tensors[tensor.index()] {
-            Kind::Constant(constant) => Some(constant),
-            _ => None,
-        }
     }
 }
 

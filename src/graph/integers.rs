@@ -12,7 +12,7 @@ use super::nodes::{Kind, Node, TensorId};
 use crate::error::{Error, Result};
 use crate::program::{Origin, ValueId};
 use crate::read::{ByteRange, pieces};
-use crate::tensor::{Channels, DType, Tensor};
+use crate::tensor::{Channels, DType};
 
 /// What makes each element of a tensor of that of a weight.
 #[derive(Clone)]
@@ -128,11 +128,9 @@ impl Lowering<'_> {
         if let Some(tensor) = self.constant_value(id) {
             return Ok(Some(tensor.to_f64_vec()));
         }
-        let bound = self
-            .bound(id)
-            .map(|tensor| &self.graph.tensors[tensor.index()]);
-        if let Some(Kind::Constant(tensor)) = bound {
-            return Ok(Some(Tensor::to_f64_vec(tensor)));
+        let bound = self.bound(id).and_then(|tensor| self.constant_of(tensor));
+        if let Some(tensor) = bound {
+            return Ok(Some(tensor.to_f64_vec()));
         }
         let mut elements = Vec::new();
         let is_known = self.visit_weight(id, &mut |_, element| elements.push(element.into()))?;
@@ -246,8 +244,8 @@ impl Lowering<'_> {
             "Relu" | "Sigmoid" | "HardSigmoid" | "Softmax" | "Abs" | "Exp" => true,
             "Clip" => {
                 let lowest = node.inputs.get(1).copied().flatten();
-                let lowest = lowest.map(|lowest| &self.graph.tensors[lowest.index()]);
-                matches!(lowest, Some(Kind::Constant(lowest)) if lowest.to_f64_vec().iter().all(|x| *x >= 0.0))
+                let lowest = lowest.and_then(|lowest| self.constant_of(lowest));
+                lowest.is_some_and(|lowest| lowest.to_f64_vec().iter().all(|x| *x >= 0.0))
             }
             "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Reshape"
             | "Flatten" | "Transpose" | "Squeeze" | "Unsqueeze" | "Identity" => {

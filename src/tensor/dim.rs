@@ -80,6 +80,16 @@ pub fn display_shape<D: fmt::Display>(dims: &[D]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
+/// Whether both are certainly the same shape.
+pub(crate) fn same_shape(a: &[Dim], b: &[Dim]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+}
+
+/// The number of extents of a shape that are not known before a run.
+pub(crate) fn open_extents(shape: &[Dim]) -> usize {
+    shape.iter().filter(|dim| dim.known().is_none()).count()
+}
+
 /// Whether a tensor of `shape` is one of the declared extents: as many, and equal where they are known.
 pub(crate) fn allows_shape(declared: &[Dim], shape: &[usize]) -> bool {
     let fits = |(declared, extent): (&Dim, &usize)| {

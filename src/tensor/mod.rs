@@ -7,8 +7,8 @@ mod layout;
 mod value;
 
 pub(crate) use channels::Channels;
-pub(crate) use dim::allows_shape;
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
+pub(crate) use dim::{allows_shape, open_extents, same_shape};
 pub use dtype::DType;
 pub(crate) use layout::{row_major, to_row_major};
 pub use value::{Array, Element, Tensor};

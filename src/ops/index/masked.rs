@@ -9,7 +9,7 @@ use crate::kernels::map;
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{
-    Array, DType, Dim, Element, Tensor, broadcast_dims, refuse_too_large, with_array,
+    Array, DType, Dim, Element, Tensor, broadcast_dims, refuse_too_large, same_shape, with_array,
 };
 
 pub(super) const OPS: &[OpDef] = &[
@@ -61,8 +61,7 @@ fn spread<T: Element>(x: &Array<T>, shape: &[usize]) -> Result<Array<T>> {
 /// Emits both tensors broadcast to one shape; no nodes if they have the same.
 fn broadcast(g: &mut Lowering<'_>, ids: [ValueId; 2]) -> Result<[TensorId; 2]> {
     let tensors = [g.value(ids[0])?, g.value(ids[1])?];
-    let (a, b) = (g.shape(ids[0]), g.shape(ids[1]));
-    if a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)) {
+    if same_shape(g.shape(ids[0]), g.shape(ids[1])) {
         return Ok(tensors);
     }
     let shapes = tensors.map(|tensor| g.node("Shape", &[tensor], []));

@@ -13,7 +13,7 @@ use crate::operator::{
 use crate::ops::shared::pointwise::plain;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::DType::{F32, F64};
-use crate::tensor::{Dim, Element, Tensor, broadcast_dims};
+use crate::tensor::{Dim, Element, Tensor, broadcast_dims, same_shape};
 
 const X_AND_Y: &[Binding] = &[Binding::Slot("X"), Binding::Slot("Y")];
 
@@ -266,7 +266,7 @@ impl Solve {
     ) -> TensorId {
         let outer = |shape: &[Dim]| shape[..shape.len().saturating_sub(2)].to_vec();
         let (from, to) = (outer(shape), outer(whole));
-        if from.len() == to.len() && from.iter().zip(&to).all(|(a, b)| a.same(b)) {
+        if same_shape(&from, &to) {
             return x;
         }
         let extents = g.shape_slice(other, 0, -2);

@@ -8,7 +8,9 @@ use crate::kernels::map;
 use crate::operator::{Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::ops::shared::axes::length;
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Dim, Element, Tensor, normalize_axis, reshape_dims, with_array};
+use crate::tensor::{
+    Dim, Element, Tensor, normalize_axis, open_extents, reshape_dims, same_shape, with_array,
+};
 
 pub(super) const X: Binding = Binding::Slot("X");
 
@@ -66,17 +68,12 @@ pub(super) fn reshaped(x: &Tensor, shape: &[Dim]) -> Result<Tensor> {
     with_array!(x, x => map::reshape(x, &extents).map(Element::tensor))
 }
 
-/// The number of extents of a shape that are not known before a run.
-fn open_extents(shape: &[Dim]) -> usize {
-    shape.iter().filter(|dim| dim.known().is_none()).count()
-}
-
 /// Emits `x` with another shape, by a Reshape unless `x` has that shape. `None` where
 /// [`Lowering::reshape_from`] can't say the shape, so that it has to be computed.
 fn lower_reshaped(g: &mut Lowering<'_>, x: ValueId, shape: &[Dim]) -> Result<Option<TensorId>> {
     let tensor = g.value(x)?;
     let old = g.shape(x);
-    if old.len() == shape.len() && old.iter().zip(shape).all(|(a, b)| a.same(b)) {
+    if same_shape(old, shape) {
         return Ok(Some(tensor));
     }
     let old = old.to_vec();
@@ -116,8 +113,7 @@ impl Function for Reshape {
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
         let shape = self.infer(g)?.shape;
-        let from = g.shape(self.x);
-        if from.len() == shape.len() && from.iter().zip(&shape).all(|(from, to)| from.same(to)) {
+        if same_shape(g.shape(self.x), &shape) {
             return g.value(self.x);
         }
         let target = match g.integers(self.shape) {

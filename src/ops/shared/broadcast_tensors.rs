@@ -7,7 +7,9 @@ use crate::graph::{Lowering, TensorId};
 use crate::kernels::map;
 use crate::operator::{Macs, OpReader, Operator, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Dim, Element, Tensor, broadcast_dims, refuse_too_large, with_array};
+use crate::tensor::{
+    Dim, Element, Tensor, broadcast_dims, refuse_too_large, same_shape, with_array,
+};
 
 /// A tensor, broadcast to a shape by NumPy's rules.
 pub(crate) fn broadcast(x: &Tensor, shape: &[usize]) -> Result<Tensor> {
@@ -53,10 +55,7 @@ impl Operator for BroadcastTensors {
         let shape = self.shape(g)?;
         let tensors = self.input.iter().map(|id| g.value(*id));
         let tensors = tensors.collect::<Result<Vec<TensorId>>>()?;
-        let is_whole = |id: &ValueId| {
-            let own = g.shape(*id);
-            own.len() == shape.len() && own.iter().zip(&shape).all(|(a, b)| a.same(b))
-        };
+        let is_whole = |id: &ValueId| same_shape(g.shape(*id), &shape);
         let whole: Vec<bool> = self.input.iter().map(is_whole).collect();
         let target = g.dims(&shape);
         let mut results = Vec::with_capacity(tensors.len());

@@ -12,7 +12,7 @@ use crate::ops::shared::binary::form;
 use crate::ops::shared::decomposition::{Decomposition, decomposed, left_whole};
 use crate::ops::shared::pointwise::{Curve, of_x, plain, pointwise};
 use crate::program::{Attr, Builder, Draft, OpKind, Operand, Parts, ValueId};
-use crate::tensor::{DType, Dim};
+use crate::tensor::{DType, same_shape};
 
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
@@ -60,9 +60,7 @@ fn complex(builder: &mut Builder, draft: Draft) -> Result<Vec<Parts>> {
     let [Operand::One(real), Operand::One(imag)] = draft.operands[..] else {
         return Err(Error::malformed("an operand is missing"));
     };
-    let is_same = |(a, b): (&Dim, &Dim)| a.same(b);
-    let (a, b) = (builder.shape(real), builder.shape(imag));
-    if a.len() == b.len() && a.iter().zip(b).all(is_same) {
+    if same_shape(builder.shape(real), builder.shape(imag)) {
         let imag = Some(imag);
         return Ok(vec![Parts { real, imag }]);
     }

@@ -22,7 +22,7 @@ use super::{count_reads, each_list, ints, is, known_shapes, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Op, OpKind, Operand, Program, ValueId};
 use crate::simplify::replaced::Replaced;
-use crate::tensor::{Dim, Tensor};
+use crate::tensor::{Dim, Tensor, open_extents, same_shape};
 
 /// Ops that leave the elements in their order.
 const RESHAPING: [&str; 4] = ["flatten", "reshape", "squeeze", "unsqueeze"];
@@ -76,7 +76,7 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
         };
         let result = op.results[0];
         // Where an axis is open that is taken for 1, a run has to fail if it is not.
-        let [given, left] = [x, result].map(|id| open(&search.shapes[id.index()]));
+        let [given, left] = [x, result].map(|id| open_extents(&search.shapes[id.index()]));
         if is(op, "squeeze") && given != left {
             return;
         }
@@ -85,7 +85,7 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
             return;
         };
         let shape = &search.shapes[result.index()];
-        if is_same(shape, &search.shapes[first.index()]) {
+        if same_shape(shape, &search.shapes[first.index()]) {
             search.replaced.insert(result, first);
         } else if let Some(target) = target(shape) {
             let shape = constant(search.program, String::new(), Tensor::vector(target));
@@ -126,18 +126,8 @@ pub(super) fn transpose_once(program: &mut Program, registry: &Registry) {
     });
 }
 
-fn is_same(shape: &[Dim], other: &[Dim]) -> bool {
-    let mut pairs = shape.iter().zip(other);
-    shape.len() == other.len() && pairs.all(|(extent, other)| extent.same(other))
-}
-
-/// The number of extents that are not known.
-fn open(shape: &[Dim]) -> usize {
-    shape.iter().filter(|dim| dim.known().is_none()).count()
-}
-
 /// The target with which `reshape` gives a shape whatever it is given, if there is one.
 fn target(shape: &[Dim]) -> Option<Vec<i64>> {
     let extents: Vec<i64> = shape.iter().map(|dim| dim.known().unwrap_or(-1)).collect();
-    (!extents.is_empty() && open(shape) <= 1 && !extents.contains(&0)).then_some(extents)
+    (!extents.is_empty() && open_extents(shape) <= 1 && !extents.contains(&0)).then_some(extents)
 }
