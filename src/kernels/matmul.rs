@@ -10,7 +10,7 @@ use super::map::broadcast_shape;
 use super::real::Real;
 use super::threads::for_each_chunk;
 use crate::error::{Error, Result};
-use crate::tensor::{Array, Element};
+use crate::tensor::{Array, Element, Panels};
 
 /// A matrix in memory: its first element, and its strides in elements.
 #[derive(Clone, Copy)]
@@ -83,19 +83,82 @@ pub(crate) fn integers<T: Element>(x: &Array<T>, y: &Array<T>) -> Result<ArrayD<
     }))
 }
 
+/// [`matmul`] of `x` (`[…, k]`) and a matrix in panels (`[k, n]`).
+///
+/// # Errors
+/// When the inner extents or the element types differ.
+pub(crate) fn matmul_panels<T: Real>(x: &Array<T>, y: &Panels) -> Result<ArrayD<T>> {
+    let [k, n] = y.shape();
+    let [batch @ .., inner] = x.shape() else {
+        return Err(Error::malformed("an operand of rank 0 in a matrix product"));
+    };
+    if *inner != k {
+        return Err(differing_extents(x.shape(), &y.shape()));
+    }
+    let panels = y
+        .elements::<T>()
+        .ok_or_else(|| Error::internal("a product of operands of two element types"))?;
+    let shape = [batch, &[n]].concat();
+    let rows = batch.iter().product();
+    let x = super::map::reshape(x, &[rows, k])?;
+    let lhs = Matrix {
+        data: x.as_ptr(),
+        row_stride: x.strides()[0],
+        column_stride: x.strides()[1],
+    };
+    let mut product = Array2::uninit([rows, n]);
+    on_threads(product.view_mut(), k, |dst, [first_row, first_column]| {
+        multiply_panels(
+            dst,
+            lhs.after_rows(first_row),
+            &panels[first_column * k..],
+            k,
+        );
+    });
+    // SAFETY: the parts are all of the product.
+    let product = unsafe { product.assume_init() };
+    product
+        .into_shape_with_order(shape)
+        .map_err(|_| Error::internal("a product has the wrong size"))
+}
+
+/// `dst = lhs · rhs`, where `rhs` begins with the panels for the columns of `dst`.
+fn multiply_panels<T: Real>(
+    mut dst: ArrayViewMut2<'_, MaybeUninit<T>>,
+    lhs: Matrix<T>,
+    rhs: &[T],
+    k: usize,
+) {
+    /// Up to as many rows, gemm reads a panel where it is. For more, it would make a copy of it.
+    const ROWS: usize = 48;
+    let panels = rhs.chunks(k * Panels::WIDTH);
+    for (mut dst, panel) in dst.axis_chunks_iter_mut(Axis(1), Panels::WIDTH).zip(panels) {
+        let panel = Matrix {
+            data: panel.as_ptr(),
+            row_stride: dst.ncols() as isize,
+            column_stride: 1,
+        };
+        for (index, dst) in dst.axis_chunks_iter_mut(Axis(0), ROWS).enumerate() {
+            multiply(dst, lhs.after_rows(index * ROWS), panel, k);
+        }
+    }
+}
+
 /// The extents `m`, `k` and `n` of a product.
 fn extents<T: Element>(x: &Array<T>, y: &Array<T>) -> Result<[usize; 3]> {
     let (&[.., m, k], &[.., inner, n]) = (x.shape(), y.shape()) else {
         return Err(Error::internal("matmul of operands without two axes"));
     };
     if k != inner {
-        return Err(Error::malformed(format!(
-            "can't multiply {:?} with {:?}: the inner extents differ",
-            x.shape(),
-            y.shape()
-        )));
+        return Err(differing_extents(x.shape(), y.shape()));
     }
     Ok([m, k, n])
+}
+
+fn differing_extents(x: &[usize], y: &[usize]) -> Error {
+    Error::malformed(format!(
+        "can't multiply {x:?} with {y:?}: the inner extents differ"
+    ))
 }
 
 /// All rows of `x` as one matrix, if `x` is a batch of matrices and `y` a single one: then one product gives
@@ -220,20 +283,33 @@ fn operands<T: Real>(
     (matrix(lhs), matrix(rhs), k)
 }
 
-/// [`multiply`] on all threads. Each computes a part of the rows or of the columns, whichever there are more of, as a
-/// product of its own: if threads shared in one, they would wait for one another many times.
+/// [`multiply`] on all threads.
 fn multiply_on_threads<T: Real>(
-    mut dst: ArrayViewMut2<'_, MaybeUninit<T>>,
+    dst: ArrayViewMut2<'_, MaybeUninit<T>>,
     lhs: Matrix<T>,
     rhs: Matrix<T>,
     k: usize,
+) {
+    on_threads(dst, k, |dst, [first_row, first_column]| {
+        let (lhs, rhs) = (lhs.after_rows(first_row), rhs.after_columns(first_column));
+        multiply(dst, lhs, rhs, k);
+    });
+}
+
+/// Calls `multiply` on all threads, each for a part of the rows or of the columns of `dst`, whichever there are more
+/// of, as for a product of its own: if threads shared in one, they would wait for one another many times. It gets the
+/// position of the part's first element, whose column is at the start of a panel.
+fn on_threads<T: Real>(
+    mut dst: ArrayViewMut2<'_, MaybeUninit<T>>,
+    k: usize,
+    multiply: impl Fn(ArrayViewMut2<'_, MaybeUninit<T>>, [usize; 2]) + Sync,
 ) {
     /// The number of multiplications that take longer than it does to wake a thread.
     const WORTH_THREADS: usize = 1 << 18;
     /// The fewest rows or columns for a thread.
     const FEWEST: usize = 48;
     /// A product computes as many rows and columns at once, or a part of them.
-    const UNITS: [usize; 2] = [12, 64];
+    const UNITS: [usize; 2] = [12, Panels::WIDTH];
     let (rows, columns) = dst.dim();
     let (axis, extent) = if columns >= rows {
         (1, columns)
@@ -242,17 +318,14 @@ fn multiply_on_threads<T: Real>(
     };
     let parts = rayon::current_num_threads().min(extent / FEWEST);
     if parts < 2 || rows * columns * k < WORTH_THREADS {
-        return multiply(dst, lhs, rhs, k);
+        return multiply(dst, [0, 0]);
     }
     let len = extent.div_ceil(parts).next_multiple_of(UNITS[axis]);
     let parts = dst.axis_chunks_iter_mut(Axis(axis), len).into_par_iter();
     parts.enumerate().for_each(|(index, dst)| {
-        let first = index * len;
-        if axis == 0 {
-            multiply(dst, lhs.after_rows(first), rhs, k);
-        } else {
-            multiply(dst, lhs, rhs.after_columns(first), k);
-        }
+        let mut first = [0, 0];
+        first[axis] = index * len;
+        multiply(dst, first);
     });
 }
 
@@ -295,6 +368,7 @@ fn multiply<T: Real>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::Tensor;
 
     fn zeros(shape: &[usize]) -> Array<f32> {
         ArrayD::zeros(shape).into()
@@ -313,5 +387,53 @@ mod tests {
             assert_eq!(product.shape(), expected);
             assert!(product.iter().all(|element| *element == 0.0));
         }
+    }
+
+    /// Numbers of both signs, in no order.
+    fn numbers<T: Real>(shape: &[usize], seed: usize) -> Array<T> {
+        let mut state = seed;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            T::from_f64((state >> 40) as f64 / (1 << 23) as f64 - 1.0)
+        };
+        ArrayD::from_shape_simple_fn(shape, &mut next).into()
+    }
+
+    fn panels_give_what_rows_give<T: Real>(epsilon: f64) {
+        for (m, k, n) in [
+            (1, 3, 65),
+            (47, 5, 128),
+            (49, 700, 150),
+            (130, 40, 70),
+            (0, 4, 70),
+        ] {
+            // In columns, as a transposed operand is.
+            let x = numbers::<T>(&[2, k, m], m).permuted_axes(IxDyn(&[0, 2, 1]));
+            let y = numbers::<T>(&[k, n], n);
+            let panels = Panels::new(&T::tensor(y.clone())).unwrap();
+            let product = matmul_panels(&x, &panels).unwrap();
+            let expected = matmul(&x, &y).unwrap();
+            assert_eq!(product.shape(), expected.shape());
+            let pairs = product.iter().zip(&expected);
+            let error = pairs.map(|(a, b)| (Element::to_f64(*a) - Element::to_f64(*b)).abs());
+            let error = error.fold(0.0_f64, f64::max);
+            assert!(error <= k as f64 * epsilon, "{m} {k} {n}: {error}");
+        }
+    }
+
+    #[test]
+    fn products_with_panels_are_those_with_rows() {
+        panels_give_what_rows_give::<f32>(f32::EPSILON.into());
+        panels_give_what_rows_give::<f64>(f64::EPSILON);
+    }
+
+    #[test]
+    fn products_with_panels_of_other_extents_or_types_are_refused() {
+        let panels = Panels::new(&Tensor::F32(numbers(&[3, 65], 1))).unwrap();
+        assert!(matmul_panels(&numbers::<f32>(&[4, 2], 2), &panels).is_err());
+        assert!(matmul_panels(&numbers::<f64>(&[4, 3], 2), &panels).is_err());
+        assert!(matmul_panels(&numbers::<f32>(&[], 2), &panels).is_err());
     }
 }

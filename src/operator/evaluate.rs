@@ -10,24 +10,26 @@ use crate::tensor::{DType, Tensor};
 pub(crate) fn evaluate(
     operator: &dyn Operator,
     op: &Op,
-    tensors: &[Option<Tensor>],
-    precision: Precision,
+    values: &Values<'_>,
 ) -> Result<Vec<Tensor>> {
     let operands = op.operands.iter().flat_map(Operand::values);
-    let operands = operands.filter_map(|id| Some((id.index(), tensors.get(id.index())?.as_ref()?)));
-    let computing = |tensor: &Tensor| precision.computing(tensor.dtype());
+    let operands =
+        operands.filter_map(|id| Some((id.index(), values.tensors.get(id.index())?.as_ref()?)));
+    let computing = |tensor: &Tensor| values.precision.computing(tensor.dtype());
     if operands
         .clone()
         .all(|(_, tensor)| tensor.dtype() == computing(tensor))
     {
-        return operator.evaluate(&Values { tensors, precision });
+        return operator.evaluate(values);
     }
-    let mut converted = vec![None; tensors.len()];
+    let mut converted = vec![None; values.tensors.len()];
     for (index, tensor) in operands {
         converted[index] = Some(tensor.cast(computing(tensor)));
     }
-    let tensors = &converted;
-    operator.evaluate(&Values { tensors, precision })
+    operator.evaluate(&Values {
+        tensors: &converted,
+        ..*values
+    })
 }
 
 /// The results of an op whose operands are all known, of these types, as a run would compute them.
@@ -37,7 +39,8 @@ pub(crate) fn evaluate_constant(
     tensors: &[Option<Tensor>],
     dtypes: &[DType],
 ) -> Result<Vec<Tensor>> {
-    let results = evaluate(operator, op, tensors, Precision::Single)?;
+    let values = Values::new(tensors, Precision::Single);
+    let results = evaluate(operator, op, &values)?;
     let results = results.into_iter().zip(dtypes);
     Ok(results
         .map(|(tensor, dtype)| rounded(tensor, *dtype))

@@ -61,6 +61,12 @@ pub trait Operator: Send + Sync {
     fn convolution(&self) -> Option<Convolution> {
         None
     }
+
+    /// The operand that the op multiplies with from the right, as it is, if `evaluate` also takes it in panels
+    /// ([`Values::panels`]).
+    fn right_matrix(&self) -> Option<ValueId> {
+        None
+    }
 }
 
 /// An [`Operator`] with exactly one result, as most are. Its methods are those of [`Operator`].
@@ -102,6 +108,11 @@ pub trait Function: Send + Sync {
     fn convolution(&self) -> Option<Convolution> {
         None
     }
+
+    /// The operand that the op multiplies with from the right, if `evaluate` also takes it in panels.
+    fn right_matrix(&self) -> Option<ValueId> {
+        None
+    }
 }
 
 impl<F: Function> Operator for F {
@@ -131,6 +142,10 @@ impl<F: Function> Operator for F {
 
     fn convolution(&self) -> Option<Convolution> {
         Function::convolution(self)
+    }
+
+    fn right_matrix(&self) -> Option<ValueId> {
+        Function::right_matrix(self)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::program::ValueId;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Panels, Tensor};
 
 /// The type in which a run computes what Paddle computes in float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,21 @@ impl Precision {
 /// The tensors that the values of a program hold at one point of a run.
 pub struct Values<'r> {
     pub(crate) tensors: &'r [Option<Tensor>],
+    /// The weights that are held in panels instead, by the number of their value. Empty if none are.
+    pub(crate) panels: &'r [Option<Panels>],
     pub(crate) precision: Precision,
 }
 
-impl Values<'_> {
+impl<'r> Values<'r> {
+    /// Values of which none is in panels.
+    pub(crate) fn new(tensors: &'r [Option<Tensor>], precision: Precision) -> Self {
+        Self {
+            tensors,
+            panels: &[],
+            precision,
+        }
+    }
+
     /// The tensor of a value.
     ///
     /// # Errors
@@ -47,6 +58,12 @@ impl Values<'_> {
             .get(id.index())
             .and_then(Option::as_ref)
             .ok_or_else(|| Error::internal("a value is used before it is computed"))
+    }
+
+    /// A weight that is held in panels, of which there is no tensor then: one that all its readers name as their
+    /// [`right_matrix`](super::Operator::right_matrix).
+    pub fn panels(&self, id: ValueId) -> Option<&Panels> {
+        self.panels.get(id.index())?.as_ref()
     }
 
     /// The elements of an integer tensor, in row-major order.

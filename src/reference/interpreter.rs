@@ -1,30 +1,24 @@
 //! The interpreter: runs a program, op by op.
 
-use std::collections::HashMap;
-use std::fs::File;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use memmap2::Mmap;
 
 use super::lifetimes::Lifetimes;
 use super::rounding::Rounding;
 use super::walk::{Alter, Made, Rounds, Step, Visitor, Walk};
+use super::weights::Weights;
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::{Accuracy, ParsedOp, Precision, Registry, Values};
-use crate::program::{Op, Origin, Program, Value};
-use crate::read::ByteRange;
+use crate::program::{Op, Program, Value};
 use crate::tensor::{DType, Dim, Tensor, allows_shape, display_shape, refuse_too_large};
 
 /// A program ready to run, with its weights in memory.
 pub struct Reference<'p> {
     program: &'p Program,
     ops: Vec<ParsedOp>,
-    /// The weights and constants that are used, by the number of their value.
-    fixed: Vec<Option<Tensor>>,
+    weights: Weights,
     lifetimes: Lifetimes,
     precision: Precision,
     /// The element types of all values for the shapes of the last inputs.
@@ -45,9 +39,10 @@ impl<'p> Reference<'p> {
     /// # Errors
     /// When an op is not supported or the weights can't be read.
     pub fn new(program: &'p Program, registry: &Registry, precision: Precision) -> Result<Self> {
+        let ops = analyse::resolve(program, registry)?;
         Ok(Self {
-            ops: analyse::resolve(program, registry)?,
-            fixed: load_fixed(program, precision)?,
+            weights: Weights::load(program, &ops, precision)?,
+            ops,
             lifetimes: Lifetimes::of_program(program),
             program,
             precision,
@@ -68,7 +63,7 @@ impl<'p> Reference<'p> {
     /// # Errors
     /// When an input is missing or of another type or shape, or an op can't be computed.
     pub fn run(&self, inputs: &[(String, Tensor)]) -> Result<Vec<Tensor>> {
-        self.run_whole(inputs, &mut |tensor, _| tensor)
+        self.run_whole(inputs, None)
     }
 
     /// Runs as [`Reference::run`] does, with all results moved by as much as rounding may move them, by the accuracy of
@@ -85,12 +80,16 @@ impl<'p> Reference<'p> {
         let mut alter = |tensor, of: Made<'_>| {
             rounding.result(tensor, of.dtype, accuracy(of.op), of.largest_operand())
         };
-        self.run_whole(inputs, &mut alter)
+        self.run_whole(inputs, Some(&mut alter))
     }
 
     /// Runs to the end, with results that are altered as in [`Reference::walk`].
-    fn run_whole(&self, inputs: &[(String, Tensor)], alter: &mut Alter<'_>) -> Result<Vec<Tensor>> {
-        let mut walk = || self.walk(inputs, alter, None);
+    fn run_whole<'w>(
+        &'w self,
+        inputs: &[(String, Tensor)],
+        alter: Option<&'w mut Alter<'w>>,
+    ) -> Result<Vec<Tensor>> {
+        let walk = || self.walk(inputs, alter, None);
         // From inside of the thread pool: otherwise this thread would go to sleep, and be woken, for each parallel kernel.
         let outputs = rayon::scope(|_| walk())?;
         outputs.ok_or_else(|| Error::internal("a run ended early"))
@@ -105,18 +104,19 @@ impl<'p> Reference<'p> {
         visit: &mut dyn FnMut(Step<'_>) -> Result<ControlFlow<()>>,
     ) -> Result<Option<Vec<Tensor>>> {
         let visitor = Visitor { visit, rounds };
-        self.walk(inputs, &mut |tensor, _| tensor, Some(visitor))
+        self.walk(inputs, None, Some(visitor))
     }
 
     /// Runs op by op. `alter` gets every result, and returns what is kept of it.
     fn walk<'w>(
-        &self,
+        &'w self,
         inputs: &[(String, Tensor)],
-        alter: &'w mut Alter<'w>,
+        alter: Option<&'w mut Alter<'w>>,
         visitor: Option<Visitor<'w>>,
     ) -> Result<Option<Vec<Tensor>>> {
         let is_visited = visitor.is_some();
-        let mut tensors = self.fixed.clone();
+        let is_seen = is_visited || alter.is_some();
+        let (mut tensors, panels) = self.weights.tensors_and_panels(is_seen);
         for id in self.program.inputs() {
             let value = &self.program[*id];
             let tensor = input(value, inputs)?;
@@ -125,6 +125,7 @@ impl<'p> Reference<'p> {
         let mut walk = Walk {
             dtypes: self.result_types(&tensors)?,
             tensors,
+            panels,
             precision: self.precision,
             alter,
             visitor,
@@ -138,10 +139,7 @@ impl<'p> Reference<'p> {
                 return Ok(None);
             }
         }
-        let values = Values {
-            tensors: &walk.tensors,
-            precision: self.precision,
-        };
+        let values = Values::new(&walk.tensors, self.precision);
         let outputs = self.program.outputs().iter();
         let outputs = outputs.map(|output| values.get(output.value).cloned());
         outputs.collect::<Result<_>>().map(Some)
@@ -206,46 +204,4 @@ fn input<'t>(value: &Value, inputs: &'t [(String, Tensor)]) -> Result<&'t Tensor
         value.dtype,
         display_shape(&value.shape)
     )))
-}
-
-/// The weights and constants that are used, in the type that `precision` keeps; None for all other values.
-fn load_fixed(program: &Program, precision: Precision) -> Result<Vec<Option<Tensor>>> {
-    let uses = program.use_counts();
-    let mut maps: HashMap<Arc<Path>, Mmap> = HashMap::new();
-    let mut fixed = Vec::with_capacity(uses.len());
-    for (id, value) in program.values() {
-        let tensor = match &value.origin {
-            _ if uses[id.index()] == 0 => None,
-            Origin::Constant(tensor) => Some(tensor.clone()),
-            Origin::Parameter(range) => Some(load(value, range, &mut maps)?),
-            Origin::Input | Origin::Result => None,
-        };
-        fixed.push(tensor.map(|tensor| tensor.cast(precision.keeping(value.dtype))));
-    }
-    Ok(fixed)
-}
-
-/// Copies a weight out of its file, which is mapped once for all weights.
-fn load(value: &Value, range: &ByteRange, maps: &mut HashMap<Arc<Path>, Mmap>) -> Result<Tensor> {
-    let fail = |e| Error::io(&range.path, "map the weights", e);
-    if !maps.contains_key(&range.path) {
-        let file = File::open(&range.path).map_err(fail)?;
-        // SAFETY: the map is read only. If another process changes the file meanwhile, the weights
-        // are wrong, as they would be with any other way of reading; if it truncates the file, the
-        // process gets SIGBUS, which no way of mapping avoids.
-        let map = unsafe { Mmap::map(&file) }.map_err(fail)?;
-        maps.insert(range.path.clone(), map);
-    }
-    let end = range.offset.saturating_add(range.len);
-    let bytes = usize::try_from(range.offset)
-        .ok()
-        .zip(usize::try_from(end).ok())
-        .and_then(|(start, end)| maps.get(&range.path)?.get(start..end))
-        .ok_or_else(|| Error::malformed("the weights have become shorter").in_file(&range.path))?;
-    let shape: Vec<usize> = value
-        .shape
-        .iter()
-        .filter_map(|dim| usize::try_from(dim.known()?).ok())
-        .collect();
-    Tensor::from_le_bytes(value.dtype, &shape, bytes)
 }

@@ -7,6 +7,7 @@ mod interpreter;
 mod lifetimes;
 mod rounding;
 mod walk;
+mod weights;
 
 pub use interpreter::Reference;
 pub(crate) use rounding::{Rounding, roundings};

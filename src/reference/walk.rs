@@ -10,9 +10,9 @@ use serde::Serialize;
 use super::lifetimes::Lifetime;
 use super::rounding::Rounding;
 use crate::error::{Error, Result};
-use crate::operator::{Behaviour, Control, ParsedOp, Precision, Run, evaluate};
+use crate::operator::{Behaviour, Control, ParsedOp, Precision, Run, Values, evaluate};
 use crate::program::{Op, Operand, ValueId};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Panels, Tensor};
 
 /// What is kept of a result.
 pub(super) type Alter<'a> = dyn FnMut(Tensor, Made<'_>) -> Tensor + Send + 'a;
@@ -74,11 +74,13 @@ impl fmt::Display for Within {
 pub(super) struct Walk<'w> {
     /// The tensor of each value that is alive.
     pub tensors: Vec<Option<Tensor>>,
+    /// The weights that are in panels instead, by the number of their value.
+    pub panels: &'w [Option<Panels>],
     /// The element type of each value in the program.
     pub dtypes: Arc<[DType]>,
     pub precision: Precision,
     /// Gets every result, and returns what is kept of it.
-    pub alter: &'w mut Alter<'w>,
+    pub alter: Option<&'w mut Alter<'w>>,
     /// None if no op is visited, or none any more.
     pub visitor: Option<Visitor<'w>>,
     /// The blocks around the ops that run now, from the outside in, where these are visited.
@@ -131,7 +133,12 @@ impl Walk<'_> {
             // Its results are those of other ops, and kept as these are.
             Behaviour::Control(control) => return self.control(&**control, op, parsed, lifetime),
         };
-        let results = evaluate(&**operator, op, &self.tensors, self.precision)?;
+        let values = Values {
+            tensors: &self.tensors,
+            panels: self.panels,
+            precision: self.precision,
+        };
+        let results = evaluate(&**operator, op, &values)?;
         let kept = op.results.iter().zip(results).map(|(id, tensor)| {
             let declared = self.dtypes[id.index()];
             let dtype = self.precision.keeping(declared);
@@ -146,7 +153,10 @@ impl Walk<'_> {
                 op,
                 tensors: &self.tensors,
             };
-            (self.alter)(tensor, made)
+            match &mut self.alter {
+                Some(alter) => alter(tensor, made),
+                None => tensor,
+            }
         });
         Ok(kept.collect())
     }
@@ -302,13 +312,14 @@ impl Step<'_> {
     /// The results of the op in `precision`, from these tensors.
     fn results(&self, tensors: Vec<Option<Tensor>>, precision: Precision) -> Result<Vec<Tensor>> {
         if let Some(operator) = self.parsed.operator() {
-            return evaluate(operator, self.op, &tensors, precision);
+            return evaluate(operator, self.op, &Values::new(&tensors, precision));
         }
         let mut walk = Walk {
             tensors,
+            panels: &[],
             dtypes: self.dtypes.clone(),
             precision,
-            alter: &mut |tensor, _| tensor,
+            alter: None,
             visitor: None,
             around: Vec::new(),
             stop: None,

@@ -4,6 +4,7 @@ mod channels;
 mod dim;
 mod dtype;
 mod layout;
+mod panels;
 mod value;
 
 pub(crate) use channels::Channels;
@@ -11,5 +12,6 @@ pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshap
 pub(crate) use dim::{allows_shape, open_extents, same_shape};
 pub use dtype::DType;
 pub(crate) use layout::{row_major, to_row_major};
+pub use panels::Panels;
 pub use value::{Array, Element, Tensor};
 pub(crate) use value::{refuse_too_large, with_array, with_arrays};

@@ -4,7 +4,7 @@ use ndarray::{ArrayD, Axis};
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::{Real, map, matmul as kernel, with_reals};
+use crate::kernels::{Real, map, matmul as kernel, with_real, with_reals};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parsed, Values,
 };
@@ -13,7 +13,9 @@ use crate::program::{
     Attr, Builder, Draft, Fact, Facts, FromAttr, OpKind, Operand, Parts, ValueId,
 };
 use crate::tensor::DType::{BF16, F16, F32, F64, I32, I64};
-use crate::tensor::{Array, Dim, Element, Tensor, broadcast_dims, display_shape, reshape_dims};
+use crate::tensor::{
+    Array, Dim, Element, Panels, Tensor, broadcast_dims, display_shape, reshape_dims,
+};
 
 const X_AND_Y: &[Binding] = &[Binding::Slot("X"), Binding::Slot("Y")];
 
@@ -228,8 +230,11 @@ impl Function for Matmul {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        let (x, y) = (values.get(self.x)?, values.get(self.y)?);
-        match (x, y) {
+        let x = values.get(self.x)?;
+        if let Some(y) = values.panels(self.y) {
+            return with_real!(x, x => kernel::matmul_panels(x, y)?);
+        }
+        match (x, values.get(self.y)?) {
             (Tensor::I32(x), Tensor::I32(y)) => self.product(x, y, kernel::integers),
             (Tensor::I64(x), Tensor::I64(y)) => self.product(x, y, kernel::integers),
             (Tensor::F32(x), Tensor::F32(y)) => self.product(x, y, kernel::matmul),
@@ -250,6 +255,10 @@ impl Function for Matmul {
             .nth(usize::from(self.transpose_x && facts.rank(self.x) > 1));
         let result = Function::infer(self, facts).map(|fact| fact.shape);
         count_macs(facts, [self.x, self.y], result, depth)
+    }
+
+    fn right_matrix(&self) -> Option<ValueId> {
+        (!self.transpose_x && !self.transpose_y).then_some(self.y)
     }
 }
 
@@ -375,14 +384,23 @@ impl MatmulWithFlatten {
 
     fn product<T: Real>(&self, x: &Array<T>, y: &Array<T>) -> Result<Array<T>> {
         let (x_axis, y_axis) = self.column_axes(x.ndim(), y.ndim())?;
-        let flatten = |array: &Array<T>, axis: usize| {
-            let (rows, columns) = array.shape().split_at(axis);
-            map::reshape(array, &[rows.iter().product(), columns.iter().product()])
-        };
         let product = kernel::matmul(&flatten(x, x_axis)?, &flatten(y, y_axis)?)?;
         let shape = [&x.shape()[..x_axis], &y.shape()[y_axis..]].concat();
         map::reshape(&product.into(), &shape)
     }
+
+    fn panel_product<T: Real>(&self, x: &Array<T>, y: &Panels) -> Result<Array<T>> {
+        let x_axis = column_axis(self.x_num_col_dims, x.ndim())?;
+        let product = kernel::matmul_panels(&flatten(x, x_axis)?, y)?;
+        let shape = [&x.shape()[..x_axis], &[y.shape()[1]]].concat();
+        map::reshape(&product.into(), &shape)
+    }
+}
+
+/// A tensor flattened to a matrix, whose columns are the axes from `axis` on.
+fn flatten<T: Element>(x: &Array<T>, axis: usize) -> Result<Array<T>> {
+    let (rows, columns) = x.shape().split_at(axis);
+    map::reshape(x, &[rows.iter().product(), columns.iter().product()])
 }
 
 impl Function for MatmulWithFlatten {
@@ -417,8 +435,11 @@ impl Function for MatmulWithFlatten {
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
-        let (x, y) = (values.get(self.x)?, values.get(self.y)?);
-        with_reals!(x, y, (x, y) => self.product(x, y)?)
+        let x = values.get(self.x)?;
+        if let Some(y) = values.panels(self.y) {
+            return with_real!(x, x => self.panel_product(x, y)?);
+        }
+        with_reals!(x, values.get(self.y)?, (x, y) => self.product(x, y)?)
     }
 
     fn macs(&self, facts: &Facts<'_>) -> Macs {
@@ -428,5 +449,9 @@ impl Function for MatmulWithFlatten {
         let depth = &facts.shape(self.x)[x_axis..];
         let result = self.infer(facts).map(|fact| fact.shape);
         count_macs(facts, [self.x, self.y], result, depth)
+    }
+
+    fn right_matrix(&self) -> Option<ValueId> {
+        (self.y_num_col_dims == 1).then_some(self.y)
     }
 }

@@ -24,7 +24,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::weights::{constant, scaled, stored};
 use super::{count_reads, each_list, is_view};
-use crate::operator::{Convolution, Operator, Precision, Registry, evaluate};
+use crate::operator::{Convolution, Operator, Precision, Registry, Values, evaluate};
 use crate::program::{Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 
@@ -200,7 +200,7 @@ impl Folding<'_> {
     ) -> Option<Vec<f64>> {
         let elements = vec![element; shape.iter().product()];
         self.tensors[x.index()] = Tensor::from_elements(shape, elements).ok();
-        let results = evaluate(operator, op, &self.tensors, Precision::Double).ok();
+        let results = evaluate(operator, op, &Values::new(&self.tensors, Precision::Double)).ok();
         self.tensors[x.index()] = None;
         let result = results?.pop()?;
         (result.shape() == shape).then(|| result.to_f64_vec())
@@ -230,7 +230,8 @@ impl Folding<'_> {
         }
         if let Ok(parsed) = self.registry.parse(op)
             && let Some(operator) = parsed.operator()
-            && let Ok(mut results) = evaluate(operator, op, &self.tensors, Precision::Single)
+            && let Ok(mut results) =
+                evaluate(operator, op, &Values::new(&self.tensors, Precision::Single))
         {
             self.tensors[result.index()] = results.pop();
         }
