@@ -30,6 +30,7 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         notes,
         ..
     } = lowering;
+    graph.forget_constants();
     let kept = outputs.iter().map(|(_, tensor, _)| *tensor);
     drop_unneeded(&mut graph, kept.collect());
     let notes = notes::kept(notes, &graph);

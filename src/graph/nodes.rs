@@ -178,4 +178,9 @@ impl Graph {
         self.constants.insert(key, id);
         id
     }
+
+    /// Ends the search for equal constants, which holds the bytes of all of them.
+    pub fn forget_constants(&mut self) {
+        self.constants = HashMap::new();
+    }
 }

@@ -1,14 +1,14 @@
 //! `scale_weight`: a weight on a scale, which the program gets where what follows a product with it is folded into it. No
 //! file has it.
 
-use ndarray::Axis;
+use ndarray::{Axis, Ix1};
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, with_real};
 use crate::operator::{Accuracy, Arg, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Tensor};
+use crate::tensor::{Array, DType, Element, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "scale_weight",
@@ -60,7 +60,9 @@ impl Function for ScaleWeight {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
-        let factors = g.constant_value(self.factors).map(Tensor::to_f64_vec);
+        // Not copied, since many weights may have the same factors.
+        let factors = g.constant_value(self.factors).and_then(f64::array).cloned();
+        let factors = factors.and_then(|factors| factors.into_dimensionality::<Ix1>().ok());
         let factors = factors.ok_or_else(|| Error::internal("factors that are not known"))?;
         let scaled = move |channel: usize, x: f32| (f64::from(x) * factors[channel]) as f32;
         g.mapped_weight(self.weight, DType::F32, Some(self.axis), scaled)

@@ -63,7 +63,14 @@ pub(super) fn scaled(
     weight: ValueId,
     (factors, axis): (Vec<f64>, i64),
 ) -> Op {
-    let factors = constant(program, String::new(), Tensor::vector(factors));
+    let factors = Tensor::vector(factors);
+    // Layers that are alike, as those of a transformer, have factors in common.
+    let known = program.values().find(|(_, value)| match &value.origin {
+        Origin::Constant(known) => value.name.is_empty() && *known == factors,
+        _ => false,
+    });
+    let known = known.map(|(id, _)| id);
+    let factors = known.unwrap_or_else(|| constant(program, String::new(), factors));
     let result = like(program, weight, None);
     Op {
         kind: OpKind::Known("scale_weight"),
