@@ -150,11 +150,12 @@ impl Model {
     pub fn open_with(path: &Path, params: Option<&Path>, registry: &Registry) -> Result<Self> {
         let files = read::locate(path, params)?;
         let bytes = read::program(&files.program)?;
-        let (program, format) = normalise::program(&bytes, &files, registry)?;
+        let sha256 = metadata::sha256(&bytes);
+        let (program, format) = normalise::program(bytes, &files, registry)?;
         Ok(Self {
             files,
             format,
-            sha256: metadata::sha256(&bytes),
+            sha256,
             program,
             registry: registry.clone(),
             left_out: Vec::new(),
@@ -471,11 +472,11 @@ impl Model {
         for (source, error) in lower::obstacles(&program, &self.registry, opset) {
             let place = source.to_string();
             let is_alike =
-                |known: &&mut Obstacle| known.op == source.name && known.reason == error.message();
+                |known: &&mut Obstacle| known.op == *source.name && known.reason == error.message();
             match obstacles.iter_mut().find(is_alike) {
                 Some(known) => known.places.push(place),
                 None => obstacles.push(Obstacle {
-                    op: source.name.clone(),
+                    op: source.name.to_string(),
                     reason: error.message().to_owned(),
                     needed_opset: error.needed_opset(),
                     places: vec![place],
@@ -568,11 +569,11 @@ fn grouped(notes: Vec<graph::Note>) -> Vec<Note> {
     let mut grouped: Vec<Note> = Vec::new();
     for note in notes {
         let place = note.source.to_string();
-        let is_alike = |known: &&mut Note| known.op == note.source.name && known.text == note.text;
+        let is_alike = |known: &&mut Note| known.op == *note.source.name && known.text == note.text;
         match grouped.iter_mut().find(is_alike) {
             Some(known) => known.places.push(place),
             None => grouped.push(Note {
-                op: note.source.name,
+                op: note.source.name.to_string(),
                 text: note.text,
                 places: vec![place],
             }),

@@ -144,8 +144,8 @@ pub(crate) fn complex_ports(program: &Program) -> Vec<(Source, Error)> {
     let port = |index, kind: &str, name: &str, reason: String| {
         let source = Source {
             index,
-            name: kind.to_owned(),
-            output: name.to_owned(),
+            name: kind.into(),
+            output: name.into(),
             ..Source::default()
         };
         (source, Error::unsupported(reason))

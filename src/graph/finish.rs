@@ -337,7 +337,7 @@ fn initializers(facts: &Facts<'_>, graph: &Graph, names: &mut Names) -> Result<V
                 name,
                 dtype: tensor.dtype(),
                 dims: tensor.shape().iter().map(|extent| *extent as i64).collect(),
-                data: InitializerData::Bytes(tensor.to_le_bytes()),
+                data: InitializerData::Memory(tensor.clone()),
             }),
             Kind::Input(_) | Kind::Node => {}
         }

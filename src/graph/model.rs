@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::program::ValueId;
 use crate::proto::onnx::{GraphProto, ModelProto, NodeProto, StringStringEntryProto};
 use crate::read::ByteRange;
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// The newest version of ONNX's format, that of onnx 1.23.
 const NEWEST_IR_VERSION: u32 = 14;
@@ -36,10 +36,10 @@ pub(crate) struct Initializer {
     pub data: InitializerData,
 }
 
-/// Where an initializer's little-endian elements are.
+/// Where an initializer's elements are.
 #[derive(Debug, Clone)]
 pub(crate) enum InitializerData {
-    Bytes(Vec<u8>),
+    Memory(Tensor),
     /// In these parts of Paddle's files, one behind the other.
     File(Vec<ByteRange>),
     /// In this part of Paddle's files, but each becomes another.

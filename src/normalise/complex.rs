@@ -14,7 +14,7 @@
 //! Complex values that are inputs or outputs of the program stay, and `analyse/` refuses them. An op that can't be
 //! replaced becomes one that is refused, with the reason.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
 use crate::operator::{Complex, OpDef, Registry};
@@ -68,7 +68,7 @@ impl Pass<'_> {
         for (id, mut weight) in weights {
             weight.dtype = weight.dtype.real();
             weight.shape.push(Dim::Known(2));
-            self.builder.source.output.clone_from(&weight.name);
+            self.builder.source.output = weight.name.as_str().into();
             let pairs = self.builder.program.add_value(weight);
             let [real, imag] = [0, 1].map(|part| self.builder.part_of_pairs(pairs, part));
             let imag = Some(imag);
@@ -159,7 +159,7 @@ impl Pass<'_> {
                     kind: op.kind.clone(),
                     operands: op.operands.clone(),
                     results: results.collect(),
-                    attrs: op.attrs.clone(),
+                    attrs: BTreeMap::clone(&op.attrs),
                 };
                 rewrite(&mut self.builder, draft)
             }
@@ -249,7 +249,7 @@ impl Pass<'_> {
                 Operand::Many(values) => values.iter_mut().try_for_each(replace)?,
             }
         }
-        let mut attrs = op.attrs.clone();
+        let mut attrs = BTreeMap::clone(&op.attrs);
         if let Some(Attr::Int(code)) = attrs.get_mut(DTYPE)
             && let Some(dtype) = DType::declared(*code)
         {

@@ -1,6 +1,9 @@
 //! Attribute values, and their typed reading.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use crate::tensor::DType;
 
@@ -19,6 +22,37 @@ pub enum Attr {
     Strings(Vec<String>),
     /// The index of a block of control flow in the program.
     Block(i64),
+}
+
+/// The attributes of an op, by their PHI names. They are shared on clone and copied on write, since a simplified program
+/// has most of them in common with the one that was read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Attributes(Arc<BTreeMap<String, Attr>>);
+
+impl Deref for Attributes {
+    type Target = BTreeMap<String, Attr>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Attributes {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<BTreeMap<String, Attr>> for Attributes {
+    fn from(attrs: BTreeMap<String, Attr>) -> Self {
+        Self(Arc::new(attrs))
+    }
+}
+
+impl<const N: usize> From<[(String, Attr); N]> for Attributes {
+    fn from(attrs: [(String, Attr); N]) -> Self {
+        BTreeMap::from(attrs).into()
+    }
 }
 
 impl Attr {

@@ -58,7 +58,7 @@ impl Program {
             op.kind.name(),
             operands.join(", ")
         )?;
-        for (name, attr) in &op.attrs {
+        for (name, attr) in op.attrs.iter() {
             write!(f, " {name}={attr}")?;
         }
         let types: Vec<String> = op.results.iter().map(|id| self.type_of(*id)).collect();

@@ -12,13 +12,11 @@ mod names;
 mod release;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Index;
 use std::sync::Arc;
 
-pub use attr::Attr;
-pub use attr::FromAttr;
+pub use attr::{Attr, Attributes, FromAttr};
 pub(crate) use builder::declared_dim;
 pub use builder::{Builder, Declared, Draft, Parts};
 pub(crate) use facts::single;
@@ -97,7 +95,7 @@ pub struct Op {
     /// Its results, in the order of the PHI signature, without those that only training reads.
     pub results: Vec<ValueId>,
     /// Its attributes, by PHI name. What may be a tensor as well is not among them, but an operand.
-    pub attrs: BTreeMap<String, Attr>,
+    pub attrs: Attributes,
     /// The bodies of control flow. They may read every value that is defined before the op.
     pub blocks: Vec<Block>,
     /// The release of Paddle that wrote the program.
@@ -244,7 +242,7 @@ pub struct Source {
     /// blocks come right after the op that holds them.
     pub index: usize,
     /// Its name in the file, without the dialect `pd_op` of PIR.
-    pub name: String,
+    pub name: Arc<str>,
     /// The block that it stands in, such as ``block 2 of op 7 `while` ``, if it is not the main one. A `ProgramDesc`
     /// numbers its blocks; in PIR, those of each op count from 0.
     pub block: Option<Arc<str>>,
@@ -252,7 +250,7 @@ pub struct Source {
     /// which has none; empty in PIR where the op belongs to no layer.
     pub layer: Option<Arc<str>>,
     /// The first variable that it writes; in PIR, which has no variables, the layer and the name.
-    pub output: String,
+    pub output: Arc<str>,
 }
 
 impl fmt::Display for Source {

@@ -22,12 +22,14 @@
 //! output scores = %5:nms/transpose
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use super::dead::{drop_remarks, drop_unneeded};
 use crate::error::{Error, Result};
 use crate::operator::Registry;
-use crate::program::{Attr, Op, OpKind, Operand, Origin, Output, Program, Value, ValueId};
+use crate::program::{
+    Attr, Attributes, Op, OpKind, Operand, Origin, Output, Program, Value, ValueId,
+};
 
 /// The attribute of an op that chooses boxes which says how many it gives of each image, in any run.
 pub(crate) const LIMIT: &str = "nms_limit";
@@ -116,7 +118,7 @@ fn transposed(program: &mut Program, op: &Op, scores: ValueId) -> ValueId {
         kind: OpKind::Known("transpose"),
         operands: vec![Operand::One(scores)],
         results: vec![result],
-        attrs: BTreeMap::from([("perm".to_owned(), Attr::Ints(vec![0, 2, 1]))]),
+        attrs: Attributes::from([("perm".to_owned(), Attr::Ints(vec![0, 2, 1]))]),
         blocks: Vec::new(),
         release: op.release,
         source: op.source.clone(),
@@ -178,7 +180,7 @@ mod tests {
             kind: OpKind::Known(kind),
             operands: operands.iter().map(|id| Operand::One(*id)).collect(),
             results: vec![result],
-            attrs: BTreeMap::new(),
+            attrs: Attributes::default(),
             blocks: Vec::new(),
             release: Release::NEWEST,
             source: Source {

@@ -16,6 +16,7 @@ use super::positioned::{allocate, read_exact_at, write_all_at};
 use crate::error::{Error, Result};
 use crate::graph::{InitializerData, Mapping};
 use crate::read::ByteRange;
+use crate::tensor::Tensor;
 
 /// The bytes that are copied at a time: few enough to stay in the processor's cache until they are written.
 const STEP: u64 = 256 << 10;
@@ -38,6 +39,7 @@ pub(super) struct Part<'m> {
 
 enum Content<'m> {
     Bytes(&'m [u8]),
+    Tensor(&'m Tensor),
     /// A part of one of Paddle's files.
     File(ByteRange),
     /// What the elements in a part of one of Paddle's files become, of which the first is at this position in the weight.
@@ -56,7 +58,10 @@ impl<'m> Part<'m> {
     /// The parts that an initializer consists of, of which the first begins at `offset`.
     pub fn of(data: &'m InitializerData, mut offset: u64) -> Vec<Self> {
         match data {
-            InitializerData::Bytes(bytes) => vec![Self::bytes(offset, bytes)],
+            InitializerData::Memory(tensor) => vec![Self {
+                offset,
+                content: Content::Tensor(tensor),
+            }],
             InitializerData::File(ranges) => {
                 let mut parts = Vec::new();
                 for range in ranges.iter().flat_map(pieces_of) {
@@ -204,11 +209,8 @@ impl Worker<'_> {
     fn part(&mut self, part: &Part<'_>) -> Result<()> {
         let output = self.work.output;
         match &part.content {
-            Content::Bytes(bytes) => {
-                write_all_at(output, bytes, part.offset).map_err(write_error)?;
-                self.count(bytes.len() as u64);
-                Ok(())
-            }
+            Content::Bytes(bytes) => self.bytes(bytes, part.offset),
+            Content::Tensor(tensor) => self.bytes(&tensor.to_le_bytes(), part.offset),
             Content::File(range) => self.copy(range, |_, piece, before| {
                 write_all_at(output, piece, part.offset + before).map_err(write_error)?;
                 Ok(piece.len() as u64)
@@ -221,6 +223,12 @@ impl Worker<'_> {
                 Ok(mapped.len() as u64)
             }),
         }
+    }
+
+    fn bytes(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
+        write_all_at(self.work.output, bytes, offset).map_err(write_error)?;
+        self.count(bytes.len() as u64);
+        Ok(())
     }
 
     /// Reads a part of a file in steps, and hands each to `write` with the bytes before it. `io::copy` would use

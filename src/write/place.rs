@@ -111,7 +111,7 @@ impl Plan {
 /// The size of an initializer's elements, in bytes.
 pub(super) fn size(initializer: &Initializer) -> u64 {
     match &initializer.data {
-        InitializerData::Bytes(bytes) => bytes.len() as u64,
+        InitializerData::Memory(tensor) => (tensor.len() * tensor.dtype().size()) as u64,
         InitializerData::File(ranges) => ranges.iter().map(|range| range.len).sum(),
         InitializerData::Mapped(range, mapping) => mapping.size(range.len),
     }

@@ -105,10 +105,10 @@ fn source(index: usize, op: &OpDesc) -> Source {
     let output = op.outputs.iter().flat_map(|slot| &slot.arguments).next();
     Source {
         index,
-        name: op.r#type.clone(),
+        name: op.r#type.as_str().into(),
         block: None,
         layer: None,
-        output: output.cloned().unwrap_or_default(),
+        output: output.map(|name| name.as_str().into()).unwrap_or_default(),
     }
 }
 

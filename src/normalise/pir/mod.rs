@@ -91,12 +91,12 @@ fn source(index: usize, op: &Op<'_>) -> Source {
     Source {
         index,
         name: match dialect {
-            "pd_op" => name.to_owned(),
-            _ => format!("{dialect}.{name}"),
+            "pd_op" => name.into(),
+            _ => format!("{dialect}.{name}").into(),
         },
         block: None,
         layer: Some(layer.into()),
-        output: format!("{layer}{name}"),
+        output: format!("{layer}{name}").into(),
     }
 }
 
@@ -289,14 +289,14 @@ impl Reader<'_> {
             ("pd_op", "fetch") => self.output(op, "name"),
             YIELD => self.hand_out(op),
             _ => {
-                let (registry, name) = (self.registry, self.builder.source.name.as_str());
+                let (registry, name) = (self.registry, &*self.builder.source.name);
                 let plain = name.strip_suffix('_').unwrap_or(name);
                 let spelling = registry.find_pir(name).or_else(|| registry.find_pir(plain));
                 match spelling {
                     Some((def, _)) if def.holds_blocks() => self.control_flow(op, def),
                     Some(spelling) if op.regions.is_empty() => self.convert_or_keep(op, spelling),
                     _ if registry.custom_op(plain).is_some() => self.pass_through(op),
-                    _ => self.keep(op, OpKind::Unknown(self.builder.source.name.clone())),
+                    _ => self.keep(op, OpKind::Unknown(self.builder.source.name.to_string())),
                 }
             }
         }
@@ -312,7 +312,7 @@ impl Reader<'_> {
         let operands = op.operands.iter();
         let operands = operands.map(|operand| self.numbers.read(operand.number).map(Operand::of));
         let draft = Draft {
-            kind: OpKind::Unknown(self.builder.source.name.clone()),
+            kind: OpKind::Unknown(self.builder.source.name.to_string()),
             operands: operands.collect::<Result<_>>()?,
             results: self.declare(&op.results)?,
             attrs: attrs::decode(op)?,

@@ -8,7 +8,7 @@ use crate::program::{Op, Operand, Origin, Program, ValueId};
 /// Whether a pattern names an op: it is the op's name, or it is found in the path of the op's layer or in the name of a
 /// result or a weight of the op. The name of an op that has a definition stands for nothing else.
 pub(super) fn names(pattern: &str, op: &Op, program: &Program, registry: &Registry) -> bool {
-    if pattern == op.kind.name() || pattern == op.source.name {
+    if pattern == op.kind.name() || pattern == &*op.source.name {
         return true;
     }
     if registry.find(pattern).is_some() {

@@ -25,14 +25,14 @@
 //! %11:y = scaled_dot_product_attention(%12, %13, %14) num_heads=2 scale=0.5 : float32 [batch, 5, 12]
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::weights::like;
 use super::{
     count_reads, each_list, factor, ints, is, known_shapes, maker, numbers, operand, split,
 };
 use crate::operator::Registry;
-use crate::program::{Attr, Op, OpKind, Operand, Program, ValueId};
+use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, Dim, normalize_axis};
 
 /// The order of axes that exchanges heads and positions.
@@ -255,7 +255,7 @@ impl Fusing<'_> {
     fn replacement(&mut self, ops: &[Op], found: &Found) -> Vec<Op> {
         let last = &ops[found.last];
         let mut made: Vec<Op> = Vec::new();
-        let mut attrs = BTreeMap::from([("scale".to_owned(), Attr::Float(found.scale))]);
+        let mut attrs = Attributes::from([("scale".to_owned(), Attr::Float(found.scale))]);
         let mut operands = found.operands;
         if let Some((heads, flats)) = &found.flat {
             attrs.insert("num_heads".to_owned(), Attr::Int(*heads));

@@ -21,12 +21,12 @@
 //! %3:q, %4:k, %7 = split(%6:transpose, [3, 3, 3], 1) : float32 [?, 3, 5, 6], float32 [?, 3, 5, 6], float32 [?, 3, 5, 6]
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::weights::{constant, like};
 use super::{count_reads, each_list, ints, is, known_shapes, maker, numbers, operand, split};
 use crate::operator::Registry;
-use crate::program::{Attr, Op, Operand, Program, ValueId};
+use crate::program::{Attr, Attributes, Op, Operand, Program, ValueId};
 use crate::tensor::{Dim, Tensor};
 
 /// Makes `split`s of all axes that are moved and taken apart.
@@ -188,7 +188,7 @@ impl Splitting<'_> {
         let transpose = Op {
             operands: vec![Operand::One(merged)],
             results: vec![result],
-            attrs: BTreeMap::from([("perm".to_owned(), perm)]),
+            attrs: Attributes::from([("perm".to_owned(), perm)]),
             ..transpose.clone()
         };
         let split = self.split_of(ops, picked, (&transpose, moved));

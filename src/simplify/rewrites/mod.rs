@@ -11,12 +11,12 @@ mod scale;
 mod views;
 mod weights;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 pub(super) use weights::stored;
 
 use crate::operator::Registry;
-use crate::program::{Attr, Facts, Op, OpKind, Operand, Origin, Program, ValueId};
+use crate::program::{Attr, Attributes, Facts, Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 use weights::constant;
 
@@ -212,7 +212,7 @@ fn split(
         kind: OpKind::Known("split"),
         operands: [whole, sections, axis].map(Operand::One).to_vec(),
         results: parts,
-        attrs: BTreeMap::new(),
+        attrs: Attributes::default(),
         ..reader.clone()
     }
 }

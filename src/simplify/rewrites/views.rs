@@ -15,12 +15,12 @@
 //! %6:out = transpose(%4:rows) perm=[2, 0, 1] : float32 [96, ?, 49]
 //! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::weights::constant;
 use super::{count_reads, each_list, ints, is, known_shapes, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Op, OpKind, Operand, Program, ValueId};
+use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
 use crate::simplify::replaced::Replaced;
 use crate::tensor::{Dim, Tensor, open_extents, same_shape};
 
@@ -91,7 +91,7 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
             let shape = constant(search.program, String::new(), Tensor::vector(target));
             op.kind = OpKind::Known("reshape");
             op.operands = vec![Operand::One(first), Operand::One(shape)];
-            op.attrs = BTreeMap::new();
+            op.attrs = Attributes::default();
         } else {
             return;
         }
@@ -119,7 +119,7 @@ pub(super) fn transpose_once(program: &mut Program, registry: &Registry) {
                 search.replaced.insert(op.results[0], *first);
             } else {
                 op.operands[0] = Operand::One(*first);
-                op.attrs = BTreeMap::from([("perm".to_owned(), Attr::Ints(perm.clone()))]);
+                op.attrs = Attributes::from([("perm".to_owned(), Attr::Ints(perm.clone()))]);
             }
         }
         before.insert(op.results[0], twice.unwrap_or((x, perm)));

@@ -1,8 +1,6 @@
 //! Weights that rewrites read, and make others of.
 
-use std::collections::BTreeMap;
-
-use crate::program::{Attr, Op, OpKind, Operand, Origin, Program, Value, ValueId};
+use crate::program::{Attr, Attributes, Op, OpKind, Operand, Origin, Program, Value, ValueId};
 use crate::read::pieces;
 use crate::tensor::{Dim, Tensor};
 
@@ -76,7 +74,7 @@ pub(super) fn scaled(
         kind: OpKind::Known("scale_weight"),
         operands: vec![Operand::One(weight), Operand::One(factors)],
         results: vec![result],
-        attrs: BTreeMap::from([("axis".to_owned(), Attr::Int(axis))]),
+        attrs: Attributes::from([("axis".to_owned(), Attr::Int(axis))]),
         blocks: Vec::new(),
         release: reader.release,
         source: reader.source.clone(),

@@ -389,7 +389,7 @@ impl Comparison<'_> {
 fn place(op: &Op) -> String {
     match &op.source.layer {
         Some(layer) => layer.to_string(),
-        None => op.source.output.clone(),
+        None => op.source.output.to_string(),
     }
 }
 
