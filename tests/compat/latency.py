@@ -23,18 +23,6 @@ import nodes
 BATCHES = (1, 4, 8)
 
 
-def session(model: Path) -> onnxruntime.InferenceSession | None:
-    """A session of a model, or None if ONNX Runtime does not load it."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # Threads that wait for work in one session would take time from the others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception:  # Its errors have no common class.
-        return None
-
-
 def timed(model: onnxruntime.InferenceSession, x: np.ndarray) -> float:
     start = time.perf_counter()
     model.run(None, {model.get_inputs()[0].name: x})
@@ -64,7 +52,7 @@ def main() -> int:
     print("| model | batch | ours | / 1.3.1 | / 2.1.0 | / p2o |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for name, _, shape in (model.partition("@") for model in given.models):
         with tempfile.TemporaryDirectory(dir=given.zoo.absolute()) as folder:
-            sessions = {converter: session(file) for converter, file in exports(given, name, Path(folder)).items()}
+            sessions = {converter: nodes.session(file) for converter, file in exports(given, name, Path(folder)).items()}
             sessions = {converter: loaded for converter, loaded in sessions.items() if loaded}
             for batch in BATCHES:
                 extents = [batch, *map(int, shape.split("x"))]
