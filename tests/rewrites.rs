@@ -20,10 +20,23 @@ const SCALE: &str = "scale-into-weights";
 const ATTENTION: &str = "attention";
 const RESHAPE: &str = "nested-reshape";
 const TRANSPOSE: &str = "nested-transpose";
+const LINEAR: &str = "linear-to-gemm";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 27] = [
+const CASES: [(&str, &str, &str, &str); 32] = [
+    (
+        "layers",
+        LINEAR,
+        "Gemm Relu Gemm",
+        "MatMul Add Relu MatMul Add",
+    ),
+    // Gemm multiplies matrices alone.
+    ("layer_of_three_axes", LINEAR, "MatMul Add", ""),
+    ("layer_of_rows", LINEAR, "MatMul Add", ""),
+    ("layer_of_an_input", LINEAR, "MatMul Add", ""),
+    // The product itself is read, too.
+    ("layer_read_twice", LINEAR, "MatMul Add Relu", ""),
     (
         "reshaped",
         RESHAPE,
@@ -293,7 +306,7 @@ fn unknown_rewrites_are_refused() {
     assert_eq!(
         error.message(),
         "no rewrite is called \"bias\"; there are affine-into-conv, nested-concat, picked-axis-to-split, \
-         attention, scale-into-weights, nested-reshape, nested-transpose"
+         attention, scale-into-weights, nested-reshape, nested-transpose, linear-to-gemm"
     );
 }
 

@@ -24,6 +24,11 @@ impl Replaced {
             .for_each(|(old, new)| self.insert(old, new));
     }
 
+    /// Whether another is read in place of this value.
+    pub fn holds(&self, value: ValueId) -> bool {
+        self.0.contains_key(&value)
+    }
+
     fn latest(&self, mut value: ValueId) -> ValueId {
         while let Some(new) = self.0.get(&value) {
             value = *new;

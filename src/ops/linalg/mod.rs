@@ -8,6 +8,7 @@ mod diagonal;
 mod einsum;
 mod inverse;
 mod kron;
+mod linear;
 mod lu;
 mod matmul;
 mod matrix_power;
@@ -47,6 +48,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     einsum::OPS,
     inverse::OPS,
     kron::OPS,
+    linear::OPS,
     lu::OPS,
     matmul::OPS,
     matrix_power::OPS,

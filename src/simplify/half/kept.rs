@@ -221,7 +221,7 @@ pub(super) fn reason(op: &str) -> Option<&'static str> {
 
 /// The products of activations and weights, which are what half precision is for: they are computed in it whatever they
 /// read.
-const PRODUCTS: [&str; 16] = [
+const PRODUCTS: [&str; 17] = [
     "addmm",
     "baddbmm",
     "conv2d",
@@ -233,6 +233,7 @@ const PRODUCTS: [&str; 16] = [
     "dot",
     "einsum",
     "fc",
+    "linear",
     "matmul",
     "matmul_with_flatten",
     "multi_dot",

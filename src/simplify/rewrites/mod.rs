@@ -7,7 +7,9 @@ mod affine;
 mod attention;
 mod concats;
 mod heads;
+mod linear;
 mod scale;
+mod search;
 mod views;
 mod weights;
 
@@ -75,7 +77,7 @@ pub const REWRITES: &[Rewrite] = &[
     // After all that look for a reshape or a transpose where Paddle's layers have one.
     Rewrite {
         name: "nested-reshape",
-        what: "what is reshaped several times is reshaped once",
+        what: "what is reshaped several times is reshaped once, or not at all",
         makes_weights: false,
         opset: None,
         apply: views::reshape_once,
@@ -86,6 +88,14 @@ pub const REWRITES: &[Rewrite] = &[
         makes_weights: false,
         opset: None,
         apply: views::transpose_once,
+    },
+    // After all that look for products, and for what is added to them.
+    Rewrite {
+        name: "linear-to-gemm",
+        what: "a product of two matrices and what is added to its rows become ONNX's Gemm",
+        makes_weights: false,
+        opset: None,
+        apply: linear::rewrite,
     },
 ];
 

@@ -1,5 +1,5 @@
-//! A tensor that is reshaped several times is reshaped once, and one that is transposed twice is transposed once, or not at
-//! all if it comes back as it was. Before the passes:
+//! A tensor that is reshaped several times is reshaped once, and not at all if it has its shape already; one that is
+//! transposed twice is transposed once, or not at all if it comes back as it was. Before the passes:
 //!
 //! ```text
 //! %2:windows = reshape(%0:x, [-1, 7, 7, 96]) : float32 [?, 7, 7, 96]
@@ -15,56 +15,15 @@
 //! %6:out = transpose(%4:rows) perm=[2, 0, 1] : float32 [96, ?, 49]
 //! ```
 
-use std::collections::HashMap;
-
+use super::search::Search;
 use super::weights::constant;
-use super::{count_reads, each_list, ints, is, known_shapes, operand};
+use super::{ints, is, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
-use crate::simplify::replaced::Replaced;
+use crate::program::{Attr, Attributes, OpKind, Operand, Program, ValueId};
 use crate::tensor::{Dim, Tensor, open_extents, same_shape};
 
 /// Ops that leave the elements in their order.
 const RESHAPING: [&str; 4] = ["flatten", "reshape", "squeeze", "unsqueeze"];
-
-/// What is known of a program on the way through its ops.
-struct Search<'s> {
-    program: &'s mut Program,
-    reads: HashMap<ValueId, usize>,
-    shapes: Vec<Vec<Dim>>,
-    replaced: Replaced,
-}
-
-impl<'s> Search<'s> {
-    fn of(program: &'s mut Program, registry: &Registry) -> Self {
-        Self {
-            reads: count_reads(program),
-            shapes: known_shapes(program, registry),
-            replaced: Replaced::default(),
-            program,
-        }
-    }
-
-    /// Rewrites each op by `rewritten`, which keeps what it needs of the ops before it in a map.
-    fn each_op<V>(mut self, rewritten: fn(&mut Self, &mut Op, &mut HashMap<ValueId, V>)) {
-        let ops = std::mem::take(&mut self.program.ops);
-        let ops = each_list(ops, &mut |mut ops| {
-            let mut before = HashMap::new();
-            for op in &mut ops {
-                rewritten(&mut self, op, &mut before);
-            }
-            ops
-        });
-        self.program.ops = ops;
-        self.replaced.apply(self.program);
-    }
-
-    /// What is known of the first operand of an op, if nothing else reads it.
-    fn of_alone<'v, V>(&self, op: &Op, before: &'v HashMap<ValueId, V>) -> Option<&'v V> {
-        let x = operand(op, 0)?;
-        before.get(&x).filter(|_| self.reads.get(&x) == Some(&1))
-    }
-}
 
 /// Has each op that reshapes what others have reshaped do so at once.
 pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
@@ -80,22 +39,21 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
         if is(op, "squeeze") && given != left {
             return;
         }
-        before.insert(result, x);
-        let Some(first) = search.of_alone(op, before).copied() else {
-            return;
-        };
+        let first = search.of_alone(op, before).copied();
+        let source = first.unwrap_or(x);
         let shape = &search.shapes[result.index()];
-        if same_shape(shape, &search.shapes[first.index()]) {
-            search.replaced.insert(result, first);
-        } else if let Some(target) = target(shape) {
+        let mut reshaped = x;
+        if same_shape(shape, &search.shapes[source.index()]) {
+            search.replaced.insert(result, source);
+            reshaped = source;
+        } else if let Some((first, target)) = first.zip(target(shape)) {
             let shape = constant(search.program, String::new(), Tensor::vector(target));
             op.kind = OpKind::Known("reshape");
             op.operands = vec![Operand::One(first), Operand::One(shape)];
             op.attrs = Attributes::default();
-        } else {
-            return;
+            reshaped = first;
         }
-        before.insert(result, first);
+        before.insert(result, reshaped);
     });
 }
 

@@ -1,0 +1,50 @@
+//! A way through the ops of a program, from which a rewrite knows those before each.
+
+use std::collections::HashMap;
+
+use super::{count_reads, each_list, known_shapes, operand};
+use crate::operator::Registry;
+use crate::program::{Op, Program, ValueId};
+use crate::simplify::replaced::Replaced;
+use crate::tensor::Dim;
+
+/// What is known of a program on the way through its ops.
+pub(super) struct Search<'s> {
+    pub program: &'s mut Program,
+    pub reads: HashMap<ValueId, usize>,
+    pub shapes: Vec<Vec<Dim>>,
+    pub replaced: Replaced,
+}
+
+impl<'s> Search<'s> {
+    pub fn of(program: &'s mut Program, registry: &Registry) -> Self {
+        Self {
+            reads: count_reads(program),
+            shapes: known_shapes(program, registry),
+            replaced: Replaced::default(),
+            program,
+        }
+    }
+
+    /// Rewrites each op by `rewritten`, which keeps what it needs of the ops before it in a map.
+    pub fn each_op<V>(mut self, rewritten: fn(&mut Self, &mut Op, &mut HashMap<ValueId, V>)) {
+        let ops = std::mem::take(&mut self.program.ops);
+        let ops = each_list(ops, &mut |mut ops| {
+            let mut before = HashMap::new();
+            for op in &mut ops {
+                rewritten(&mut self, op, &mut before);
+            }
+            // Otherwise they would count as readers in the next rewrite.
+            ops.retain(|op| !op.results.iter().any(|result| self.replaced.holds(*result)));
+            ops
+        });
+        self.program.ops = ops;
+        self.replaced.apply(self.program);
+    }
+
+    /// What is known of the first operand of an op, if nothing else reads it.
+    pub fn of_alone<'v, V>(&self, op: &Op, before: &'v HashMap<ValueId, V>) -> Option<&'v V> {
+        let x = operand(op, 0)?;
+        before.get(&x).filter(|_| self.reads.get(&x) == Some(&1))
+    }
+}
