@@ -278,7 +278,7 @@ fn tile_len(depth: usize, windows: usize) -> Option<usize> {
     /// The number of elements that a core's own cache holds.
     const CACHED: usize = 1 << 17;
     /// What a matrix product computes at once is a multiple of this, or a divisor.
-    const UNIT: usize = 48;
+    const UNIT: usize = 64;
     /// Tiles, if smaller ones would do, so that no thread waits long for the last.
     const ENOUGH: usize = 16;
     let len = (CACHED / depth)

@@ -7,7 +7,7 @@ use ndarray::{ArrayD, IxDyn};
 use super::conv::on_three_axes;
 use super::real::Real;
 use super::reduce::sum_of;
-use super::threads::for_each_chunk;
+use super::threads::{for_each_chunk, vectorised};
 use crate::error::{Error, Result};
 use crate::tensor::{Array, Element, refuse_too_large, row_major};
 
@@ -55,12 +55,6 @@ impl<T: Real> Window<'_, T> {
         self.spans.iter().map(|span| span.counted).product()
     }
 
-    pub fn max(&self) -> T {
-        let largest = |largest, row: &[T]| row.iter().copied().fold(largest, T::max);
-        self.rows()
-            .fold(T::neg_infinity(), |max, (_, row)| largest(max, row))
-    }
-
     /// The position of the largest element in the channel, the first if there are several; -1 if there is none.
     pub fn position_of_max(&self) -> i32 {
         let best = self
@@ -83,6 +77,59 @@ impl<T: Real> Window<'_, T> {
     }
 }
 
+/// A channel, and the windows along each of its axes.
+struct Channel<'c, T> {
+    pixels: &'c [T],
+    /// The extents of the last two axes.
+    lines: [usize; 2],
+    along: [&'c [Span]; 3],
+}
+
+impl<T: Real> Channel<'_, T> {
+    /// For each row of windows along the last axis, its windows along the other two.
+    fn rows(&self) -> impl Iterator<Item = [&Span; 2]> {
+        let [depth, rows, _] = self.along;
+        depth.iter().flat_map(|z| rows.iter().map(move |y| [z, y]))
+    }
+
+    /// The results of `f` on each window.
+    fn each<R>(&self, results: &mut [R], f: &impl Fn(Window<'_, T>) -> R) {
+        let columns = self.along[2];
+        for (results, [z, y]) in results.chunks_mut(columns.len()).zip(self.rows()) {
+            for (result, column) in results.iter_mut().zip(columns) {
+                *result = f(Window {
+                    pixels: self.pixels,
+                    lines: self.lines,
+                    spans: [z, y, column],
+                });
+            }
+        }
+    }
+
+    /// The largest element of each window: first of each column, with as many columns at once as a vector holds, then
+    /// of the columns.
+    #[inline(always)]
+    fn max(&self, results: &mut [T]) {
+        let columns = self.along[2];
+        let [height, width] = self.lines;
+        let mut largest = vec![T::neg_infinity(); width];
+        for (results, [z, y]) in results.chunks_mut(columns.len()).zip(self.rows()) {
+            largest.fill(T::neg_infinity());
+            for z in z.inside.clone() {
+                for y in y.inside.clone() {
+                    let row = &self.pixels[(z * height + y) * width..][..width];
+                    let pairs = largest.iter_mut().zip(row);
+                    pairs.for_each(|(largest, x)| *largest = largest.max(*x));
+                }
+            }
+            for (result, Span { inside, .. }) in results.iter_mut().zip(columns) {
+                let columns = &largest[inside.start..inside.end.max(inside.start)];
+                *result = columns.iter().copied().fold(T::neg_infinity(), T::max);
+            }
+        }
+    }
+}
+
 /// The results of `f` on each window of `x` (`[n, c, …]`), from the windows along each spatial axis. The result
 /// has the shape `[n, c, …]`, with as many positions on each spatial axis as there are windows along it.
 ///
@@ -92,6 +139,25 @@ pub(crate) fn pool<T: Real, R: Element>(
     x: &Array<T>,
     windows: &[Vec<Span>],
     f: impl Fn(Window<'_, T>) -> R + Sync,
+) -> Result<ArrayD<R>> {
+    on_channels(x, windows, |channel, results| channel.each(results, &f))
+}
+
+/// [`pool`] with the largest element of each window; negative infinity for windows of padding alone.
+///
+/// # Errors
+/// Those of [`pool`].
+pub(crate) fn max_pool<T: Real>(x: &Array<T>, windows: &[Vec<Span>]) -> Result<ArrayD<T>> {
+    on_channels(x, windows, |channel, results| {
+        vectorised(|| channel.max(results))
+    })
+}
+
+/// What `f` makes of the windows of each channel, as [`pool`] does.
+fn on_channels<T: Real, R: Element>(
+    x: &Array<T>,
+    windows: &[Vec<Span>],
+    f: impl Fn(Channel<'_, T>, &mut [R]) + Sync,
 ) -> Result<ArrayD<R>> {
     let &[n, c, ref image @ ..] = x.shape() else {
         return Err(Error::malformed("an operand without channels"));
@@ -113,17 +179,13 @@ pub(crate) fn pool<T: Real, R: Element>(
     if !result.is_empty() && pixels > 0 {
         let sizes = [depth, rows, columns].map(|along| along.iter().map(|span| span.inside.len()));
         let work = n * c * sizes.map(Iterator::sum::<usize>).iter().product::<usize>();
-        for_each_chunk(&mut result, count, work, |image, result| {
-            let pixels = &x[image * pixels..][..pixels];
-            for (index, result) in result.iter_mut().enumerate() {
-                let (line, column) = (index / columns.len(), index % columns.len());
-                let (z, y) = (line / rows.len(), line % rows.len());
-                *result = f(Window {
-                    pixels,
-                    lines: [height, width],
-                    spans: [&depth[z], &rows[y], &columns[column]],
-                });
-            }
+        for_each_chunk(&mut result, count, work, |image, results| {
+            let channel = Channel {
+                pixels: &x[image * pixels..][..pixels],
+                lines: [height, width],
+                along: [depth, rows, columns].map(Vec::as_slice),
+            };
+            f(channel, results);
         });
     }
     ArrayD::from_shape_vec(IxDyn(&shape), result)

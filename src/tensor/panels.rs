@@ -1,8 +1,8 @@
 //! Matrices as panels of columns.
 
-use ndarray::{Array1, ArrayD, IxDyn};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 
-use super::{Array, Element, Tensor};
+use super::{Array, Element, Tensor, row_major};
 
 /// A matrix of float32 or float64 in the order in which a product reads it from the right: panel by panel of
 /// [`Panels::WIDTH`] columns, and each panel row by row. The last panel has the columns that are left.
@@ -80,16 +80,22 @@ fn in_panels<T: Element>(matrix: &Array<T>) -> Tensor {
 
 /// The matrix of these extents whose panels these are.
 fn in_rows<T: Element>(panels: &Array<T>, [rows, columns]: [usize; 2]) -> Tensor {
-    let matrix = ArrayD::from_shape_fn(IxDyn(&[rows, columns]), |at| {
-        let first = at[1] / Panels::WIDTH * Panels::WIDTH;
-        let width = Panels::WIDTH.min(columns - first);
-        panels[first * rows + at[0] * width + at[1] - first]
-    });
-    T::tensor(matrix.into())
+    let panels = row_major(panels);
+    let mut matrix = Array2::default([rows, columns]);
+    let parts = matrix.axis_chunks_iter_mut(Axis(1), Panels::WIDTH);
+    for (mut part, panel) in parts.zip(panels.chunks(rows * Panels::WIDTH)) {
+        let width = part.ncols();
+        for (mut row, elements) in part.rows_mut().into_iter().zip(panel.chunks(width)) {
+            row.assign(&ArrayView1::from(elements));
+        }
+    }
+    T::tensor(matrix.into_dyn().into())
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{ArrayD, IxDyn};
+
     use super::*;
 
     #[test]

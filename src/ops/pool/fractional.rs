@@ -3,7 +3,7 @@
 use super::uneven::{Bounds, lower_positions};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, TensorId};
-use crate::kernels::pool::{Span, Window, pool};
+use crate::kernels::pool::{Span, Window, max_pool, pool};
 use crate::kernels::{Real, on_real};
 use crate::operator::{Arg, Binding, Form, Macs, OpDef, OpReader, Operator, Parse, Parsed, Values};
 use crate::ops::shared::image::{Extents, Layout};
@@ -112,7 +112,7 @@ impl FractionalMaxPool {
         let spans: Vec<Vec<Span>> = spans
             .map(|(fractions, extent)| fractions.spans(*extent))
             .collect::<Result<_>>()?;
-        let values = pool(x, &spans, |window: Window<'_, T>| window.max())?;
+        let values = max_pool(x, &spans)?;
         let positions = pool(x, &spans, |window: Window<'_, T>| window.position_of_max())?;
         Ok(vec![
             T::tensor(values.into()),

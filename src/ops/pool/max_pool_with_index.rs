@@ -8,7 +8,7 @@ use super::uneven::lower_positions;
 use crate::error::Result;
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::Real;
-use crate::kernels::pool::{Window, pool};
+use crate::kernels::pool::{Window, max_pool, pool};
 use crate::operator::{Arg, Form, Macs, OpDef, OpReader, Operator, Parse, Parsed, Values};
 use crate::ops::shared::image::{Extents, Layout, ints};
 use crate::program::{Fact, Facts, ValueId};
@@ -67,7 +67,7 @@ impl MaxPool {
         let layout = Layout::ChannelsFirst;
         let image = layout.extents(x.shape(), self.geometry.axes())?.image;
         let spans = self.geometry.spans(kernel, &image, false)?;
-        let values = pool(x, &spans, |window: Window<'_, T>| window.max())?;
+        let values = max_pool(x, &spans)?;
         let positions = pool(x, &spans, |window: Window<'_, T>| window.position_of_max())?;
         Ok(vec![
             T::tensor(values.into()),

@@ -5,7 +5,7 @@ use super::adaptive::PoolReduction;
 use super::geometry::{PoolGeometry, WindowSize};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::pool::{Window, pool};
+use crate::kernels::pool::{Window, max_pool, pool};
 use crate::kernels::{Real, with_real};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, OpDef, OpReader, Parse, Parsed, Values,
@@ -130,7 +130,7 @@ impl Pool {
         let spans = self.geometry.spans(kernel, &image, counts_padding)?;
         let x = self.layout.view_from(x.clone());
         let result = match self.pooling {
-            Pooling::Max => pool(&x, &spans, |window: Window<'_, T>| window.max())?,
+            Pooling::Max => max_pool(&x, &spans)?,
             Pooling::Average { .. } => pool(&x, &spans, |window: Window<'_, T>| window.average())?,
             Pooling::Norm(p) => pool(&x, &spans, |window: Window<'_, T>| window.norm(p))?,
         };

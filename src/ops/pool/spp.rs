@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
-use crate::kernels::pool::{Span, Window, pool};
+use crate::kernels::pool::{Span, Window, max_pool, pool};
 use crate::kernels::{Real, with_real};
 use crate::operator::{Accuracy, Arg, Binding, Form, Function, OpDef, OpReader, Parsed, Values};
 use crate::ops::shared::image::{Layout, ints, pads_attr};
@@ -103,7 +103,7 @@ impl Spp {
             let [rows, columns] = along;
             let windows: [Vec<Span>; 2] = [rows?, columns?];
             let pooled = match self.is_max {
-                true => pool(x, &windows, |window: Window<'_, T>| window.max())?,
+                true => max_pool(x, &windows)?,
                 false => pool(x, &windows, |window: Window<'_, T>| window.average())?,
             };
             let shape = [batch, channels << (2 * number)];
