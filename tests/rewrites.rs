@@ -24,12 +24,18 @@ const LINEAR: &str = "linear-to-gemm";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 32] = [
+const CASES: [(&str, &str, &str, &str); 33] = [
     (
         "layers",
         LINEAR,
         "Gemm Relu Gemm",
         "MatMul Add Relu MatMul Add",
+    ),
+    (
+        "layer_of_a_product",
+        LINEAR,
+        "MatMul Gemm",
+        "MatMul MatMul Add",
     ),
     // Gemm multiplies matrices alone.
     ("layer_of_three_axes", LINEAR, "MatMul Add", ""),

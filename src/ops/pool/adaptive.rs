@@ -2,9 +2,9 @@
 //!
 //! `count` windows cover an axis of some extent: number `p` goes from `⌊p · extent / count⌋` to
 //! `⌈(p + 1) · extent / count⌉`. Along axes where they are of one size and equally far apart, MaxPool and AveragePool
-//! have the same windows. Along others, the elements of each window are gathered and reduced, for which no extent has
-//! to be known before a run. A matrix product with zeros outside of each window is no alternative: one element that
-//! is infinite or NaN would make all averages along its axis NaN.
+//! have the same windows. Along others, averages over windows that are known are a product with a matrix of shares, in
+//! which one element that is infinite or NaN makes all averages along its axis NaN. Elsewhere, the elements of each
+//! window are gathered and reduced, for which no extent has to be known before a run.
 
 use super::geometry::PoolGeometry;
 use super::uneven::Bounds;

@@ -33,7 +33,7 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
         if is(op, "dequantize_linear") {
             before.insert(op.results[0], Before::Dequantized);
         } else if let Some((x, weight)) = product(search, op) {
-            if !before.contains_key(&x) {
+            if !matches!(before.get(&x), Some(Before::Dequantized)) {
                 before.insert(op.results[0], Before::Product(x, weight));
             }
         } else if let Some(Before::Product(x, weight)) = search.of_alone(op, before)
