@@ -85,7 +85,8 @@ impl Search<'_> {
     /// The way from the op at a position to a weight, if the op is a `scale` for which there is one.
     fn path(&self, position: usize) -> Option<Path> {
         let op = &self.ops[position];
-        let factor = factor(self.program, op)?;
+        // Nothing is left in a graph of a scale by 1, as of those that Paddle 1 and 2 put in front of outputs.
+        let factor = factor(self.program, op).filter(|factor| *factor != 1.0)?;
         let mut id = operand(op, 0)?;
         let mut path = Path {
             scale: position,
