@@ -150,12 +150,11 @@ impl Model {
     pub fn open_with(path: &Path, params: Option<&Path>, registry: &Registry) -> Result<Self> {
         let files = read::locate(path, params)?;
         let bytes = read::program(&files.program)?;
-        let sha256 = metadata::sha256(&bytes);
-        let (program, format) = normalise::program(bytes, &files, registry)?;
+        let (program, format) = normalise::program(&bytes, &files, registry)?;
         Ok(Self {
             files,
             format,
-            sha256,
+            sha256: metadata::sha256(&bytes),
             program,
             registry: registry.clone(),
             left_out: Vec::new(),

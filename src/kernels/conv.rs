@@ -15,7 +15,7 @@ use super::matmul::{new_product, product, product_on_threads};
 use super::real::Real;
 use super::threads::{filled, for_each_chunk};
 use crate::error::{Error, Result};
-use crate::tensor::{Array, refuse_too_large};
+use crate::tensor::{Array, Panels, refuse_too_large};
 
 /// How a window moves along one spatial axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +278,7 @@ fn tile_len(depth: usize, windows: usize) -> Option<usize> {
     /// The number of elements that a core's own cache holds.
     const CACHED: usize = 1 << 17;
     /// What a matrix product computes at once is a multiple of this, or a divisor.
-    const UNIT: usize = 64;
+    const UNIT: usize = Panels::WIDTH;
     /// Tiles, if smaller ones would do, so that no thread waits long for the last.
     const ENOUGH: usize = 16;
     let len = (CACHED / depth)

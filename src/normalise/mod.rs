@@ -36,13 +36,13 @@ use crate::read::{Format, ModelFiles, program_desc};
 /// # Errors
 /// When the bytes are not those of a program. Otherwise those of [`legacy::program`] and [`pir::program`].
 pub(crate) fn program(
-    bytes: Vec<u8>,
+    bytes: &[u8],
     files: &ModelFiles,
     registry: &Registry,
 ) -> Result<(Program, Format)> {
     let path = files.program.as_path();
-    if pir_file::is_json(&bytes) {
-        let decoded = pir_file::decode(&bytes, path)?;
+    if pir_file::is_json(bytes) {
+        let decoded = pir_file::decode(bytes, path)?;
         let program = pir::program(&decoded, files, registry);
         let program = program.and_then(with_narrowed_weights);
         let program = program.map(|program| complex::in_parts(program, registry));
@@ -50,8 +50,7 @@ pub(crate) fn program(
         let version = decoded.version;
         return Ok((program, Format::Pir { version }));
     }
-    let decoded = program_desc::decode(&bytes, path)?;
-    drop(bytes);
+    let decoded = program_desc::decode(bytes, path)?;
     let program = legacy::program(&decoded, files, registry);
     let program = program.and_then(with_narrowed_weights);
     let program = program.map(|program| complex::in_parts(program, registry));

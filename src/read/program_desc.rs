@@ -19,7 +19,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
     if let Some(error) = other_format(bytes) {
         return Err(error.in_file(path));
     }
-    let mut program = ProgramDesc::decode(bytes).map_err(|e| {
+    let program = ProgramDesc::decode(bytes).map_err(|e| {
         Error::malformed(format!(
             "not a Paddle program, or one that was cut short: {e}"
         ))
@@ -29,9 +29,6 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
     if main.is_none_or(|block| block.ops.is_empty()) {
         return Err(Error::malformed("the program has no ops").in_file(path));
     }
-    // Attributes take most of a program's memory, and a list that grew one by one has room for nearly twice as many.
-    let ops = program.blocks.iter_mut().flat_map(|block| &mut block.ops);
-    ops.for_each(|op| op.attrs.shrink_to_fit());
     Ok(program)
 }
 
