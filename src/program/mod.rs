@@ -75,6 +75,13 @@ pub enum Origin {
     Result,
 }
 
+impl Origin {
+    /// Whether the value is in the files or in the program, and the same in each run.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self, Origin::Parameter(_) | Origin::Constant(_))
+    }
+}
+
 /// A value that a run returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {

@@ -177,7 +177,7 @@ impl Search<'_> {
         let (scale, max_range) = self.quantized(*x)?;
         let (first, of_first) = self.factor(*result)?;
         let first_result = *program.ops[first].results.first()?;
-        if !is_given(program, *weight) {
+        if !program[*weight].origin.is_stored() {
             return None;
         }
         if of_first.axis < 0 {
@@ -206,21 +206,13 @@ impl Search<'_> {
         };
         let fits = of_first.axis == along_result
             && of_second.axis < 0
-            && is_given(program, of_first.scale?);
+            && program[of_first.scale?].origin.is_stored();
         (fits && of_second.scale == Some(scale)).then_some(Moved {
             behind: vec![first, second],
             result: *program.ops[second].results.first()?,
             factors: [of_second, weight],
         })
     }
-}
-
-/// Whether a value is in the files, so that every op can read it.
-fn is_given(program: &Program, id: ValueId) -> bool {
-    matches!(
-        program[id].origin,
-        Origin::Parameter(_) | Origin::Constant(_)
-    )
 }
 
 fn integer(op: &Op, name: &str) -> Option<i64> {

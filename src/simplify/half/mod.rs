@@ -212,8 +212,7 @@ impl<'h> Halving<'h> {
 
     /// Whether a value is in the file with the weights, and can be there in either type.
     fn is_stored(&self, id: ValueId) -> bool {
-        let is_made = matches!(self.original[id].origin, Origin::Input | Origin::Result);
-        !is_made || self.made_weights.contains(&id)
+        self.original[id].origin.is_stored() || self.made_weights.contains(&id)
     }
 
     /// Adds an op of the original.

@@ -17,7 +17,7 @@
 use super::search::Search;
 use super::{is, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Attributes, Op, OpKind, Operand, Origin, Program, ValueId};
+use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::Dim;
 
 /// What an op before another has made.
@@ -64,7 +64,7 @@ fn product(search: &Search<'_>, op: &Op) -> Option<(ValueId, ValueId)> {
         .iter()
         .all(|id| search.shapes[id.index()].len() == 2);
     let is_float = search.program[weight].dtype.is_float();
-    (is_product && are_matrices && is_float && is_stored(search.program, weight))
+    (is_product && are_matrices && is_float && search.program[weight].origin.is_stored())
         .then_some((x, weight))
 }
 
@@ -77,12 +77,5 @@ fn bias(search: &Search<'_>, op: &Op) -> Option<ValueId> {
         _ => false,
     };
     let is_of_rows = op.attrs.get("axis") == Some(&Attr::Int(0));
-    (is_of_columns && !is_of_rows && is_stored(search.program, bias)).then_some(bias)
-}
-
-fn is_stored(program: &Program, id: ValueId) -> bool {
-    matches!(
-        program[id].origin,
-        Origin::Parameter(_) | Origin::Constant(_)
-    )
+    (is_of_columns && !is_of_rows && search.program[bias].origin.is_stored()).then_some(bias)
 }

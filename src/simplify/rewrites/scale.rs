@@ -156,8 +156,7 @@ impl Search<'_> {
             Some(_) => false,
         };
         let bias = &self.program[bias];
-        let is_stored = matches!(bias.origin, Origin::Parameter(_) | Origin::Constant(_));
-        is_last && is_stored && bias.shape.len() == 1
+        is_last && bias.origin.is_stored() && bias.shape.len() == 1
     }
 
     /// The columns that a part of a `split` holds, where columns were made two axes, and the first of these is cut after a

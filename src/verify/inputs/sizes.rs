@@ -13,7 +13,7 @@ use super::with_shapes;
 use crate::analyse;
 use crate::error::{Error, Result};
 use crate::operator::ParsedOp;
-use crate::program::{Origin, Program};
+use crate::program::Program;
 use crate::tensor::Dim;
 use crate::verify::DEFAULT_BATCHES;
 
@@ -288,9 +288,8 @@ impl<'a> Search<'a> {
     /// them.
     fn other_extents(&self) -> Vec<usize> {
         let mut found = self.input_extents();
-        let fixed = self.program.values().filter(|(_, value)| {
-            matches!(value.origin, Origin::Parameter(_) | Origin::Constant(_))
-        });
+        let values = self.program.values();
+        let fixed = values.filter(|(_, value)| value.origin.is_stored());
         let extents = fixed.flat_map(|(_, value)| value.shape.iter().filter_map(Dim::extent));
         let extents: BTreeSet<usize> = extents.collect();
         found.extend(extents.into_iter().take(MOST_WEIGHTS));
