@@ -6,6 +6,10 @@ pub(crate) mod onnx {
 }
 
 /// Paddle programs.
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "tests alone have programs whole, not as outlines")
+)]
 pub(crate) mod framework {
     include!(concat!(env!("OUT_DIR"), "/paddle.framework.proto.rs"));
 }

@@ -50,14 +50,13 @@ pub(crate) fn program(
         let version = decoded.version;
         return Ok((program, Format::Pir { version }));
     }
-    let decoded = program_desc::decode(bytes, path)?;
-    let program = legacy::program(&decoded, files, registry);
+    let outline = program_desc::decode(bytes, path)?;
+    let version = outline.version.map(|version| version.version());
+    let program = legacy::program(outline, files, registry);
     let program = program.and_then(with_narrowed_weights);
     let program = program.map(|program| complex::in_parts(program, registry));
     let program = program.map_err(|e| e.in_file(path))?;
-    let is_unreleased = decoded
-        .version
-        .is_some_and(|version| version.version() == 0);
+    let is_unreleased = version == Some(0);
     Ok((program, Format::ProgramDesc { is_unreleased }))
 }
 

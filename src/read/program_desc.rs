@@ -2,34 +2,43 @@
 
 use std::path::Path;
 
-use prost::Message;
+use prost::{DecodeError, Message};
 
 use super::kinds;
 use crate::error::{Error, Result};
-use crate::proto::framework::ProgramDesc;
+use crate::proto::framework::{OpDesc, ProgramOutline};
 
 /// The tag of the blocks, with which every program begins.
 const BLOCKS: u8 = 0x0a;
 
-/// Decodes a program.
+/// Decodes a program, except for its ops.
 ///
 /// # Errors
 /// When the bytes are not those of a `ProgramDesc` whose first block has at least one op.
-pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramDesc> {
+pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<ProgramOutline> {
     if let Some(error) = other_format(bytes) {
         return Err(error.in_file(path));
     }
-    let program = ProgramDesc::decode(bytes).map_err(|e| {
-        Error::malformed(format!(
-            "not a Paddle program, or one that was cut short: {e}"
-        ))
-        .in_file(path)
-    })?;
+    let program = ProgramOutline::decode(bytes).map_err(|e| cut_short(&e).in_file(path))?;
     let main = program.blocks.first();
     if main.is_none_or(|block| block.ops.is_empty()) {
         return Err(Error::malformed("the program has no ops").in_file(path));
     }
     Ok(program)
+}
+
+/// Decodes an op of a program.
+///
+/// # Errors
+/// When the bytes are not those of an `OpDesc`.
+pub(crate) fn decode_op(bytes: &[u8]) -> Result<OpDesc> {
+    OpDesc::decode(bytes).map_err(|e| cut_short(&e))
+}
+
+fn cut_short(e: &DecodeError) -> Error {
+    Error::malformed(format!(
+        "not a Paddle program, or one that was cut short: {e}"
+    ))
 }
 
 /// An error that says what a file is, for formats that people pass by mistake.
@@ -58,6 +67,7 @@ pub(super) fn may_be_program(start: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use crate::proto::framework::ProgramDesc;
 
     #[test]
     fn other_formats_are_named() {

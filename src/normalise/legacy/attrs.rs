@@ -2,10 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use super::desc::OpDesc;
 use crate::error::{Error, Result};
 use crate::program::{Attr, FromAttr};
 use crate::proto::framework::op_desc::Attr as AttrDesc;
-use crate::proto::framework::{AttrType, OpDesc, Scalar};
+use crate::proto::framework::{AttrType, Scalar};
+
+/// An attribute of an op.
+pub(super) struct Attribute {
+    pub name: String,
+    /// The type that the file states, if it is known.
+    r#type: Option<AttrType>,
+    /// Its value; what the file has instead, if that is none.
+    value: Result<Attr, Box<AttrDesc>>,
+}
+
+/// Those attributes of an op of this type that may bear on its result.
+pub(super) fn of_op(op_type: &str, descs: Vec<AttrDesc>) -> Vec<Attribute> {
+    let bearing = descs.into_iter();
+    let bearing = bearing.filter(|desc| !is_hint(op_type, &desc.name));
+    let attributes = bearing.map(|desc| Attribute {
+        name: desc.name.clone(),
+        r#type: AttrType::try_from(desc.r#type).ok(),
+        value: value(&desc).map_err(|_| Box::new(desc)),
+    });
+    let mut attributes: Vec<Attribute> = attributes.collect();
+    attributes.shrink_to_fit();
+    attributes
+}
 
 /// Attributes that have no bearing on the result of an inference, on whatever op they stand. `docs/paddle-history.md`
 /// says which release wrote them.
@@ -50,9 +74,9 @@ const HINTS: &[&str] = &[
 
 /// Whether an attribute of an op has no bearing on the result, by its name: one of [`HINTS`], or the range that a
 /// quantiser has seen of a slot (`Out0_threshold`) or a variable (`fc_0.tmp_0.max`).
-fn is_hint(op: &OpDesc, name: &str) -> bool {
+fn is_hint(op_type: &str, name: &str) -> bool {
     // Ops that quantise compute with it.
-    if name == "bit_length" && op.r#type.contains("quantize") {
+    if name == "bit_length" && op_type.contains("quantize") {
         return false;
     }
     let slot = name.strip_suffix("_threshold");
@@ -97,48 +121,55 @@ const FUSION_PARAMETERS: &[&str] = &[
 /// When an attribute has no value, or is of a type that is not known.
 pub(super) fn decode(op: &OpDesc) -> Result<BTreeMap<String, Attr>> {
     let mut attrs = BTreeMap::new();
-    for desc in &op.attrs {
-        let name = desc.name.as_str();
-        if is_hint(op, name) || FUSION_PARAMETERS.contains(&name) {
+    for attribute in &op.attrs {
+        let name = attribute.name.as_str();
+        if FUSION_PARAMETERS.contains(&name) {
             continue;
         }
-        let attr = value(desc)?;
+        let attr = match &attribute.value {
+            Ok(attr) => attr.clone(),
+            Err(desc) => value(desc)?,
+        };
         if FUSIONS.contains(&name) && is_off(&attr) {
             continue;
         }
-        attrs.insert(desc.name.clone(), attr);
+        attrs.insert(name.to_owned(), attr);
     }
     Ok(attrs)
 }
 
 /// The attributes of an op that can't be read, as far as their types are known.
 pub(super) fn decode_known(op: &OpDesc) -> BTreeMap<String, Attr> {
-    let known = op.attrs.iter().filter(|desc| !is_hint(op, &desc.name));
-    known
-        .filter_map(|desc| Some((desc.name.clone(), value(desc).ok()?)))
-        .collect()
+    let known = op.attrs.iter().filter_map(|attribute| {
+        let value = attribute.value.as_ref().ok()?;
+        Some((attribute.name.clone(), value.clone()))
+    });
+    known.collect()
 }
 
 /// The numbers of the blocks that `op` holds.
-pub(super) fn blocks(op: &OpDesc) -> impl Iterator<Item = i32> {
+pub(super) fn blocks(op: &OpDesc) -> impl Iterator<Item = i64> {
     op.attrs
         .iter()
-        .flat_map(|desc| match AttrType::try_from(desc.r#type) {
-            Ok(AttrType::Block) => desc.block_idx.into_iter().collect(),
-            Ok(AttrType::Blocks) => desc.blocks_idx.clone(),
+        .flat_map(|attribute| match (attribute.r#type, &attribute.value) {
+            (Some(AttrType::Block), Ok(Attr::Block(number))) => vec![*number],
+            (Some(AttrType::Blocks), Ok(Attr::Ints(numbers))) => numbers.clone(),
             _ => Vec::new(),
         })
 }
 
 /// The attributes of `op` that name variables in place of a value, each with these names.
 pub(super) fn variables(op: &OpDesc) -> impl Iterator<Item = (&str, Vec<&str>)> {
-    op.attrs.iter().filter_map(|desc| {
-        let names: Vec<&str> = match AttrType::try_from(desc.r#type) {
-            Ok(AttrType::Var) => desc.var_name.iter().map(String::as_str).collect(),
-            Ok(AttrType::Vars) => desc.vars_name.iter().map(String::as_str).collect(),
+    op.attrs.iter().filter_map(|attribute| {
+        let names = match (attribute.r#type?, &attribute.value) {
+            (AttrType::Var, Ok(Attr::String(name))) => vec![name.as_str()],
+            (AttrType::Vars, Ok(Attr::Strings(names))) => {
+                names.iter().map(String::as_str).collect()
+            }
+            (AttrType::Var | AttrType::Vars, _) => Vec::new(),
             _ => return None,
         };
-        Some((desc.name.as_str(), names))
+        Some((attribute.name.as_str(), names))
     })
 }
 

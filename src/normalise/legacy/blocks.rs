@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::attrs;
-use crate::proto::framework::{BlockDesc, OpDesc};
+use super::desc::{BlockDesc, OpDesc};
 
 /// The variables that an op reads and writes itself.
 pub(super) fn variables(op: &OpDesc) -> impl Iterator<Item = &str> {

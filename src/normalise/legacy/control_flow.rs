@@ -11,12 +11,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::blocks::{ops_in, variables, written_by};
+use super::desc::{BlockDesc, OpDesc};
 use super::{Reader, Scope, arguments, attrs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::OpDef;
 use crate::program::{Attr, Block, Declared, Draft, OpKind, Operand, Source, ValueId};
 use crate::proto::framework::op_desc::Slot;
-use crate::proto::framework::{BlockDesc, OpDesc};
 use crate::tensor::DType;
 
 /// An `if` that is not part of the program yet.

@@ -7,12 +7,14 @@
 mod attrs;
 mod blocks;
 mod control_flow;
+mod desc;
 mod variables;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use control_flow::Held;
+use desc::{BlockDesc, OpDesc};
 use variables::Variables;
 
 use super::forms::{self, Spelled};
@@ -23,8 +25,8 @@ use crate::program::{
     Attr, Block, Builder, Declared, Draft, OpKind, Operand, Output, Program, Release, Source,
     ValueId,
 };
+use crate::proto::framework::ProgramOutline;
 use crate::proto::framework::op_desc::Slot;
-use crate::proto::framework::{BlockDesc, OpDesc, ProgramDesc};
 use crate::read::ModelFiles;
 use crate::tensor::{Dim, Tensor};
 
@@ -64,23 +66,25 @@ const SCALARS: &[&str] = &[
 /// The most blocks inside of each other.
 const DEEPEST: usize = 64;
 
-/// The [`Program`] that a decoded `ProgramDesc` is. Ops without a definition are kept.
+/// The [`Program`] that a `ProgramDesc` is. Ops without a definition are kept.
 ///
 /// # Errors
-/// When the program contradicts itself, the weights are not its own, or an op has an input, an attribute or a type of
+/// When an op can't be decoded, the program contradicts itself, the weights are not its own, or an op has an input, an attribute or a type of
 /// result that is not known.
 pub(super) fn program(
-    desc: &ProgramDesc,
+    outline: ProgramOutline,
     files: &ModelFiles,
     registry: &Registry,
 ) -> Result<Program> {
-    let main = desc
-        .blocks
+    let version = outline.version.map(|version| version.version());
+    let blocks = outline.blocks.into_iter().map(BlockDesc::decoded);
+    let blocks: Vec<BlockDesc> = blocks.collect::<Result<_>>()?;
+    let main = blocks
         .first()
         .ok_or_else(|| Error::malformed("the program has no blocks"))?;
     let mut reader = Reader {
         registry,
-        blocks: &desc.blocks,
+        blocks: &blocks,
         builder: Builder::new(),
         variables: Variables::of(main)?,
         scope: Scope::default(),
@@ -89,7 +93,7 @@ pub(super) fn program(
         ops: 0,
         within: None,
     };
-    reader.builder.release = Release::stated(desc.version.map(|version| version.version()));
+    reader.builder.release = Release::stated(version);
     let expected = reader.variables.weights()?;
     let weights = weights::define(&mut reader.builder, expected, &files.weights)?;
     reader.scope.current.extend(weights);
@@ -219,7 +223,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The block of this number, which an op of the block `outer` holds.
-    fn numbered_block(&self, outer: usize, number: i32) -> Result<(usize, &'a BlockDesc)> {
+    fn numbered_block(&self, outer: usize, number: i64) -> Result<(usize, &'a BlockDesc)> {
         // Paddle numbers a block when it begins, so that those inside of it come later: none holds itself.
         let number = usize::try_from(number).ok().filter(|n| *n > outer);
         let block = number.and_then(|number| Some((number, self.blocks.get(number)?)));

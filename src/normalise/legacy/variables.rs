@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::desc::BlockDesc;
 use crate::error::{Error, Result};
 use crate::program::{Declared, declared_dim};
-use crate::proto::framework::{BlockDesc, TensorDesc, VarDesc};
+use crate::proto::framework::{TensorDesc, VarDesc};
 use crate::read::params::Expected;
 use crate::tensor::DType;
 
