@@ -15,6 +15,7 @@ use support::{PADDLE_VERSIONS, fixture};
 
 const AFFINE: &str = "affine-into-conv";
 const CONCAT: &str = "nested-concat";
+const TOKENS: &str = "tokens-into-positions";
 const SPLIT: &str = "picked-axis-to-split";
 const SCALE: &str = "scale-into-weights";
 const ATTENTION: &str = "attention";
@@ -24,7 +25,26 @@ const LINEAR: &str = "linear-to-gemm";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 33] = [
+const CASES: [(&str, &str, &str, &str); 41] = [
+    ("token", TOKENS, "Pad Add", WITH_TOKENS),
+    ("token_pair", TOKENS, "Pad Add", WITH_TOKENS),
+    ("token_behind", TOKENS, WITH_TOKENS, ""),
+    // One position is added to all rows.
+    ("token_of_one_place", TOKENS, WITH_TOKENS, ""),
+    ("token_of_open_rows", TOKENS, WITH_TOKENS, ""),
+    // What is without positions, or the positions without tokens, are read, too.
+    (
+        "token_read",
+        TOKENS,
+        "Shape Concat Expand Concat Add Relu",
+        "",
+    ),
+    (
+        "token_and_shared_positions",
+        TOKENS,
+        "Shape Concat Expand Concat Add Relu",
+        "",
+    ),
     (
         "layers",
         LINEAR,
@@ -63,6 +83,12 @@ const CASES: [(&str, &str, &str, &str); 33] = [
     ),
     (
         "transposed_back",
+        TRANSPOSE,
+        "Relu",
+        "Transpose Transpose Relu",
+    ),
+    (
+        "transposed_through_copies",
         TRANSPOSE,
         "Relu",
         "Transpose Transpose Relu",
@@ -170,6 +196,8 @@ const CASES: [(&str, &str, &str, &str); 33] = [
         "",
     ),
 ];
+
+const WITH_TOKENS: &str = "Shape Concat Expand Concat Add";
 
 /// As [`CASES`], for what needs the newest opset.
 const NEWER_CASES: [(&str, &str, &str, &str); 9] = [
@@ -311,8 +339,8 @@ fn unknown_rewrites_are_refused() {
     let error = model.without_rewrites(&["bias".to_owned()]).unwrap_err();
     assert_eq!(
         error.message(),
-        "no rewrite is called \"bias\"; there are affine-into-conv, nested-concat, picked-axis-to-split, \
-         attention, scale-into-weights, nested-reshape, nested-transpose, linear-to-gemm"
+        "no rewrite is called \"bias\"; there are affine-into-conv, nested-concat, tokens-into-positions, \
+         picked-axis-to-split, attention, scale-into-weights, nested-reshape, nested-transpose, linear-to-gemm"
     );
 }
 

@@ -12,7 +12,7 @@ use super::nodes::{Kind, Node, TensorId};
 use crate::error::{Error, Result};
 use crate::program::{Origin, ValueId};
 use crate::read::{ByteRange, pieces};
-use crate::tensor::{Channels, DType};
+use crate::tensor::{Channels, DType, ElementMap};
 
 /// What makes each element of a tensor of that of a weight.
 #[derive(Clone)]
@@ -21,11 +21,8 @@ pub struct Mapping {
     from: DType,
     /// The element type of the tensor: float32, float16, bfloat16 or int8.
     to: DType,
-    map: Arc<Map>,
+    map: ElementMap,
 }
-
-/// Maps elements, of which the first is at a position in row-major order, in place.
-type Map = dyn Fn(usize, &mut [f32]) + Send + Sync;
 
 /// The elements that are mapped at a time.
 const RUN: usize = 4096;
@@ -138,31 +135,34 @@ impl Lowering<'_> {
     }
 
     /// An initializer of the shape of a weight of float32 or int8, whose elements `each` makes of the weight's, and of their
-    /// positions along `axis` (0 without one), when the model is written. They are of the type `to`: float32, or int8 for
-    /// whole numbers in its range.
+    /// positions along `axis` (0 without one), as [`Lowering::mapped_weight`] does.
     ///
     /// # Errors
-    /// When the value is no such weight, which is a defect of the caller.
-    pub fn mapped_weight(
+    /// Those of [`Lowering::mapped_weight`].
+    pub fn weight_by_channel(
         &mut self,
         id: ValueId,
         to: DType,
         axis: Option<usize>,
         each: impl Fn(usize, f32) -> f32 + Send + Sync + 'static,
     ) -> Result<TensorId> {
+        let map = Channels::of(self.shape(id), axis).mapping(each);
+        self.mapped_weight(id, to, map)
+    }
+
+    /// An initializer of the shape of a weight of float32 or int8, whose elements `map` makes of the weight's when the model is
+    /// written. They are of the type `to`: float32, or int8 for whole numbers in its range.
+    ///
+    /// # Errors
+    /// When the value is no such weight, which is a defect of the caller.
+    pub fn mapped_weight(&mut self, id: ValueId, to: DType, map: ElementMap) -> Result<TensorId> {
         let stored = self.stored_numbers(id);
         let (from, range) = stored.ok_or_else(|| Error::internal("a value that is no weight"))?;
         let range = range.clone();
-        let channels = Channels::of(self.shape(id), axis);
-        let map = move |position, elements: &mut [f32]| channels.map(position, elements, &each);
         Ok(self.graph.tensor(Kind::Mapped {
             value: id,
             range,
-            mapping: Mapping {
-                from,
-                to,
-                map: Arc::new(map),
-            },
+            mapping: Mapping { from, to, map },
         }))
     }
 
@@ -179,7 +179,7 @@ impl Lowering<'_> {
             }
             Kind::Parameter(value) => {
                 let (from, range) = self.stored_numbers(*value)?;
-                let map: Arc<Map> = Arc::new(|_, _| {});
+                let map: ElementMap = Arc::new(|_, _| {});
                 (*value, range.clone(), Mapping { from, to, map })
             }
             Kind::Mapped {

@@ -7,7 +7,7 @@ use super::values::Values;
 use crate::error::Result;
 use crate::graph::{Lowering, TensorId};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Dim, Tensor};
+use crate::tensor::{Dim, ElementMap, Tensor};
 
 /// What a definition makes of one occurrence of its op.
 pub type Parsed = Result<Box<dyn Operator>>;
@@ -62,6 +62,16 @@ pub trait Operator: Send + Sync {
         None
     }
 
+    /// The operand that the only result is, as it is.
+    fn passes_on(&self, _facts: &Facts<'_>) -> Option<ValueId> {
+        None
+    }
+
+    /// The stored weight of float32 of which the op makes its result, and how, if that is done when a model is written.
+    fn weight_map(&self, _facts: &Facts<'_>) -> Option<(ValueId, ElementMap)> {
+        None
+    }
+
     /// The operand that the op multiplies with from the right, as it is, if `evaluate` also takes it in panels
     /// ([`Values::panels`]).
     fn right_matrix(&self) -> Option<ValueId> {
@@ -109,6 +119,16 @@ pub trait Function: Send + Sync {
         None
     }
 
+    /// The operand that the result is, as it is.
+    fn passes_on(&self, _facts: &Facts<'_>) -> Option<ValueId> {
+        None
+    }
+
+    /// The stored weight of which the op makes its result, and how, if that is done when a model is written.
+    fn weight_map(&self, _facts: &Facts<'_>) -> Option<(ValueId, ElementMap)> {
+        None
+    }
+
     /// The operand that the op multiplies with from the right, if `evaluate` also takes it in panels.
     fn right_matrix(&self) -> Option<ValueId> {
         None
@@ -142,6 +162,14 @@ impl<F: Function> Operator for F {
 
     fn convolution(&self) -> Option<Convolution> {
         Function::convolution(self)
+    }
+
+    fn passes_on(&self, facts: &Facts<'_>) -> Option<ValueId> {
+        Function::passes_on(self, facts)
+    }
+
+    fn weight_map(&self, facts: &Facts<'_>) -> Option<(ValueId, ElementMap)> {
+        Function::weight_map(self, facts)
     }
 
     fn right_matrix(&self) -> Option<ValueId> {

@@ -10,9 +10,11 @@
 //! 5. [`unroll`] puts the rounds of short loops in place of these, with the help of the passes before it.
 //! 6. [`hoist`] moves what no round of a loop changes in front of the loop. It comes sixth, since a value that is carried
 //!    but stays the same is no longer carried then.
-//! 7. [`merge`] lets the readers of equal ops read the results of the first.
-//! 8. [`dead`] drops the ops whose results nothing reads after the passes before it.
-//! 9. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
+//! 7. [`identity`] lets the readers of ops that pass an operand on read the operand.
+//! 8. [`merge`] lets the readers of equal ops read the results of the first. It comes after `identity`, by which more are
+//!    equal.
+//! 9. [`dead`] drops the ops whose results nothing reads after the passes before it.
+//! 10. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
 //!
 //! Two are no passes for every model: `convert --dequantize` asks for [`dequantize`], before the others, and
 //! `convert --dtype float16` for [`half`], after them.
@@ -28,6 +30,7 @@ mod dequantize;
 mod fold;
 mod half;
 mod hoist;
+mod identity;
 mod merge;
 mod operands;
 mod ports;
@@ -64,6 +67,7 @@ pub(crate) fn simplify(
     take::take(&mut program);
     unroll::unroll(&mut program, registry);
     hoist::hoist(&mut program, registry);
+    identity::pass_on(&mut program, registry);
     merge::merge(&mut program, registry);
     dead::drop_unneeded(&mut program);
     rewrites::rewrite(&mut program, registry, opset, left_out);

@@ -1,6 +1,11 @@
 //! To which channel each element of a tensor belongs.
 
+use std::sync::Arc;
+
 use super::Dim;
+
+/// Maps elements of a tensor in place, of which the first is at a position in row-major order.
+pub type ElementMap = Arc<dyn Fn(usize, &mut [f32]) + Send + Sync>;
 
 /// The channels of a tensor: its slices along an axis, or the whole tensor as the only one.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +29,11 @@ impl Channels {
     /// The channel of the element at a position in row-major order.
     pub fn at(&self, position: usize) -> usize {
         position / self.inner % self.count
+    }
+
+    /// The map that makes each element what `each` makes of its channel and itself.
+    pub fn mapping(self, each: impl Fn(usize, f32) -> f32 + Send + Sync + 'static) -> ElementMap {
+        Arc::new(move |position, elements| self.map(position, elements, &each))
     }
 
     /// Makes each element of a run, which begins at a position, what `each` makes of its channel and itself.

@@ -8,6 +8,7 @@ mod panels;
 mod value;
 
 pub(crate) use channels::Channels;
+pub use channels::ElementMap;
 pub use dim::{Dim, Symbol, broadcast_dims, display_shape, normalize_axis, reshape_dims};
 pub(crate) use dim::{allows_shape, open_extents, same_shape};
 pub use dtype::DType;

@@ -93,6 +93,11 @@ impl Function for Dropout {
         Ok(g.node("Mul", &[x, factor], []))
     }
 
+    fn passes_on(&self, facts: &Facts<'_>) -> Option<ValueId> {
+        let factor = self.factor(facts.constant_value(self.p));
+        matches!(factor, Ok(None)).then_some(self.x)
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let x = values.get(self.x)?;
         let Some(factor) = self.factor(Some(values.get(self.p)?))? else {

@@ -90,6 +90,10 @@ impl Function for Assign {
         g.value(self.x)
     }
 
+    fn passes_on(&self, _: &Facts<'_>) -> Option<ValueId> {
+        Some(self.x)
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         values.get(self.x).cloned()
     }

@@ -47,6 +47,10 @@ impl Function for Cast {
         Ok(g.cast(x, g.dtype(self.x), self.dtype))
     }
 
+    fn passes_on(&self, facts: &Facts<'_>) -> Option<ValueId> {
+        (facts.dtype(self.x) == self.dtype).then_some(self.x)
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (x, dtype) = (values.get(self.x)?, values.dtype(self.dtype));
         if !x.dtype().is_float() || dtype.is_float() || dtype == DType::Bool {

@@ -16,6 +16,7 @@ mod numbers;
 mod qr;
 mod rows;
 mod scale_weight;
+mod shift_weight;
 mod solve;
 mod tril;
 
@@ -54,6 +55,7 @@ pub(super) const OPS: &[&[OpDef]] = &[
     matrix_power::OPS,
     qr::OPS,
     scale_weight::OPS,
+    shift_weight::OPS,
     solve::OPS,
     tril::OPS,
 ];

@@ -8,7 +8,7 @@ use crate::graph::{Lowering, TensorId};
 use crate::kernels::{Real, with_real};
 use crate::operator::{Accuracy, Arg, Function, OpDef, OpReader, Parsed, Values};
 use crate::program::{Fact, Facts, ValueId};
-use crate::tensor::{Array, DType, Element, Tensor};
+use crate::tensor::{Array, Channels, DType, Element, ElementMap, Tensor};
 
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "scale_weight",
@@ -60,12 +60,18 @@ impl Function for ScaleWeight {
     }
 
     fn lower(&self, g: &mut Lowering<'_>) -> Result<TensorId> {
+        let map = self.weight_map(g).map(|(_, map)| map);
+        let map = map.ok_or_else(|| Error::internal("factors that are not known"))?;
+        g.mapped_weight(self.weight, DType::F32, map)
+    }
+
+    fn weight_map(&self, facts: &Facts<'_>) -> Option<(ValueId, ElementMap)> {
         // Not copied, since many weights may have the same factors.
-        let factors = g.constant_value(self.factors).and_then(f64::array).cloned();
-        let factors = factors.and_then(|factors| factors.into_dimensionality::<Ix1>().ok());
-        let factors = factors.ok_or_else(|| Error::internal("factors that are not known"))?;
+        let factors = f64::array(facts.constant_value(self.factors)?)?.clone();
+        let factors = factors.into_dimensionality::<Ix1>().ok()?;
+        let channels = Channels::of(facts.shape(self.weight), Some(self.axis));
         let scaled = move |channel: usize, x: f32| (f64::from(x) * factors[channel]) as f32;
-        g.mapped_weight(self.weight, DType::F32, Some(self.axis), scaled)
+        Some((self.weight, channels.mapping(scaled)))
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

@@ -86,7 +86,8 @@ impl Dequantize {
         if !is_weight || !are_whole {
             return Ok(None);
         }
-        g.mapped_weight(self.x, DType::I8, None, |_, x| x).map(Some)
+        g.weight_by_channel(self.x, DType::I8, None, |_, x| x)
+            .map(Some)
     }
 }
 
@@ -116,7 +117,7 @@ impl Function for Dequantize {
             && let Some(steps) = steps
         {
             let number = move |channel, x: f32| x * steps.get(channel).copied().unwrap_or_default();
-            return g.mapped_weight(self.x, DType::F32, self.scales.axis, number);
+            return g.weight_by_channel(self.x, DType::F32, self.scales.axis, number);
         }
         let integers = self.integers(g)?;
         match (integers, steps) {

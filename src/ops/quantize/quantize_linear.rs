@@ -82,7 +82,7 @@ impl Quantize {
             let scale = scales.get(channel).copied().unwrap_or(1.0);
             levels.level(x, scale)
         };
-        g.mapped_weight(self.x, DType::I8, self.scales.axis, mapping)
+        g.weight_by_channel(self.x, DType::I8, self.scales.axis, mapping)
     }
 
     /// Emits QuantizeLinear, for 8 bits.

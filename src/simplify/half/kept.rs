@@ -208,6 +208,7 @@ pub const KEPT_IN_FLOAT32: &[KeptOps] = &[
             "dequantize_linear",
             "dequantize_weight",
             "scale_weight",
+            "shift_weight",
         ],
     },
 ];

@@ -62,7 +62,7 @@ pub(crate) fn halved(
 ) -> Result<Program> {
     refuse_quantized(program)?;
     let program = &with_inferred_types(program, registry);
-    let numbers = Numbers::of(program, half.dtype)?;
+    let numbers = Numbers::of(program, registry, half.dtype)?;
     // Ops that are found not to take half precision, by their positions.
     let mut refused = HashSet::new();
     loop {
@@ -119,7 +119,7 @@ struct Numbers(HashMap<ValueId, f64>);
 impl Numbers {
     /// # Errors
     /// When a weight can't be read.
-    fn of(program: &Program, dtype: DType) -> Result<Self> {
+    fn of(program: &Program, registry: &Registry, dtype: DType) -> Result<Self> {
         let mut numbers = HashMap::new();
         let uses = program.use_counts();
         for (id, value) in program.values().filter(|(id, _)| uses[id.index()] > 0) {
@@ -130,12 +130,13 @@ impl Numbers {
             };
             numbers.extend(found.map(|number| (id, number)));
         }
+        let facts = Facts::declared(program);
         for op in program.ops() {
-            if let (OpKind::Known("scale_weight"), Some(Operand::One(weight)), [result]) =
-                (&op.kind, op.operands.first(), op.results.as_slice())
-            {
-                let found = range::of_weight(program, *weight, Some(op), dtype)?;
-                numbers.extend(found.map(|number| (*result, number)));
+            let parsed = registry.parse(op).ok();
+            let operator = parsed.as_ref().and_then(|parsed| parsed.operator());
+            if let Some((weight, map)) = operator.and_then(|operator| operator.weight_map(&facts)) {
+                let found = range::of_weight(program, weight, Some(map), dtype)?;
+                numbers.extend(op.results.iter().copied().zip(found));
             }
         }
         Ok(Self(numbers))
@@ -440,7 +441,9 @@ impl<'h> Halving<'h> {
     /// Notes what is known of the results of an op: whether they are weights, or numbers that count.
     fn note_results(&mut self, op: &Op, is_half: bool) {
         match op.kind.name() {
-            "scale_weight" | "dequantize_weight" => self.made_weights.extend(&op.results),
+            "scale_weight" | "shift_weight" | "dequantize_weight" => {
+                self.made_weights.extend(&op.results)
+            }
             "arange" | "linspace" | "logspace" => self.counted.extend(&op.results),
             _ if !is_half && self.counts(op) => self.counted.extend(&op.results),
             _ => {}

@@ -3,9 +3,9 @@
 use ::half::{bf16, f16};
 
 use crate::error::Result;
-use crate::program::{Attr, Op, Operand, Origin, Program, ValueId};
+use crate::program::{Attr, Op, Origin, Program, ValueId};
 use crate::read::pieces;
-use crate::tensor::{Channels, DType, Tensor};
+use crate::tensor::{DType, ElementMap, Tensor};
 
 /// Whether a finite number becomes infinite in half precision.
 pub(super) fn is_beyond(dtype: DType, x: f64) -> bool {
@@ -48,15 +48,15 @@ pub(super) fn of_constant(tensor: &Tensor, dtype: DType) -> Option<f64> {
     elements.find(|x| is_beyond(dtype, *x))
 }
 
-/// The finite element of largest magnitude of a weight of float32 whose file is there, or of one that `scale_weight` makes
-/// of it, if half precision does not hold it. The file is read piece by piece.
+/// The finite element of largest magnitude of a weight of float32 whose file is there, or of what `map` makes of it, if half
+/// precision does not hold it. The file is read piece by piece.
 ///
 /// # Errors
 /// When the file can't be read.
 pub(super) fn of_weight(
     program: &Program,
     weight: ValueId,
-    scaled_by: Option<&Op>,
+    map: Option<ElementMap>,
     dtype: DType,
 ) -> Result<Option<f64>> {
     let value = &program[weight];
@@ -66,18 +66,13 @@ pub(super) fn of_weight(
     if value.dtype != DType::F32 || program.missing_weights.is_some() {
         return Ok(None);
     }
-    let scale = scaled_by.and_then(|op| scale(program, op));
-    let axis = scale.as_ref().map(|(_, axis)| *axis);
-    let channels = Channels::of(&value.shape, axis);
     let (mut position, mut largest) = (0, 0.0_f32);
     let mut elements = Vec::new();
     pieces(range, &mut |piece| {
         elements.clear();
         elements.extend(piece.as_chunks().0.iter().copied().map(f32::from_le_bytes));
-        if let Some((factors, _)) = &scale {
-            channels.map(position, &mut elements, |channel, x| {
-                (f64::from(x) * factors[channel]) as f32
-            });
+        if let Some(map) = &map {
+            map(position, &mut elements);
             position += elements.len();
         }
         for x in &elements {
@@ -87,20 +82,6 @@ pub(super) fn of_weight(
         Ok(())
     })?;
     Ok(Some(f64::from(largest)).filter(|x| is_beyond(dtype, *x)))
-}
-
-/// The factors of a `scale_weight`, and their axis.
-fn scale(program: &Program, op: &Op) -> Option<(Vec<f64>, usize)> {
-    let Some(Operand::One(factors)) = op.operands.get(1) else {
-        return None;
-    };
-    let Origin::Constant(factors) = &program[*factors].origin else {
-        return None;
-    };
-    match op.attrs.get("axis") {
-        Some(Attr::Int(axis)) => Some((factors.to_f64_vec(), usize::try_from(*axis).ok()?)),
-        _ => None,
-    }
 }
 
 /// The number of an attribute of an op that half precision does not hold.

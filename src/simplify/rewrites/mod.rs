@@ -10,6 +10,7 @@ mod heads;
 mod linear;
 mod scale;
 mod search;
+mod tokens;
 mod views;
 mod weights;
 
@@ -28,7 +29,7 @@ pub struct Rewrite {
     pub name: &'static str,
     /// What it does, in a few words.
     pub what: &'static str,
-    /// Whether it puts weights on other scales. It is left out where weights are to stay in Paddle's files.
+    /// Whether it makes other weights of weights. It is left out where weights are to stay in Paddle's files.
     pub makes_weights: bool,
     /// The first opset that has what it makes, if not all have. It is left out at lower ones.
     pub opset: Option<u32>,
@@ -50,6 +51,13 @@ pub const REWRITES: &[Rewrite] = &[
         makes_weights: false,
         opset: None,
         apply: concats::rewrite,
+    },
+    Rewrite {
+        name: "tokens-into-positions",
+        what: "learnt tokens in front of a sequence go into the embedding of positions that is added to both",
+        makes_weights: true,
+        opset: None,
+        apply: tokens::rewrite,
     },
     Rewrite {
         name: "picked-axis-to-split",
