@@ -134,12 +134,7 @@ fn no_parity_is_exit_code_1() {
         "{text}"
     );
     // The damaged weight is in the embedding of positions.
-    for words in [
-        "The op to blame: op 13 `add`",
-        "Worst ",
-        "Right ",
-        "Found ",
-    ] {
+    for words in ["The op to blame: op 13 `add`", "Worst ", "Right ", "Found "] {
         assert!(text.contains(words), "{words}: {text}");
     }
     for line in text.lines().filter(|line| !line.contains("Tensor ")) {
