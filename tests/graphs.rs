@@ -240,6 +240,29 @@ fn ops() {
     );
 }
 
+/// Nor does what is stored have to be put into another shape in each run.
+#[test]
+fn extents_that_are_known_are_not_computed() {
+    for (case, expected) in [
+        ("bilinear_interp/up", "Resize"),
+        ("bilinear_interp/corners", "Resize"),
+        ("nearest_interp/up", "Resize"),
+        ("matmul/mv_weight", "MatMul Squeeze"),
+    ] {
+        for program in [
+            format!("paddle-2.6.2/ops/{case}.pdmodel"),
+            format!("paddle-3.3.1/ops/{case}.json"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let output = folder.path().join("model.onnx");
+            convert(&fixture(&program), &output, DEFAULT_OPSET, Weights::Inline);
+            let nodes = decode(&output).graph.unwrap().node;
+            let operators: Vec<&str> = nodes.iter().map(NodeProto::op_type).collect();
+            assert_eq!(operators.join(" "), expected, "{program}");
+        }
+    }
+}
+
 #[test]
 fn vision_transformers() {
     for (name, path) in [

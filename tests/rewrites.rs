@@ -25,7 +25,7 @@ const LINEAR: &str = "linear-to-gemm";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 41] = [
+const CASES: [(&str, &str, &str, &str); 42] = [
     ("token", TOKENS, "Pad Add", WITH_TOKENS),
     ("token_pair", TOKENS, "Pad Add", WITH_TOKENS),
     ("token_behind", TOKENS, WITH_TOKENS, ""),
@@ -72,6 +72,12 @@ const CASES: [(&str, &str, &str, &str); 41] = [
     ("reshaped_back", RESHAPE, "Relu", "Reshape Reshape Relu"),
     // What it is reshaped to in between is read, too.
     ("reshaped_and_read", RESHAPE, "Reshape Reshape Relu", ""),
+    (
+        "reshaped_and_measured",
+        RESHAPE,
+        "Reshape Relu",
+        "Reshape Reshape Relu",
+    ),
     // Nor is it known whether the axis has one element, without which a run has to fail.
     ("squeezed_open", RESHAPE, "Squeeze Reshape Relu", ""),
     ("reshaped_to_open", RESHAPE, "Unsqueeze Reshape Relu", ""),

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 
 use crate::error::{Error, Result};
-use crate::graph::{Lowering, NodeAttr, TensorId};
+use crate::graph::{Lowering, NodeAttr, Rows, TensorId};
 use crate::kernels::{Real, map, matmul as kernel, with_real, with_reals};
 use crate::operator::{
     Accuracy, Arg, Binding, FLOATS, Form, Function, Macs, OpDef, OpReader, Parsed, Values,
@@ -224,7 +224,17 @@ impl Function for Matmul {
         }
         // The vector as a matrix, since ONNX Runtime fuses a Transpose with a MatMul by a vector, and then does not
         // transpose.
-        let column = g.unsqueeze(y, &[1]);
+        let column = match g.shape(self.y)[0].known() {
+            Some(count) if g.is_parameter(self.y) => {
+                let whole = Rows {
+                    value: self.y,
+                    start: 0,
+                    count,
+                };
+                g.rows(&[whole], &[count, 1])?
+            }
+            _ => g.unsqueeze(y, &[1]),
+        };
         let product = g.node("MatMul", &[x, column], []);
         Ok(g.squeeze(product, &[rank as i64 - 1]))
     }

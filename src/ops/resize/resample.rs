@@ -66,9 +66,13 @@ pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> 
     };
     // It makes a cubic Resize between transposes one of channels last, of which it has no kernel either.
     let resizes = resizes && !(op.method == Method::Cubic && op.is_channels_last);
+    let kept = kept_extents(op, g);
+    let is_open = kept.iter().any(|dim| dim.known().is_none());
     let means = resize_means(op, &sizes).map(|means| match means {
-        // Before opset 11, there are no extents for it.
-        Means::Sizes if g.opset() < 11 => exact_scales(op, &sizes).map_or(means, Means::Scales),
+        // Before opset 11, there are no extents for it, and those of axes that are kept would have to be computed.
+        Means::Sizes if is_open || g.opset() < 11 => {
+            exact_scales(op, &sizes).map_or(means, Means::Scales)
+        }
         means => means,
     });
     match means.filter(|_| resizes) {
@@ -262,18 +266,41 @@ fn lower_resize(
             let scales = [1.0, 1.0].into_iter().chain(scales).collect();
             (Some(g.constant(Tensor::vector::<f32>(scales))), None)
         }
-        Means::Sizes => {
-            let kept = g.shape_slice(x, 0, 2);
-            let sizes = match (g.dims(&sizes.outputs), &sizes.target) {
-                (Some(sizes), _) => sizes,
-                (None, Target::Computed(size)) => g.int_array(*size)?,
-                (None, _) => return Err(Error::internal("a Resize without a size")),
-            };
-            (None, Some(g.concat(&[kept, sizes], 0)))
-        }
+        Means::Sizes => (None, Some(lower_extents(op, g, x, sizes)?)),
     };
     let y = g.resize(x, scales, extents, attrs);
     Ok(g.transpose(y, &to_last))
+}
+
+/// The extents of the batch and of the channels.
+fn kept_extents(op: &Interpolate, g: &Lowering<'_>) -> [Dim; 2] {
+    let shape = g.shape(op.x);
+    let channels = if op.is_channels_last {
+        shape.len() - 1
+    } else {
+        1
+    };
+    [shape[0].clone(), shape[channels].clone()]
+}
+
+/// Emits the extents of the result, with the channels in front of the spatial axes, as they are in `x`.
+fn lower_extents(
+    op: &Interpolate,
+    g: &mut Lowering<'_>,
+    x: TensorId,
+    sizes: &ResizeExtents,
+) -> Result<TensorId> {
+    let all = [&kept_extents(op, g)[..], &sizes.outputs].concat();
+    if let Some(extents) = g.dims(&all) {
+        return Ok(extents);
+    }
+    let kept = g.shape_slice(x, 0, 2);
+    let sizes = match (g.dims(&sizes.outputs), &sizes.target) {
+        (Some(sizes), _) => sizes,
+        (None, Target::Computed(size)) => g.int_array(*size)?,
+        (None, _) => return Err(Error::internal("a Resize without a size")),
+    };
+    Ok(g.concat(&[kept, sizes], 0))
 }
 
 /// Emits Gather and weighted sums, one axis after the other.

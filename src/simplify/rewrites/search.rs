@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{count_reads, each_list, known_shapes, operand};
+use super::{count_reads, each_list, is, known_shapes, operand};
 use crate::operator::Registry;
 use crate::program::{Op, Program, ValueId};
 use crate::simplify::replaced::Replaced;
@@ -12,6 +12,8 @@ use crate::tensor::Dim;
 pub(super) struct Search<'s> {
     pub program: &'s mut Program,
     pub reads: HashMap<ValueId, usize>,
+    /// How often the shape alone of each value is read.
+    shape_reads: HashMap<ValueId, usize>,
     pub shapes: Vec<Vec<Dim>>,
     pub replaced: Replaced,
 }
@@ -20,6 +22,7 @@ impl<'s> Search<'s> {
     pub fn of(program: &'s mut Program, registry: &Registry) -> Self {
         Self {
             reads: count_reads(program),
+            shape_reads: count_shape_reads(program),
             shapes: known_shapes(program, registry),
             replaced: Replaced::default(),
             program,
@@ -47,4 +50,28 @@ impl<'s> Search<'s> {
         let x = operand(op, 0)?;
         before.get(&x).filter(|_| self.reads.get(&x) == Some(&1))
     }
+
+    /// As [`Search::of_alone`], if nothing else reads the elements. What computes them has to stay for what reads the shape,
+    /// which seldom becomes a node, since shapes are known by then as far as they can be.
+    pub fn of_elements_alone<'v, V>(
+        &self,
+        op: &Op,
+        before: &'v HashMap<ValueId, V>,
+    ) -> Option<&'v V> {
+        let x = operand(op, 0)?;
+        let count = |reads: &HashMap<ValueId, usize>| reads.get(&x).copied().unwrap_or_default();
+        before
+            .get(&x)
+            .filter(|_| count(&self.reads) == count(&self.shape_reads) + 1)
+    }
+}
+
+/// How often `shape` reads each value.
+fn count_shape_reads(program: &Program) -> HashMap<ValueId, usize> {
+    let mut reads = HashMap::new();
+    let shapes = program.all_ops().filter(|op| is(op, "shape"));
+    for x in shapes.filter_map(|op| operand(op, 0)) {
+        *reads.entry(x).or_insert(0) += 1;
+    }
+    reads
 }

@@ -39,7 +39,7 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
         if is(op, "squeeze") && given != left {
             return;
         }
-        let first = search.of_alone(op, before).copied();
+        let first = search.of_elements_alone(op, before).copied();
         let source = first.unwrap_or(x);
         let shape = &search.shapes[result.index()];
         let mut reshaped = x;
@@ -68,10 +68,12 @@ pub(super) fn transpose_once(program: &mut Program, registry: &Registry) {
         };
         let rank = perm.len() as i64;
         let perm: Vec<i64> = perm.iter().map(|axis| axis.rem_euclid(rank)).collect();
-        let twice = search.of_alone(op, before).and_then(|(first, inner)| {
-            let axes = perm.iter().map(|axis| inner.get(*axis as usize).copied());
-            Some((*first, axes.collect::<Option<Vec<i64>>>()?))
-        });
+        let twice = search
+            .of_elements_alone(op, before)
+            .and_then(|(first, inner)| {
+                let axes = perm.iter().map(|axis| inner.get(*axis as usize).copied());
+                Some((*first, axes.collect::<Option<Vec<i64>>>()?))
+            });
         if let Some((first, perm)) = &twice {
             if perm.iter().copied().eq(0..rank) {
                 search.replaced.insert(op.results[0], *first);
