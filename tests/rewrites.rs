@@ -25,7 +25,7 @@ const LINEAR: &str = "linear-to-gemm";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, the rewrite that each is about, and the nodes of its model with the
 /// rewrite and without.
-const CASES: [(&str, &str, &str, &str); 42] = [
+const CASES: [(&str, &str, &str, &str); 46] = [
     ("token", TOKENS, "Pad Add", WITH_TOKENS),
     ("token_pair", TOKENS, "Pad Add", WITH_TOKENS),
     ("token_behind", TOKENS, WITH_TOKENS, ""),
@@ -84,7 +84,7 @@ const CASES: [(&str, &str, &str, &str); 42] = [
     (
         "transposed",
         TRANSPOSE,
-        "Transpose Relu",
+        "Relu Transpose",
         "Transpose Transpose Transpose Relu",
     ),
     (
@@ -92,6 +92,30 @@ const CASES: [(&str, &str, &str, &str); 42] = [
         TRANSPOSE,
         "Relu",
         "Transpose Transpose Relu",
+    ),
+    (
+        "transposed_around_elements",
+        TRANSPOSE,
+        "Clip Mul Exp Add",
+        "Transpose Clip Mul Exp Transpose Add Transpose",
+    ),
+    (
+        "transposed_and_joined",
+        TRANSPOSE,
+        "Concat Tanh",
+        "Transpose Transpose Concat Tanh Transpose",
+    ),
+    (
+        "transposed_against_rows",
+        TRANSPOSE,
+        "Transpose Add Transpose",
+        "",
+    ),
+    (
+        "layers_of_channels_last",
+        TRANSPOSE,
+        "Transpose Conv Relu Conv Relu Add GlobalAveragePool Reshape",
+        "Transpose Conv Transpose Relu Transpose Conv Transpose Relu Add Transpose GlobalAveragePool Transpose Reshape",
     ),
     (
         "transposed_through_copies",
@@ -129,7 +153,7 @@ const CASES: [(&str, &str, &str, &str); 42] = [
         "conv_channels_last",
         AFFINE,
         "Transpose Conv Transpose",
-        "Transpose Conv Transpose Transpose BatchNormalization Transpose",
+        "Transpose Conv BatchNormalization Transpose",
     ),
     // Into the second convolution, too, if it had a filter of its own.
     (

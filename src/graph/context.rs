@@ -137,8 +137,10 @@ impl<'p> Lowering<'p> {
     fn enter(&mut self, op: &Op) -> (Source, usize, String) {
         let label = match (&op.source.layer, op.results.first()) {
             (Some(layer), _) => layer.trim_end_matches('/').to_owned(),
-            (None, Some(id)) => self.program()[*id].name.clone(),
-            (None, None) => String::new(),
+            (None, Some(id)) if !self.program()[*id].name.is_empty() => {
+                self.program()[*id].name.clone()
+            }
+            (None, _) => op.source.output.to_string(),
         };
         (
             std::mem::replace(&mut self.source, op.source.clone()),

@@ -57,6 +57,12 @@ pub trait Operator: Send + Sync {
         Vec::new()
     }
 
+    /// If the result has at each position what one function makes of the elements of these operands there, which are broadcast,
+    /// these operands. Others concern all positions alike.
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        Vec::new()
+    }
+
     /// What the op convolves with, if it is a convolution that can add a bias.
     fn convolution(&self) -> Option<Convolution> {
         None
@@ -114,6 +120,11 @@ pub trait Function: Send + Sync {
         Vec::new()
     }
 
+    /// The operands of which the same function makes each element of the result.
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        Vec::new()
+    }
+
     /// What the op convolves with, if it is a convolution that can add a bias.
     fn convolution(&self) -> Option<Convolution> {
         None
@@ -158,6 +169,10 @@ impl<F: Function> Operator for F {
 
     fn affine_in(&self) -> Vec<ValueId> {
         Function::affine_in(self)
+    }
+
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        Function::elementwise_in(self)
     }
 
     fn convolution(&self) -> Option<Convolution> {

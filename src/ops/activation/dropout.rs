@@ -98,6 +98,10 @@ impl Function for Dropout {
         matches!(factor, Ok(None)).then_some(self.x)
     }
 
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let x = values.get(self.x)?;
         let Some(factor) = self.factor(Some(values.get(self.p)?))? else {

@@ -527,13 +527,10 @@ impl<K: Kernel> Binary<K> {
         let is_narrow = facts.dtype(self.pair.x) == I32;
         let result = |(x, y): (&Dim, &Dim)| match (x.known(), y.known()) {
             (Some(x), Some(y)) => {
-                let result = K::integer(x, y);
-                let fits = !is_narrow || i32::try_from(result).is_ok();
-                if fits {
-                    Dim::Known(result)
-                } else {
-                    Dim::Unknown
-                }
+                let fits = |result: &i64| !is_narrow || i32::try_from(*result).is_ok();
+                Some(K::integer(x, y))
+                    .filter(fits)
+                    .map_or(Dim::Unknown, Dim::Known)
             }
             _ => Dim::Unknown,
         };
@@ -561,6 +558,10 @@ impl<K: Kernel> Function for Binary<K> {
         let (x, y) = (g.cast(x, dtype, wide), g.cast(y, dtype, wide));
         let result = K::lower(g, x, y, wide);
         Ok(g.cast(result, wide, dtype))
+    }
+
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        vec![self.pair.x, self.pair.y]
     }
 
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {

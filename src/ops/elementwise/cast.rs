@@ -51,6 +51,10 @@ impl Function for Cast {
         (facts.dtype(self.x) == self.dtype).then_some(self.x)
     }
 
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let (x, dtype) = (values.get(self.x)?, values.dtype(self.dtype));
         if !x.dtype().is_float() || dtype.is_float() || dtype == DType::Bool {

@@ -104,6 +104,10 @@ impl Function for Clip {
         Ok(g.clip(x, g.dtype(self.x), min, max))
     }
 
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         match values.get(self.x)? {
             Tensor::F32(x) => self.clipped(x, values),

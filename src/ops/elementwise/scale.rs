@@ -229,6 +229,10 @@ impl Function for Scale {
         })
     }
 
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         let scale = match values.get(self.scale)?.to_f64_vec().as_slice() {
             [scale] => *scale,

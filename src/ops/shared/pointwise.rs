@@ -104,6 +104,10 @@ impl<C: Curve> Function for Pointwise<C> {
         Ok(self.curve.lower(g, x, dtype))
     }
 
+    fn elementwise_in(&self) -> Vec<ValueId> {
+        vec![self.x]
+    }
+
     fn evaluate(&self, values: &Values<'_>) -> Result<Tensor> {
         fn made<T: Element>(x: &Array<T>, f: fn(i64) -> i64) -> Result<Tensor> {
             Ok(T::tensor(

@@ -11,6 +11,7 @@ mod linear;
 mod scale;
 mod search;
 mod tokens;
+mod transposes;
 mod views;
 mod weights;
 
@@ -88,14 +89,14 @@ pub const REWRITES: &[Rewrite] = &[
         what: "what is reshaped several times is reshaped once, or not at all",
         makes_weights: false,
         opset: None,
-        apply: views::reshape_once,
+        apply: views::rewrite,
     },
     Rewrite {
         name: "nested-transpose",
-        what: "what is transposed twice is transposed once, or not at all",
+        what: "transposes that cancel out are left out, also with element-wise ops and convolutions of channels last between them",
         makes_weights: false,
         opset: None,
-        apply: views::transpose_once,
+        apply: transposes::rewrite,
     },
     // After all that look for products, and for what is added to them.
     Rewrite {

@@ -1,32 +1,28 @@
-//! A tensor that is reshaped several times is reshaped once, and not at all if it has its shape already; one that is
-//! transposed twice is transposed once, or not at all if it comes back as it was. Before the passes:
+//! A tensor that is reshaped several times is reshaped once, and not at all if it has its shape already. Before the pass:
 //!
 //! ```text
 //! %2:windows = reshape(%0:x, [-1, 7, 7, 96]) : float32 [?, 7, 7, 96]
 //! %4:rows = reshape(%2:windows, [-1, 49, 96]) : float32 [?, 49, 96]
-//! %5:turned = transpose(%4:rows) perm=[0, 2, 1] : float32 [?, 96, 49]
-//! %6:out = transpose(%5:turned) perm=[1, 0, 2] : float32 [96, ?, 49]
 //! ```
 //!
-//! After them:
+//! After it:
 //!
 //! ```text
 //! %4:rows = reshape(%0:x, [-1, 49, 96]) : float32 [?, 49, 96]
-//! %6:out = transpose(%4:rows) perm=[2, 0, 1] : float32 [96, ?, 49]
 //! ```
 
 use super::search::Search;
 use super::weights::constant;
-use super::{ints, is, operand};
+use super::{is, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Attributes, OpKind, Operand, Program, ValueId};
+use crate::program::{Attributes, OpKind, Operand, Program, ValueId};
 use crate::tensor::{Dim, Tensor, open_extents, same_shape};
 
 /// Ops that leave the elements in their order.
-const RESHAPING: [&str; 4] = ["flatten", "reshape", "squeeze", "unsqueeze"];
+pub(super) const RESHAPING: [&str; 4] = ["flatten", "reshape", "squeeze", "unsqueeze"];
 
 /// Has each op that reshapes what others have reshaped do so at once.
-pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
+pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
     // By the results of ops that reshape, what they reshape.
     Search::of(program, registry).each_op::<ValueId>(|search, op, before| {
         let is_reshaping = RESHAPING.iter().any(|name| is(op, name));
@@ -57,37 +53,8 @@ pub(super) fn reshape_once(program: &mut Program, registry: &Registry) {
     });
 }
 
-/// Has each op that transposes what another has transposed do so at once.
-pub(super) fn transpose_once(program: &mut Program, registry: &Registry) {
-    // By the results of ops that transpose, what they transpose, and how.
-    type Transposed = (ValueId, Vec<i64>);
-    Search::of(program, registry).each_op::<Transposed>(|search, op, before| {
-        let perm = ints(op, "perm");
-        let (Some(x), Some(perm)) = (operand(op, 0), perm.filter(|_| is(op, "transpose"))) else {
-            return;
-        };
-        let rank = perm.len() as i64;
-        let perm: Vec<i64> = perm.iter().map(|axis| axis.rem_euclid(rank)).collect();
-        let twice = search
-            .of_elements_alone(op, before)
-            .and_then(|(first, inner)| {
-                let axes = perm.iter().map(|axis| inner.get(*axis as usize).copied());
-                Some((*first, axes.collect::<Option<Vec<i64>>>()?))
-            });
-        if let Some((first, perm)) = &twice {
-            if perm.iter().copied().eq(0..rank) {
-                search.replaced.insert(op.results[0], *first);
-            } else {
-                op.operands[0] = Operand::One(*first);
-                op.attrs = Attributes::from([("perm".to_owned(), Attr::Ints(perm.clone()))]);
-            }
-        }
-        before.insert(op.results[0], twice.unwrap_or((x, perm)));
-    });
-}
-
 /// The target with which `reshape` gives a shape whatever it is given, if there is one.
-fn target(shape: &[Dim]) -> Option<Vec<i64>> {
+pub(super) fn target(shape: &[Dim]) -> Option<Vec<i64>> {
     let extents: Vec<i64> = shape.iter().map(|dim| dim.known().unwrap_or(-1)).collect();
     (!extents.is_empty() && open_extents(shape) <= 1 && !extents.contains(&0)).then_some(extents)
 }
