@@ -255,6 +255,27 @@ fn verify_op_by_op() {
     assert_eq!((ran.code, ops), (Some(0), 46), "{ran}");
 }
 
+/// Transposes are left out where they cancel out, so that tensors between them have their axes in another order.
+#[test]
+fn values_of_channels_last_are_compared_in_tensors_of_channels_first() {
+    for program in [
+        "paddle-2.6.2/ops/rewrites/layers_of_channels_last.pdmodel",
+        "paddle-3.3.1/ops/rewrites/layers_of_channels_last.json",
+    ] {
+        let path = fixture(program);
+        let verify = format!("verify {} --per-op --json", path.display());
+        let ran = paddle2onnx(&verify, Path::new(""));
+        assert_eq!(ran.code, Some(0), "{ran}");
+        let report = json(&ran);
+        let ops = report["per_op"]["ops"].as_array().unwrap();
+        let names: Vec<&str> = ops.iter().map(|op| op["op"].as_str().unwrap()).collect();
+        let expected = [
+            "conv2d", "relu", "conv2d", "relu", "add", "pool2d", "flatten",
+        ];
+        assert_eq!(names, expected, "{program}");
+    }
+}
+
 /// If a tolerance is stated, it decides instead of the rounding noise, and all pairs of sides are compared.
 #[test]
 fn verify_by_a_stated_tolerance() {

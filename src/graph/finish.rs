@@ -10,7 +10,7 @@ use super::notes;
 use super::opset::required_outputs;
 use super::scoping::refuse_misnamed;
 use crate::error::{Error, Result};
-use crate::program::{Facts, Origin, UniqueNames, ValueId};
+use crate::program::{Facts, Origin, Program, UniqueNames, ValueId};
 use crate::proto::onnx::{GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto};
 use crate::tensor::{DType, Dim};
 
@@ -63,13 +63,15 @@ pub(crate) fn finish(mut lowering: Lowering<'_>) -> Result<OnnxModel> {
         }),
     };
     let initializers = initializers(facts, &graph, &mut names)?;
-    let tensors = given(&values, &graph, &mut names);
+    let mut tensors = given(&values, &graph, &mut names);
+    let transposed = add_transposed(facts.program(), &mut tensors);
     let int8 = graph.int8.values();
     let int8: HashSet<String> = int8.map(|tensor| names.tensor(*tensor, "")).collect();
     let model = OnnxModel {
         proto,
         initializers,
         tensors,
+        transposed,
         int8,
         notes,
     };
@@ -145,6 +147,22 @@ fn given(
     let given = values.iter().filter(|(_, tensor)| is_given(tensor));
     let given = given.map(|(value, tensor)| (*value, names.tensor(*tensor, "")));
     given.collect()
+}
+
+/// Adds the values that `tensors` hold with their axes in another order, and returns this order for each.
+fn add_transposed(
+    program: &Program,
+    tensors: &mut HashMap<ValueId, String>,
+) -> HashMap<ValueId, Vec<usize>> {
+    let mut transposed = HashMap::new();
+    for of in &program.transposed {
+        let name = tensors.get(&of.source).cloned();
+        if let Some(name) = name.filter(|_| !tensors.contains_key(&of.value)) {
+            tensors.insert(of.value, name);
+            transposed.insert(of.value, of.perm.clone());
+        }
+    }
+    transposed
 }
 
 /// The element types and shapes of the inputs and of the outputs of the graph.

@@ -21,6 +21,8 @@ pub(crate) struct OnnxModel {
     pub(crate) initializers: Vec<Initializer>,
     /// For each value of the program that an input of the graph or a node gives, the name of the tensor that holds it.
     pub(crate) tensors: HashMap<ValueId, String>,
+    /// For those of these values whose axes the tensor has in another order: the tensor's axes in that of the value.
+    pub(crate) transposed: HashMap<ValueId, Vec<usize>>,
     /// Those of these names whose tensors hold whole numbers as int8, which are float32 in the program.
     pub(crate) int8: HashSet<String>,
     /// Where the model is not in every respect what the program is, in the order of the program.
@@ -121,6 +123,7 @@ mod tests {
             },
             initializers: Vec::new(),
             tensors: HashMap::new(),
+            transposed: HashMap::new(),
             int8: HashSet::new(),
             notes: Vec::new(),
         };

@@ -149,6 +149,7 @@ mod tests {
             },
             initializers: Vec::new(),
             tensors: Default::default(),
+            transposed: Default::default(),
             int8: Default::default(),
             notes: Vec::new(),
         };

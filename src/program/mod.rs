@@ -40,6 +40,17 @@ pub struct Program {
     pub(crate) remarks: Vec<(Source, Cow<'static, str>)>,
     /// The weights that the file holds as int8 where the program declares float32.
     pub(crate) narrowed: Vec<ValueId>,
+    /// Values that ops need not compute any more, since others hold the same with their axes in another order.
+    pub(crate) transposed: Vec<Transposed>,
+}
+
+/// A value that is another one transposed.
+#[derive(Debug, Clone)]
+pub(crate) struct Transposed {
+    pub value: ValueId,
+    pub source: ValueId,
+    /// The axes of the source, in the order in which the value has them.
+    pub perm: Vec<usize>,
 }
 
 /// The number of a value in its [`Program`]. It has no meaning in another program: to look it up there may panic.

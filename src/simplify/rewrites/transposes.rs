@@ -25,7 +25,7 @@ use super::views::{RESHAPING, target};
 use super::weights::{constant, like};
 use super::{each_list, ints, is, known_shapes, numbers, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
+use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, Transposed, ValueId};
 use crate::simplify::dead::drop_unneeded;
 use crate::simplify::replaced::Replaced;
 use crate::tensor::{Dim, Tensor, normalize_axis};
@@ -89,14 +89,8 @@ fn turn(program: &mut Program, registry: &Registry) {
     replaced.apply(program);
 }
 
-/// A value that is another one transposed.
-#[derive(Clone)]
-struct Transposed {
-    source: ValueId,
-    perm: Vec<usize>,
-    /// The op that gives it in the program.
-    op: Op,
-}
+/// A value that is another one transposed, and the op that gives it in the program.
+type Kept = (Transposed, Op);
 
 /// A program on the way through its ops.
 struct Turning<'t> {
@@ -104,7 +98,7 @@ struct Turning<'t> {
     registry: &'t Registry,
     /// The shapes of the values, by their indices.
     shapes: Vec<Vec<Dim>>,
-    transposed: BTreeMap<ValueId, Transposed>,
+    transposed: BTreeMap<ValueId, Kept>,
     /// Those of them that an op has made.
     made: HashSet<ValueId>,
     /// For images of channels last, the same with channels first.
@@ -140,33 +134,36 @@ impl Turning<'_> {
 
     /// Makes a value, if it is one that was only kept in mind.
     fn make(&mut self, id: ValueId) {
-        let Some(of) = self.transposed.get(&id) else {
+        let Some((of, op)) = self.transposed.get(&id) else {
             return;
         };
         if self.made.insert(id) {
-            let made = transpose(&of.op, of.source, &of.perm, id);
+            let made = transpose(op, of.source, &of.perm, id);
             self.ops.push(made);
         }
     }
 
     /// Keeps in mind that a result of an op is another value transposed.
     fn keep(&mut self, op: &Op, source: ValueId, perm: Vec<usize>) {
+        let value = op.results[0];
         if perm.iter().copied().eq(0..perm.len()) {
-            self.replaced.insert(op.results[0], source);
-            return;
+            self.replaced.insert(value, source);
         }
-        let op = Op {
-            blocks: Vec::new(),
-            ..op.clone()
+        let transposed = Transposed {
+            value,
+            source,
+            perm,
         };
-        let transposed = Transposed { source, perm, op };
-        self.transposed.insert(transposed.op.results[0], transposed);
+        self.program.transposed.push(transposed.clone());
+        if !self.replaced.holds(value) {
+            self.transposed.insert(value, (transposed, op.clone()));
+        }
     }
 
     /// What `x` transposed is, of which value: `x` may be another one transposed.
     fn source(&self, x: ValueId, perm: &[usize]) -> (ValueId, Vec<usize>) {
         match self.transposed.get(&x) {
-            Some(of) => (of.source, perm.iter().map(|axis| of.perm[*axis]).collect()),
+            Some((of, _)) => (of.source, perm.iter().map(|axis| of.perm[*axis]).collect()),
             None => (x, perm.to_vec()),
         }
     }
@@ -250,11 +247,11 @@ impl Turning<'_> {
             return false;
         };
         let transposed = operands.iter().find_map(|id| self.transposed.get(id));
-        let Some(perm) = transposed.map(|of| of.perm.clone()) else {
+        let Some(perm) = transposed.map(|(of, _)| of.perm.clone()) else {
             return false;
         };
         let is_alike = |id: &ValueId| match self.transposed.get(id) {
-            Some(of) => of.perm == perm,
+            Some((of, _)) => of.perm == perm,
             None => self.shapes[id.index()]
                 .iter()
                 .all(|dim| *dim == Dim::Known(1)),
@@ -273,7 +270,7 @@ impl Turning<'_> {
         let parts = op.operands.first().map(Operand::values).unwrap_or_default();
         let perms: Option<Vec<&Vec<usize>>> = parts
             .iter()
-            .map(|part| Some(&self.transposed.get(part)?.perm))
+            .map(|part| Some(&self.transposed.get(part)?.0.perm))
             .collect();
         let (Some(axis), Some(perms)) = (axis, perms) else {
             return false;
@@ -299,7 +296,7 @@ impl Turning<'_> {
         let mut turned = op.clone();
         let operands = turned.operands.iter_mut();
         for id in operands.flat_map(Operand::values_mut) {
-            if let Some(of) = self.transposed.get(id) {
+            if let Some((of, _)) = self.transposed.get(id) {
                 *id = of.source;
             }
         }
@@ -316,7 +313,7 @@ impl Turning<'_> {
             return false;
         };
         let target = target(&self.shapes[result.index()]);
-        let (Some(of), Some(target)) = (self.transposed.get(&x), target) else {
+        let (Some((of, _)), Some(target)) = (self.transposed.get(&x), target) else {
             return false;
         };
         let extents = &self.shapes[of.source.index()];

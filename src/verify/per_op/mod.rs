@@ -72,9 +72,7 @@ pub(super) fn compare(
     let opset = graph.opset().filter(|opset| OPSETS.contains(opset));
     let lowered = model.lower(opset.unwrap_or(DEFAULT_OPSET))?;
     refuse_other(&subject.program, &lowered.tensors, &graph).map_err(|e| e.in_file(onnx))?;
-    let names = lowered.tensors.into_iter();
-    let names = names.filter(|(_, name)| graph.gives(name)).collect();
-    let tensors = Tensors::new(&subject.program, names, lowered.int8, &graph)?;
+    let tensors = Tensors::new(&subject.program, lowered, &graph)?;
     let reference = subject.reference(Precision::Single)?;
     let mut comparison = Comparison {
         model,
@@ -194,9 +192,10 @@ impl Comparison<'_> {
     /// are those of the results that the nodes give.
     fn compare(&mut self, step: &Step<'_>, part: &Part, positions: &[usize]) -> Result<()> {
         let given = |id| self.tensors.tensor(id, step);
+        let results: Vec<ValueId> = positions.iter().map(|p| step.op.results[*p]).collect();
         let run = || -> Result<(Session, Vec<Tensor>)> {
             let mut session = self.runtime.open_bytes(&part.model)?;
-            let found = self.run(&mut session, part, &given)?;
+            let found = self.run(&mut session, part, &results, &given)?;
             Ok((session, found))
         };
         // ONNX Runtime reads and arranges weights on one thread, and the reference converts them on one.
@@ -226,7 +225,7 @@ impl Comparison<'_> {
         let (worst, own) = own_error(step, rounding, positions, &found, &exact);
         let mut report = self.describe(step, own);
         if self.shows_everything() && step.around.is_empty() {
-            report.accumulated = self.accumulate(step, (part, &mut session), positions);
+            report.accumulated = self.accumulate(step, (part, &mut session), &results);
         }
         if !report.own.agrees && self.report.culprit.is_none() {
             let id = step.op.results[positions[worst]];
@@ -245,15 +244,14 @@ impl Comparison<'_> {
         &mut self,
         step: &Step<'_>,
         (part, session): (&Part, &mut Session),
-        positions: &[usize],
+        results: &[ValueId],
     ) -> Option<Metrics> {
-        let outputs = self.run(session, part, &|id| self.computed.get(&id));
+        let outputs = self.run(session, part, results, &|id| self.computed.get(&id));
         let outputs = outputs.ok()?;
-        let ids = positions.iter().map(|position| step.op.results[*position]);
-        let first = outputs.first().zip(ids.clone().next());
+        let first = outputs.first().zip(results.first());
         let metrics = first
-            .and_then(|(output, id)| Metrics::of(output, step.tensor(id)?, &Tolerance::default()));
-        self.computed.extend(ids.zip(outputs));
+            .and_then(|(output, id)| Metrics::of(output, step.tensor(*id)?, &Tolerance::default()));
+        self.computed.extend(results.iter().copied().zip(outputs));
         metrics
     }
 
@@ -302,7 +300,7 @@ impl Comparison<'_> {
         is_undefined && self.program.all_ops().any(makes_undefined)
     }
 
-    /// Runs the nodes of an op on the program's inputs and on the values that `tensor` has.
+    /// Runs the nodes that compute these results of an op on the program's inputs and on the values that `tensor` has.
     ///
     /// # Errors
     /// When `tensor` lacks a value that the nodes read, or ONNX Runtime fails.
@@ -310,19 +308,20 @@ impl Comparison<'_> {
         &self,
         session: &mut Session,
         part: &Part,
+        results: &[ValueId],
         tensor: &dyn Fn(ValueId) -> Option<&'t Tensor>,
     ) -> Result<Vec<Tensor>> {
         let mut inputs = Vec::with_capacity(part.inputs.len());
         for name in &part.inputs {
             let given = self.set.tensors.iter().find(|(input, _)| input == name);
-            let found = given.map(|(_, tensor)| tensor);
-            let found = found.or_else(|| self.tensors.values(name).find_map(tensor));
+            let found = given.map(|(_, tensor)| tensor.clone());
+            let held = |id| Some(self.tensors.held(id, name, tensor(id)?));
+            let found = found.or_else(|| self.tensors.values(name).find_map(held));
             let found = found.ok_or_else(|| Error::internal(format!("no value of `{name}`")))?;
-            inputs.push((name.clone(), self.tensors.held(name, found)));
+            inputs.push((name.clone(), found));
         }
-        let outputs = session.run(&inputs)?;
-        let outputs = outputs.into_iter();
-        let values = outputs.map(|(name, tensor)| self.tensors.value_of(&name, tensor));
+        let outputs = session.run(&inputs)?.into_iter().zip(results);
+        let values = outputs.map(|((name, tensor), id)| self.tensors.value_of(*id, &name, tensor));
         Ok(values.collect())
     }
 
@@ -330,10 +329,13 @@ impl Comparison<'_> {
     /// the value that the same ONNX tensor holds.
     fn pass_on(&mut self, op: &Op) {
         for result in &op.results {
-            let name = self.tensors.name(*result);
-            let mut ids = name.into_iter().flat_map(|name| self.tensors.values(name));
-            if let Some(tensor) = ids.find_map(|id| self.computed.get(&id)) {
-                self.computed.insert(*result, tensor.clone());
+            let Some(name) = self.tensors.name(*result) else {
+                continue;
+            };
+            let held = |id| Some(self.tensors.held(id, name, self.computed.get(&id)?));
+            if let Some(tensor) = self.tensors.values(name).find_map(held) {
+                let value = self.tensors.value_of(*result, name, tensor);
+                self.computed.insert(*result, value);
             }
         }
     }

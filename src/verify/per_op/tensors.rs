@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::error::Result;
+use crate::graph::OnnxModel;
 use crate::program::{Op, Operand, Program, ValueId};
 use crate::reference::Step;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Element, Tensor, with_array};
 use crate::verify::onnx_file::OnnxFile;
 
 pub(super) struct Tensors {
@@ -16,6 +17,8 @@ pub(super) struct Tensors {
     names: HashMap<ValueId, String>,
     /// The values that each ONNX tensor holds: several where an op has become no node.
     ids: HashMap<String, Vec<ValueId>>,
+    /// For values whose axes their tensor has in another order, the tensor's axes in that of the value.
+    transposed: HashMap<ValueId, Vec<usize>>,
     /// The names of those that hold whole numbers as int8, which are float32 in the program.
     int8: HashSet<String>,
     /// By value, the position in the program of the last op whose nodes read it, or those of an op in its blocks.
@@ -27,16 +30,13 @@ pub(super) struct Tensors {
 }
 
 impl Tensors {
-    /// The tensors that hold the values of a program in an ONNX file, by `names`.
+    /// The tensors that hold the values of a program in an ONNX file, which was written of this model.
     ///
     /// # Errors
     /// When nothing gives a tensor that the file's nodes read.
-    pub fn new(
-        program: &Program,
-        names: HashMap<ValueId, String>,
-        int8: HashSet<String>,
-        graph: &OnnxFile,
-    ) -> Result<Self> {
+    pub fn new(program: &Program, lowered: OnnxModel, graph: &OnnxFile) -> Result<Self> {
+        let names = lowered.tensors.into_iter();
+        let names: HashMap<ValueId, String> = names.filter(|(_, name)| graph.gives(name)).collect();
         let mut ids: HashMap<String, Vec<ValueId>> = HashMap::new();
         for (id, name) in &names {
             ids.entry(name.clone()).or_default().push(*id);
@@ -45,7 +45,8 @@ impl Tensors {
         let mut tensors = Self {
             names,
             ids,
-            int8,
+            transposed: lowered.transposed,
+            int8: lowered.int8,
             last_read: HashMap::new(),
             kept: HashMap::new(),
             position: 0,
@@ -129,19 +130,31 @@ impl Tensors {
         }
     }
 
-    /// A value as a tensor of this name holds it.
-    pub fn held(&self, name: &str, value: &Tensor) -> Tensor {
+    /// A value as its tensor, of this name, holds it.
+    pub fn held(&self, id: ValueId, name: &str, value: &Tensor) -> Tensor {
+        let value = match self.transposed.get(&id) {
+            Some(perm) => {
+                let mut axes = vec![0; perm.len()];
+                perm.iter().zip(0..).for_each(|(to, axis)| axes[*to] = axis);
+                permuted(value, &axes)
+            }
+            None => value.clone(),
+        };
         match self.int8.contains(name) {
             true => value.cast(DType::I8),
-            false => value.clone(),
+            false => value,
         }
     }
 
-    /// The value that the program has where a tensor of this name holds `tensor`.
-    pub fn value_of(&self, name: &str, tensor: Tensor) -> Tensor {
-        match self.int8.contains(name) {
+    /// The value that the program has where its tensor, of this name, is `tensor`.
+    pub fn value_of(&self, id: ValueId, name: &str, tensor: Tensor) -> Tensor {
+        let tensor = match self.int8.contains(name) {
             true => tensor.cast(DType::F32),
             false => tensor,
+        };
+        match self.transposed.get(&id) {
+            Some(perm) => permuted(&tensor, perm),
+            None => tensor,
         }
     }
 
@@ -169,4 +182,12 @@ impl Tensors {
         self.position = next;
         over
     }
+}
+
+/// A tensor with its axes in this order. As it is if it has another rank, which a comparison will tell.
+fn permuted(tensor: &Tensor, axes: &[usize]) -> Tensor {
+    if tensor.shape().len() != axes.len() {
+        return tensor.clone();
+    }
+    with_array!(tensor, x => Element::tensor(x.clone().permuted_axes(axes)))
 }
