@@ -85,18 +85,19 @@ pub const REWRITES: &[Rewrite] = &[
     },
     // After all that look for a reshape or a transpose where Paddle's layers have one.
     Rewrite {
-        name: "nested-reshape",
-        what: "what is reshaped several times is reshaped once, or not at all",
-        makes_weights: false,
-        opset: None,
-        apply: views::rewrite,
-    },
-    Rewrite {
         name: "nested-transpose",
         what: "transposes that cancel out are left out, also with element-wise ops and convolutions of channels last between them",
         makes_weights: false,
         opset: None,
         apply: transposes::rewrite,
+    },
+    // After the transposes, between which there may be others.
+    Rewrite {
+        name: "nested-reshape",
+        what: "what is reshaped several times is reshaped once, or not at all",
+        makes_weights: false,
+        opset: None,
+        apply: views::rewrite,
     },
     // After all that look for products, and for what is added to them.
     Rewrite {

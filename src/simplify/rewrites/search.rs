@@ -66,10 +66,11 @@ impl<'s> Search<'s> {
     }
 }
 
-/// How often `shape` reads each value.
+/// How often ops that give shapes read each value.
 fn count_shape_reads(program: &Program) -> HashMap<ValueId, usize> {
     let mut reads = HashMap::new();
-    let shapes = program.all_ops().filter(|op| is(op, "shape"));
+    let gives_shape = |op: &&Op| is(op, "shape") || is(op, "shape64");
+    let shapes = program.all_ops().filter(gives_shape);
     for x in shapes.filter_map(|op| operand(op, 0)) {
         *reads.entry(x).or_insert(0) += 1;
     }
