@@ -362,6 +362,26 @@ fn train(value: &mut Value, count: &mut usize) {
     }
 }
 
+/// Nor do transposes cancel out that are none: the error has the numbers of the file.
+#[test]
+fn what_is_no_permutation_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = "paddle-3.3.1/ops/rewrites/transposed_back";
+    let json = fs::read_to_string(fixture(&format!("{case}.json"))).unwrap();
+    let number = |axis: u8| format!(r##"{{"#":"0.a_i32","D":{axis}}}"##);
+    let [first, other] = [[2, 0, 3, 1], [2, 0, 3, 3]].map(|perm| perm.map(number).join(","));
+    assert_eq!(json.matches(&first).count(), 1);
+    let path = folder.path().join("model.json");
+    fs::write(&path, json.replace(&first, &other)).unwrap();
+    let model = Model::open(&path, None).unwrap();
+    let output = folder.path().join("model.onnx");
+    let error = model
+        .convert(&output, &ConvertOptions::default())
+        .unwrap_err();
+    assert!(error.to_string().contains("[2, 0, 3, 3]"), "{error}");
+    assert!(!output.exists());
+}
+
 #[test]
 fn unknown_rewrites_are_refused() {
     let program = fixture("paddle-3.3.1/ops/rewrites/heads.json");

@@ -21,8 +21,10 @@ struct AxisTensors {
     ratio: TensorId,
 }
 
-/// What is known of the spatial extents before a run.
+/// What is known of the extents before a run, of the spatial axes where nothing else is said.
 struct ResizeExtents {
+    /// Those of the batch and of the channels, which are kept.
+    kept: [Dim; 2],
     inputs: Vec<Dim>,
     outputs: Vec<Dim>,
     /// The scales that are asked for, where they are known.
@@ -45,6 +47,7 @@ pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> 
     let (start, count) = op.spatial(g.rank(op.x))?;
     let target = known_scales(g, op.target(count)?, count);
     let sizes = ResizeExtents {
+        kept: kept_extents(op, g),
         inputs: g.shape(op.x)[start..start + count].to_vec(),
         outputs: op.outputs(g)?,
         scales: match &target {
@@ -66,8 +69,7 @@ pub(super) fn lower(op: &Interpolate, g: &mut Lowering<'_>) -> Result<TensorId> 
     };
     // It makes a cubic Resize between transposes one of channels last, of which it has no kernel either.
     let resizes = resizes && !(op.method == Method::Cubic && op.is_channels_last);
-    let kept = kept_extents(op, g);
-    let is_open = kept.iter().any(|dim| dim.known().is_none());
+    let is_open = sizes.kept.iter().any(|dim| dim.known().is_none());
     let means = resize_means(op, &sizes).map(|means| match means {
         // Before opset 11, there are no extents for it, and those of axes that are kept would have to be computed.
         Means::Sizes if is_open || g.opset() < 11 => {
@@ -266,7 +268,7 @@ fn lower_resize(
             let scales = [1.0, 1.0].into_iter().chain(scales).collect();
             (Some(g.constant(Tensor::vector::<f32>(scales))), None)
         }
-        Means::Sizes => (None, Some(lower_extents(op, g, x, sizes)?)),
+        Means::Sizes => (None, Some(lower_extents(g, x, sizes)?)),
     };
     let y = g.resize(x, scales, extents, attrs);
     Ok(g.transpose(y, &to_last))
@@ -284,13 +286,8 @@ fn kept_extents(op: &Interpolate, g: &Lowering<'_>) -> [Dim; 2] {
 }
 
 /// Emits the extents of the result, with the channels in front of the spatial axes, as they are in `x`.
-fn lower_extents(
-    op: &Interpolate,
-    g: &mut Lowering<'_>,
-    x: TensorId,
-    sizes: &ResizeExtents,
-) -> Result<TensorId> {
-    let all = [&kept_extents(op, g)[..], &sizes.outputs].concat();
+fn lower_extents(g: &mut Lowering<'_>, x: TensorId, sizes: &ResizeExtents) -> Result<TensorId> {
+    let all = [&sizes.kept[..], &sizes.outputs].concat();
     if let Some(extents) = g.dims(&all) {
         return Ok(extents);
     }

@@ -46,7 +46,7 @@ fn joined(ops: Vec<Op>, program: &Program, reads: &HashMap<ValueId, usize>) -> V
 }
 
 /// The axis of a `concat`, if it is known.
-fn axis(op: &Op, program: &Program) -> Option<usize> {
+pub(super) fn axis(op: &Op, program: &Program) -> Option<usize> {
     let axes = operand(op, 1).filter(|_| is(op, "concat"));
     let [axis] = numbers(program, axes?)?[..] else {
         return None;

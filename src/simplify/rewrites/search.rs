@@ -16,6 +16,8 @@ pub(super) struct Search<'s> {
     shape_reads: HashMap<ValueId, usize>,
     pub shapes: Vec<Vec<Dim>>,
     pub replaced: Replaced,
+    /// Ops to be put in front of the one that is rewritten.
+    pub in_front: Vec<Op>,
 }
 
 impl<'s> Search<'s> {
@@ -25,6 +27,7 @@ impl<'s> Search<'s> {
             shape_reads: count_shape_reads(program),
             shapes: known_shapes(program, registry),
             replaced: Replaced::default(),
+            in_front: Vec::new(),
             program,
         }
     }
@@ -32,14 +35,17 @@ impl<'s> Search<'s> {
     /// Rewrites each op by `rewritten`, which keeps what it needs of the ops before it in a map.
     pub fn each_op<V>(mut self, rewritten: fn(&mut Self, &mut Op, &mut HashMap<ValueId, V>)) {
         let ops = std::mem::take(&mut self.program.ops);
-        let ops = each_list(ops, &mut |mut ops| {
+        let ops = each_list(ops, &mut |ops| {
             let mut before = HashMap::new();
-            for op in &mut ops {
-                rewritten(&mut self, op, &mut before);
+            let mut kept = Vec::with_capacity(ops.len());
+            for mut op in ops {
+                rewritten(&mut self, &mut op, &mut before);
+                kept.append(&mut self.in_front);
+                kept.push(op);
             }
             // Otherwise they would count as readers in the next rewrite.
-            ops.retain(|op| !op.results.iter().any(|result| self.replaced.holds(*result)));
-            ops
+            kept.retain(|op| !op.results.iter().any(|result| self.replaced.holds(*result)));
+            kept
         });
         self.program.ops = ops;
         self.replaced.apply(self.program);

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 
 use super::search::Search;
 use super::weights::{constant, like, stored};
-use super::{each_list, is, numbers, operand};
+use super::{concats, is, operand};
 use crate::operator::Registry;
 use crate::program::{Attributes, Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
@@ -41,25 +41,16 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
     if program.missing_weights.is_some() {
         return;
     }
-    let search = Search::of(program, registry);
-    let ops = std::mem::take(&mut search.program.ops);
-    let ops = each_list(ops, &mut |ops| {
-        let mut before = HashMap::new();
-        let mut kept = Vec::with_capacity(ops.len());
-        for mut op in ops {
-            if let Some(made) = tokens(&search, &op).or_else(|| joined(&search, &op, &before)) {
-                before.insert(op.results[0], made);
-            } else if let Some(Before::Joined { tokens, rows }) = search.of_alone(&op, &before)
-                && let Some(positions) = positions(&search, &op)
-                && let Some(shifts) = stored(search.program, *tokens)
-            {
-                kept.extend(placed(search.program, &mut op, *rows, (positions, shifts)));
-            }
-            kept.push(op);
+    Search::of(program, registry).each_op::<Before>(|search, op, before| {
+        if let Some(made) = tokens(search, op).or_else(|| joined(search, op, before)) {
+            before.insert(op.results[0], made);
+        } else if let Some(Before::Joined { tokens, rows }) = search.of_alone(op, before)
+            && let Some(positions) = positions(search, op)
+            && let Some(shifts) = stored(search.program, *tokens)
+        {
+            search.in_front = placed(search.program, op, *rows, (positions, shifts));
         }
-        kept
     });
-    search.program.ops = ops;
 }
 
 /// The extents of a value of rank 3, if all but the first are known.
@@ -83,18 +74,14 @@ fn tokens(search: &Search<'_>, op: &Op) -> Option<Before> {
 
 /// Tokens that a `concat` puts in front of rows.
 fn joined(search: &Search<'_>, op: &Op, before: &HashMap<ValueId, Before>) -> Option<Before> {
-    let axis = operand(op, 1).filter(|_| is(op, "concat"))?;
-    let axis = numbers(search.program, axis)?;
-    let Operand::Many(parts) = &op.operands[0] else {
-        return None;
-    };
-    let [first, rows] = parts[..] else {
+    let axis = concats::axis(op, search.program)?;
+    let [first, rows] = op.operands[0].values()[..] else {
         return None;
     };
     let Some(Before::Tokens(tokens)) = before.get(&first) else {
         return None;
     };
-    let is_alone = search.reads.get(&first) == Some(&1) && matches!(axis[..], [1 | -2]);
+    let is_alone = search.reads.get(&first) == Some(&1) && axis == 1;
     is_alone.then_some(Before::Joined {
         tokens: *tokens,
         rows,
@@ -118,7 +105,7 @@ fn placed(
     add: &mut Op,
     rows: ValueId,
     (positions, tokens): (ValueId, Tensor),
-) -> [Op; 2] {
+) -> Vec<Op> {
     let joined = add.operands[0].values()[0];
     let padded = like(program, joined, None);
     // With tokens, it would be what has the name in Paddle.
@@ -138,7 +125,7 @@ fn placed(
         attrs: Attributes::default(),
         ..add.clone()
     };
-    [
+    vec![
         op("pad", &[rows, zero, paddings], padded),
         op("shift_weight", &[positions, shifts], shifted),
     ]

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::views::{RESHAPING, target};
 use super::weights::{constant, like};
-use super::{each_list, ints, is, known_shapes, numbers, operand};
+use super::{concats, each_list, ints, is, known_shapes, operand};
 use crate::operator::Registry;
 use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, Transposed, ValueId};
 use crate::simplify::dead::drop_unneeded;
@@ -192,7 +192,10 @@ impl Turning<'_> {
             .iter()
             .map(|axis| normalize_axis(*axis, rank).ok())
             .collect();
-        let Some(perm) = perm.filter(|perm| is(op, "transpose") && perm.len() == rank) else {
+        // What is no permutation is refused by whoever writes the model, as it stands in the program.
+        let is_permutation =
+            |perm: &Vec<usize>| perm.len() == rank && (0..rank).all(|axis| perm.contains(&axis));
+        let Some(perm) = perm.filter(|perm| is(op, "transpose") && is_permutation(perm)) else {
             return false;
         };
         let (source, perm) = self.source(x, &perm);
@@ -265,23 +268,18 @@ impl Turning<'_> {
 
     /// Has a `concat` of tensors that are transposed alike join what was transposed.
     fn concat(&mut self, op: &Op) -> bool {
-        let axis = operand(op, 1).filter(|_| is(op, "concat"));
-        let axis = axis.and_then(|axis| numbers(self.program, axis));
-        let parts = op.operands.first().map(Operand::values).unwrap_or_default();
+        let Some(axis) = concats::axis(op, self.program) else {
+            return false;
+        };
+        let parts = op.operands[0].values().iter();
         let perms: Option<Vec<&Vec<usize>>> = parts
-            .iter()
             .map(|part| Some(&self.transposed.get(part)?.0.perm))
             .collect();
-        let (Some(axis), Some(perms)) = (axis, perms) else {
+        let Some([perm, others @ ..]) = perms.as_deref() else {
             return false;
         };
-        let ([axis], [perm, others @ ..]) = (&axis[..], &perms[..]) else {
-            return false;
-        };
-        let Some(axis) = normalize_axis(*axis, perm.len()).ok() else {
-            return false;
-        };
-        if others.iter().any(|other| other != perm) {
+        let is_of_rank = axis < perm.len() && self.rank(op.results[0]) == perm.len();
+        if !is_of_rank || others.iter().any(|other| other != perm) {
             return false;
         }
         let (perm, axis) = (perm.to_vec(), perm[axis] as i64);
