@@ -1,5 +1,6 @@
 //! A Paddle model: what callers open, inspect and convert.
 
+mod findings;
 mod metadata;
 mod summary;
 
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::analyse::Analysis;
 use crate::error::{Error, Result};
-use crate::graph::{self, DEFAULT_OPSET, OPSETS, OnnxModel};
+use crate::graph::{DEFAULT_OPSET, OPSETS, OnnxModel};
 use crate::lower;
 use crate::normalise;
 use crate::operator::{Precision, Registry};
@@ -18,11 +19,12 @@ use crate::program::{Origin, Program};
 use crate::read::{self, Format, ModelFiles};
 use crate::reference::Reference;
 use crate::simplify::{
-    HalfPrecision, InputShape, REWRITES, Renaming, cropped, dequantize, halved,
+    Goal, HalfPrecision, InputShape, REWRITES, Renaming, cropped, dequantize, halved,
     refuse_without_match, renamed, simplify, starting_at, with_limit, with_shapes, without_choices,
 };
 use crate::tensor::{DType, Tensor};
 use crate::write::{self, Progress, Weights, Written};
+pub use findings::{Note, Obstacle};
 use metadata::Metadata;
 pub use summary::{MacCount, Port, Summary};
 
@@ -37,6 +39,8 @@ pub struct Model {
     registry: Registry,
     /// The names of the rewrites that are not made.
     left_out: Vec<&'static str>,
+    /// The domain of operators that the runtime has beside ONNX's own.
+    domain: Option<&'static str>,
     /// How ONNX is written in half precision, if it is.
     half: Option<HalfPrecision>,
 }
@@ -75,30 +79,6 @@ pub struct LowestOpset {
     /// What needs it, with its place, as in ``op 12 `roi_align`: a RoiAlign of aligned boxes``. None if the opset is the
     /// lowest of all.
     pub needed_by: Option<String>,
-}
-
-/// A reason why ops of one kind can't be converted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Obstacle {
-    /// The name of the op in the file.
-    pub op: String,
-    /// What can't be converted.
-    pub reason: String,
-    /// The lowest opset in which this reason is gone, if there is one.
-    pub needed_opset: Option<u32>,
-    /// The places of the ops that it concerns, each as in ``op 12 `relu` in /Net/Block``.
-    pub places: Vec<String>,
-}
-
-/// Where the ONNX model is not in every respect what the program is, and what follows from that, for ops of one kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    /// The name of the op in the file.
-    pub op: String,
-    /// What the model takes for granted, or does in another way.
-    pub text: String,
-    /// The places of the ops that it concerns, each as in ``op 12 `squeeze2` in /Net/Block``.
-    pub places: Vec<String>,
 }
 
 /// What [`Model::convert`] has written.
@@ -158,6 +138,7 @@ impl Model {
             program,
             registry: registry.clone(),
             left_out: Vec::new(),
+            domain: None,
             half: None,
         })
     }
@@ -274,6 +255,14 @@ impl Model {
         Ok(self)
     }
 
+    /// The model of which ONNX is written with the operators of a domain beside ONNX's own ([`crate::Target::domain`]), where
+    /// rewrites make them ([`crate::Rewrite::domain`]). In half precision, none do: their kernels on CPUs take float32 alone.
+    #[must_use]
+    pub fn with_operators_of(mut self, domain: Option<&'static str>) -> Self {
+        self.domain = domain;
+        self
+    }
+
     /// The model of which ONNX is written in half precision: what is float32 in Paddle becomes float16 or bfloat16, but for
     /// ops that need more digits ([`crate::KEPT_IN_FLOAT32`]), and the weights are rounded while they are written. Ops
     /// that read larger numbers than half precision holds stay in float32, with a note.
@@ -367,7 +356,7 @@ impl Model {
         Ok(Conversion {
             written,
             nodes: onnx.node_count(),
-            notes: grouped(onnx.notes),
+            notes: findings::notes(onnx.notes),
             metadata: metadata.entries,
             remarks: metadata.remarks,
         })
@@ -389,7 +378,7 @@ impl Model {
         Ok(Streamed {
             bytes,
             nodes: onnx.node_count(),
-            notes: grouped(onnx.notes),
+            notes: findings::notes(onnx.notes),
             remarks: metadata.remarks,
         })
     }
@@ -451,8 +440,18 @@ impl Model {
     }
 
     /// A program of the model after all passes, in half precision if it is to be.
-    fn simplified(&self, program: &Program, opset: u32, left_out: &[&str]) -> Result<Program> {
-        let program = simplify(program, &self.registry, opset, left_out);
+    fn simplified(
+        &self,
+        program: &Program,
+        opset: u32,
+        left_out: &[&'static str],
+    ) -> Result<Program> {
+        let goal = Goal {
+            opset,
+            domain: self.domain.filter(|_| self.half.is_none()),
+            left_out,
+        };
+        let program = simplify(program, &self.registry, &goal);
         match &self.half {
             Some(half) => halved(&program, &self.registry, half),
             None => Ok(program),
@@ -467,22 +466,8 @@ impl Model {
     pub fn obstacles(&self, opset: u32) -> Result<Vec<Obstacle>> {
         let program = self.simplified(&self.program, opset, &self.left_out)?;
         lower::refuse_opset(&program, opset)?;
-        let mut obstacles: Vec<Obstacle> = Vec::new();
-        for (source, error) in lower::obstacles(&program, &self.registry, opset) {
-            let place = source.to_string();
-            let is_alike =
-                |known: &&mut Obstacle| known.op == *source.name && known.reason == error.message();
-            match obstacles.iter_mut().find(is_alike) {
-                Some(known) => known.places.push(place),
-                None => obstacles.push(Obstacle {
-                    op: source.name.to_string(),
-                    reason: error.message().to_owned(),
-                    needed_opset: error.needed_opset(),
-                    places: vec![place],
-                }),
-            }
-        }
-        Ok(obstacles)
+        let found = lower::obstacles(&program, &self.registry, opset);
+        Ok(findings::obstacles(found))
     }
 
     /// The notes on a conversion to `opset`, which [`Model::convert`] returns as well.
@@ -491,9 +476,8 @@ impl Model {
     /// Those of [`Model::convert`], but for files.
     pub fn notes(&self, opset: u32) -> Result<Vec<Note>> {
         let onnx = self.lower(opset);
-        Ok(grouped(
-            onnx.map_err(|e| e.in_file(&self.files.program))?.notes,
-        ))
+        let onnx = onnx.map_err(|e| e.in_file(&self.files.program))?;
+        Ok(findings::notes(onnx.notes))
     }
 
     /// The lowest opset that the model can be converted to.
@@ -561,22 +545,4 @@ impl Model {
         }
         Ok(())
     }
-}
-
-/// One note for ops of one kind that are noted alike, in the order of their first places.
-fn grouped(notes: Vec<graph::Note>) -> Vec<Note> {
-    let mut grouped: Vec<Note> = Vec::new();
-    for note in notes {
-        let place = note.source.to_string();
-        let is_alike = |known: &&mut Note| known.op == *note.source.name && known.text == note.text;
-        match grouped.iter_mut().find(is_alike) {
-            Some(known) => known.places.push(place),
-            None => grouped.push(Note {
-                op: note.source.name.to_string(),
-                text: note.text,
-                places: vec![place],
-            }),
-        }
-    }
-    grouped
 }

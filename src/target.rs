@@ -7,6 +7,7 @@
 use crate::error::{Error, Result};
 use crate::graph::DEFAULT_OPSET;
 use crate::model::Model;
+use crate::operator::ONNX_RUNTIME_DOMAIN;
 use crate::tensor::{Dim, display_shape};
 
 /// A runtime, as a profile of the conversion.
@@ -18,6 +19,8 @@ pub struct Target {
     pub what: &'static str,
     /// The opset that is written for it.
     pub opset: u32,
+    /// The domain of operators that it has beside ONNX's own, and that models for it are written with.
+    pub domain: Option<&'static str>,
     /// The newest opset that it reads; None if no limit is known.
     pub newest_opset: Option<u32>,
     /// What it needs of the model.
@@ -44,7 +47,9 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "onnxruntime",
-        what: "ONNX Runtime from 1.12 on (tested)",
+        what: "ONNX Runtime from 1.21 on (tested)",
+        domain: Some(ONNX_RUNTIME_DOMAIN),
+        reasons: &["its own operators of attention are faster than the products and the softmax"],
         ..PORTABLE
     },
     Target {
@@ -87,6 +92,7 @@ pub const TARGETS: &[Target] = &[
         name: "rknn",
         what: "RKNN Toolkit2 from 1.6 on (not tested, as that takes its hardware)",
         opset: 19,
+        domain: None,
         newest_opset: Some(19),
         needs: &[TargetNeed::KnownShapes, TargetNeed::NoChoices],
         reasons: &[
@@ -102,6 +108,7 @@ const PORTABLE: Target = Target {
     name: "",
     what: "",
     opset: DEFAULT_OPSET,
+    domain: None,
     newest_opset: None,
     needs: &[],
     reasons: &[],
@@ -197,7 +204,7 @@ mod tests {
                     .is_none_or(|newest| newest >= target.opset)
             );
             let limits = usize::from(target.newest_opset.is_some());
-            let differences = limits + target.needs.len();
+            let differences = limits + target.needs.len() + usize::from(target.domain.is_some());
             assert_eq!(target.reasons.len(), differences, "{target:?}");
             // Another opset has the reason of the limit.
             assert!(target.opset == DEFAULT_OPSET || limits == 1, "{target:?}");

@@ -390,7 +390,7 @@ fn unknown_rewrites_are_refused() {
     assert_eq!(
         error.message(),
         "no rewrite is called \"bias\"; there are affine-into-conv, nested-concat, tokens-into-positions, \
-         picked-axis-to-split, attention, scale-into-weights, nested-transpose, nested-reshape, linear-to-gemm"
+         picked-axis-to-split, attention, multi-head-attention, self-attention, scale-into-weights, nested-transpose, nested-reshape, linear-to-gemm"
     );
 }
 

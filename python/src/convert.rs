@@ -67,6 +67,7 @@ pub fn convert(
             }
         };
         let target = Target::named(&how.target)?;
+        model = model.with_operators_of(target.domain);
         let mut options = ConvertOptions {
             opset: target.opset,
             ir_version: how.ir_version,

@@ -142,7 +142,7 @@ impl Args {
         chosen.map_or(*OPSETS.end(), |chosen| chosen.number)
     }
 
-    /// The model of this program or folder, with what `--drop-nms`, `--nms-limit` and `--dtype` make of it.
+    /// The model of this program or folder, with what `--drop-nms`, `--nms-limit`, `--target` and `--dtype` make of it.
     fn opened(&self, model: &Path) -> Result<Model> {
         let model = self.reading.open(model, self.params.as_deref())?;
         let model = if self.drop_nms {
@@ -152,7 +152,8 @@ impl Args {
         } else {
             model
         };
-        self.types.applied(model)
+        self.types
+            .applied(model.with_operators_of(self.target.domain))
     }
 }
 

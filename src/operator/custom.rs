@@ -25,6 +25,9 @@ pub struct CustomOp {
     pub op_type: String,
 }
 
+/// The domain of the operators that ONNX Runtime has beside ONNX's own.
+pub(crate) const ONNX_RUNTIME_DOMAIN: &str = "com.microsoft";
+
 /// The dialect of custom ops in PIR.
 const DIALECT: &str = "custom_op.";
 

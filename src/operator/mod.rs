@@ -23,6 +23,7 @@ pub use argument::Arg;
 pub use complex::{Complex, ComplexRewrite};
 pub(crate) use control::{Control, InferBlock, LowerBlock, Run};
 pub use custom::CustomOp;
+pub(crate) use custom::ONNX_RUNTIME_DOMAIN;
 pub(crate) use definition::Reading;
 pub use definition::{ANY, Accuracy, FLOATS, NUMBERS, OpDef, WIDE};
 pub(crate) use evaluate::{evaluate, evaluate_constant};

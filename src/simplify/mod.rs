@@ -14,7 +14,7 @@
 //! 8. [`merge`] lets the readers of equal ops read the results of the first. It comes after `identity`, by which more are
 //!    equal.
 //! 9. [`dead`] drops the ops whose results nothing reads after the passes before it.
-//! 10. [`rewrites`] puts ops that runtimes run faster in place of others, and `dead` drops what is left over.
+//! 10. [`rewrites`] puts ops that runtimes run faster in place of others. `dead` drops what is left over of each.
 //!
 //! Two are no passes for every model: `convert --dequantize` asks for [`dequantize`], before the others, and
 //! `convert --dtype float16` for [`half`], after them.
@@ -48,18 +48,14 @@ pub use half::{HalfPrecision, KEPT_IN_FLOAT32, KeptOps};
 pub(crate) use half::{halved, refuse_without_match};
 pub use ports::{InputShape, Renaming};
 pub(crate) use ports::{renamed, with_shapes};
+pub(crate) use rewrites::Goal;
 pub use rewrites::{REWRITES, Rewrite};
 
 use crate::operator::Registry;
 use crate::program::Program;
 
-/// The program after all passes, of which only the rewrites differ between opsets, without those of the names `left_out`.
-pub(crate) fn simplify(
-    program: &Program,
-    registry: &Registry,
-    opset: u32,
-    left_out: &[&str],
-) -> Program {
+/// The program after all passes, of which only the rewrites look at what it is for.
+pub(crate) fn simplify(program: &Program, registry: &Registry, goal: &Goal<'_>) -> Program {
     let mut program = program.clone();
     operands::dequantize_operands(&mut program, registry);
     biases::know_biases(&mut program);
@@ -70,7 +66,6 @@ pub(crate) fn simplify(
     identity::pass_on(&mut program, registry);
     merge::merge(&mut program, registry);
     dead::drop_unneeded(&mut program);
-    rewrites::rewrite(&mut program, registry, opset, left_out);
-    dead::drop_unneeded(&mut program);
+    rewrites::rewrite(&mut program, registry, goal);
     program
 }

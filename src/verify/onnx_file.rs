@@ -92,6 +92,12 @@ impl OnnxFile {
         u32::try_from(own.version()).ok()
     }
 
+    /// Whether its nodes may be operators of a domain.
+    pub fn imports(&self, domain: &str) -> bool {
+        let mut imports = self.model.opset_import.iter();
+        imports.any(|import| import.domain() == domain)
+    }
+
     /// What the metadata in the model say for a key.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let mut entries = self.model.metadata_props.iter();

@@ -1,7 +1,7 @@
 """Times the same models in ONNX Runtime, converted by this program, by Paddle2ONNX of PyPI, and by p2o.
 
     python tests/compat/latency.py OURS --zoo target/zoo [--1.3.1 PYTHON FOLDER] [--2.1.0 PYTHON FOLDER] [--p2o FILE]
-        MODEL@3x224x224...
+        [--target onnxruntime] MODEL@3x224x224...
 
 Models and converters are those of `nodes.py`; behind the @ is the shape of one input. For each batch size, all exports of a
 model run in turn, and what is printed is the median of our times, and that of the ratios of ours to each other's, pair by
@@ -34,7 +34,7 @@ def exports(given: argparse.Namespace, name: str, folder: Path) -> dict[str, Pat
     """The models that the converters write, by the converters' names. Those that fail are left out."""
     model, older = given.zoo / "paddle-3.3.1" / name, given.zoo / "paddle-2.6.2" / name
     files = {converter: folder / f"{converter}.onnx" for converter in ("ours", "1.3.1", "2.1.0", "p2o")}
-    nodes.converted([given.ours, "convert", model, "-o", files["ours"]], files["ours"])
+    nodes.converted([given.ours, "convert", model, "--target", given.target, "-o", files["ours"]], files["ours"])
     nodes.paddle2onnx("1.3.1", given.first, older, files["1.3.1"], False)
     nodes.paddle2onnx("2.1.0", given.second, model, files["2.1.0"], False)
     if given.p2o:
@@ -61,6 +61,7 @@ def times(files: dict[str, Path], x: np.ndarray, given: argparse.Namespace) -> d
 def main() -> int:
     parser = nodes.converters(__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL@SHAPE")
+    parser.add_argument("--target", default="portable", help="the runtime that our models are for (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slack", type=float, default=0.02, help="what a ratio may be above 1 (default: %(default)s)")

@@ -4,6 +4,7 @@
 //! unfused attention consists of are in `linalg`.
 
 mod dot_product;
+mod onnx_runtime;
 mod rotary;
 mod scaled_dot_product;
 mod softmax_mask;
@@ -20,6 +21,7 @@ pub(super) const IS_FOR_GPUS: &str = "is attention that Paddle computes on GPUs 
 /// The definitions of this family.
 pub(super) const OPS: &[&[OpDef]] = &[
     dot_product::OPS,
+    onnx_runtime::OPS,
     rotary::OPS,
     scaled_dot_product::OPS,
     softmax_mask::OPS,

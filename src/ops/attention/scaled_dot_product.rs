@@ -30,28 +30,45 @@ pub(super) const OPS: &[OpDef] = &[OpDef::new(
 /// extent]`. The result has the axes of the queries. The mask is broadcast to `[batch, heads, length, keys]`.
 ///
 /// ONNX: Attention, since opset 23, with a softmax in float32 for half precision.
-struct Attention {
-    operands: [ValueId; 3],
-    mask: Option<ValueId>,
-    scale: f64,
+pub(super) struct Attention {
+    pub operands: [ValueId; 3],
+    pub mask: Option<ValueId>,
+    pub kernel: Kernel,
+}
+
+/// What attention does to arrays.
+pub(super) struct Kernel {
+    pub scale: f64,
     /// The number of heads, if they lie side by side.
-    heads: Option<usize>,
+    pub heads: Option<usize>,
 }
 
 impl Attention {
     fn parse(op: &mut OpReader<'_>) -> Parsed {
-        let heads: i64 = op.attr_or("num_heads", 0)?;
-        let heads = usize::try_from(heads).map_err(|_| Error::malformed("negative num_heads"))?;
-        Ok(Box::new(Self {
+        Ok(Box::new(Self::read(op)?))
+    }
+
+    pub fn read(op: &mut OpReader<'_>) -> Result<Self> {
+        Ok(Self {
             operands: [
                 op.operand("query")?,
                 op.operand("key")?,
                 op.operand("value")?,
             ],
             mask: op.optional("attn_mask")?,
+            kernel: Kernel::read(op)?,
+        })
+    }
+}
+
+impl Kernel {
+    pub fn read(op: &mut OpReader<'_>) -> Result<Self> {
+        let heads: i64 = op.attr_or("num_heads", 0)?;
+        let heads = usize::try_from(heads).map_err(|_| Error::malformed("negative num_heads"))?;
+        Ok(Self {
             scale: op.attr("scale")?,
             heads: (heads > 0).then_some(heads),
-        }))
+        })
     }
 
     /// `[batch, length, heads · extent]` as `[batch, heads, length, extent]`.
@@ -64,7 +81,8 @@ impl Attention {
         Ok(apart)
     }
 
-    fn attend<T: Real>(
+    /// The result for queries, keys and values, and a mask.
+    pub fn attend<T: Real>(
         &self,
         [q, k, v]: [&Array<T>; 3],
         mask: Option<&Array<T>>,
@@ -97,7 +115,7 @@ impl Attention {
 impl Function for Attention {
     fn infer(&self, facts: &Facts<'_>) -> Result<Fact> {
         let [q, k, v] = self.operands.map(|id| facts.shape(id));
-        let rank = if self.heads.is_some() { 3 } else { 4 };
+        let rank = if self.kernel.heads.is_some() { 3 } else { 4 };
         if [q, k, v].iter().any(|shape| shape.len() != rank) {
             return Err(Error::malformed("attention of operands of another rank"));
         }
@@ -111,12 +129,12 @@ impl Function for Attention {
         for operand in self.operands.into_iter().chain(self.mask) {
             inputs.push(g.value(operand)?);
         }
-        let mut attrs = vec![("scale", NodeAttr::Float(self.scale as f32))];
+        let mut attrs = vec![("scale", NodeAttr::Float(self.kernel.scale as f32))];
         if g.dtype(self.operands[0]) != DType::F32 {
             let single = i64::from(DType::F32.onnx_code());
             attrs.push(("softmax_precision", NodeAttr::Int(single)));
         }
-        if let Some(heads) = self.heads {
+        if let Some(heads) = self.kernel.heads {
             attrs.push(("q_num_heads", NodeAttr::Int(heads as i64)));
             attrs.push(("kv_num_heads", NodeAttr::Int(heads as i64)));
         }
@@ -129,7 +147,7 @@ impl Function for Attention {
         with_real!(values.get(q)?, q => {
             let (k, v) = (same_type(values.get(k)?, q)?, same_type(values.get(v)?, q)?);
             let mask = mask.map(|mask| same_type(mask, q)).transpose()?;
-            self.attend([q, k, v], mask)?
+            self.kernel.attend([q, k, v], mask)?
         })
     }
 }

@@ -35,14 +35,28 @@ use crate::operator::Registry;
 use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, Dim, normalize_axis};
 
+/// The op that is ONNX Runtime's attention.
+pub(super) const MULTI_HEAD: &str = "multi_head_attention";
 /// The order of axes that exchanges heads and positions.
 const HEADS_FIRST: &[i64] = &[0, 2, 1, 3];
 /// The order of axes that transposes the matrices of each head.
 const TRANSPOSED: &[i64] = &[0, 1, 3, 2];
 
-/// Makes attention of products around a softmax.
+/// Makes ONNX's attention of products around a softmax.
 pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
+    fuse(program, registry, "scaled_dot_product_attention");
+}
+
+/// Makes ONNX Runtime's attention of products around a softmax. Its heads lie side by side, and its mask has all axes, of
+/// which those of the batch and of the heads are broadcast.
+pub(super) fn rewrite_for_onnx_runtime(program: &mut Program, registry: &Registry) {
+    fuse(program, registry, MULTI_HEAD);
+}
+
+/// Makes attention of this name of products around a softmax.
+fn fuse(program: &mut Program, registry: &Registry, name: &'static str) {
     let mut fusing = Fusing {
+        name,
         reads: count_reads(program),
         shapes: known_shapes(program, registry),
         program,
@@ -53,6 +67,8 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
 
 /// What is known of a program in which attention is looked for.
 struct Fusing<'f> {
+    /// The op that is made.
+    name: &'static str,
     program: &'f mut Program,
     reads: HashMap<ValueId, usize>,
     /// The shape of each value before the pass, by its index.
@@ -126,7 +142,7 @@ impl Fusing<'_> {
         self.look_back(ops, operand(softmax, 0)?, &mut found)?;
         self.fits(&found).then_some(())?;
         self.look_around(ops, product, &mut found);
-        Some(found)
+        (self.name != MULTI_HEAD || self.is_multi_head(&found)).then_some(found)
     }
 
     /// Finds the queries, the keys, the scale and the mask of scores.
@@ -188,6 +204,15 @@ impl Fusing<'_> {
             && alike(k)
             && alike(v)
             && found.mask.is_none_or(fits)
+    }
+
+    /// Whether ONNX Runtime's operator takes the operands.
+    fn is_multi_head(&self, found: &Found) -> bool {
+        let has_all_axes = |mask: ValueId| match (self.shape(mask), self.shape(found.operands[0])) {
+            ([_, _, rows, _], [_, _, length, _]) => rows == length,
+            _ => false,
+        };
+        found.flat.is_some() && found.mask.is_none_or(has_all_axes)
     }
 
     /// Finds where the heads lie side by side before the attention and behind it.
@@ -282,7 +307,7 @@ impl Fusing<'_> {
         let operands = operands.into_iter().map(Operand::One);
         let mask = found.mask.map_or(Operand::Absent, Operand::One);
         made.push(Op {
-            kind: OpKind::Known("scaled_dot_product_attention"),
+            kind: OpKind::Known(self.name),
             operands: operands.chain([mask]).collect(),
             attrs,
             ..last.clone()

@@ -14,11 +14,11 @@
 //! The weight and the bias are stored ones. What quantised tensors are multiplied with is left alone, since runtimes have
 //! kernels for that as it is.
 
+use super::is;
+use super::products::{bias, product};
 use super::search::Search;
-use super::{is, operand};
 use crate::operator::Registry;
-use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
-use crate::tensor::Dim;
+use crate::program::{Attributes, OpKind, Operand, Program, ValueId};
 
 /// What an op before another has made.
 enum Before {
@@ -32,7 +32,7 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
     Search::of(program, registry).each_op::<Before>(|search, op, before| {
         if is(op, "dequantize_linear") {
             before.insert(op.results[0], Before::Dequantized);
-        } else if let Some((x, weight)) = product(search, op) {
+        } else if let Some((x, weight)) = product(search, op, 2) {
             if !matches!(before.get(&x), Some(Before::Dequantized)) {
                 before.insert(op.results[0], Before::Product(x, weight));
             }
@@ -44,38 +44,4 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
             op.attrs = Attributes::default();
         }
     });
-}
-
-/// The operands of a product of a matrix and a stored one, both as they are.
-fn product(search: &Search<'_>, op: &Op) -> Option<(ValueId, ValueId)> {
-    let is_plain = |name: &str, plain: Attr| op.attrs.get(name).is_none_or(|attr| *attr == plain);
-    let is_product = if is(op, "matmul") {
-        ["transpose_x", "transpose_y"]
-            .iter()
-            .all(|name| is_plain(name, Attr::Bool(false)))
-    } else {
-        is(op, "matmul_with_flatten")
-            && ["x_num_col_dims", "y_num_col_dims"]
-                .iter()
-                .all(|name| is_plain(name, Attr::Int(1)))
-    };
-    let (x, weight) = (operand(op, 0)?, operand(op, 1)?);
-    let are_matrices = [x, weight]
-        .iter()
-        .all(|id| search.shapes[id.index()].len() == 2);
-    let is_float = search.program[weight].dtype.is_float();
-    (is_product && are_matrices && is_float && search.program[weight].origin.is_stored())
-        .then_some((x, weight))
-}
-
-/// What an `add` adds to each row of its first operand, if it is a stored vector.
-fn bias(search: &Search<'_>, op: &Op) -> Option<ValueId> {
-    let bias = operand(op, 1).filter(|_| is(op, "add"))?;
-    let columns = search.shapes[op.results[0].index()].get(1)?;
-    let is_of_columns = match search.shapes[bias.index()].as_slice() {
-        [extent] => matches!(extent, Dim::Known(_)) && extent.same(columns),
-        _ => false,
-    };
-    let is_of_rows = op.attrs.get("axis") == Some(&Attr::Int(0));
-    (is_of_columns && !is_of_rows && search.program[bias].origin.is_stored()).then_some(bias)
 }

@@ -8,8 +8,10 @@ mod attention;
 mod concats;
 mod heads;
 mod linear;
+mod products;
 mod scale;
 mod search;
+mod self_attention;
 mod tokens;
 mod transposes;
 mod views;
@@ -19,7 +21,8 @@ use std::collections::HashMap;
 
 pub(super) use weights::stored;
 
-use crate::operator::Registry;
+use super::dead::drop_unneeded;
+use crate::operator::{ONNX_RUNTIME_DOMAIN, Registry};
 use crate::program::{Attr, Attributes, Facts, Op, OpKind, Operand, Origin, Program, ValueId};
 use crate::tensor::{DType, Dim, Tensor};
 use weights::constant;
@@ -34,6 +37,9 @@ pub struct Rewrite {
     pub makes_weights: bool,
     /// The first opset that has what it makes, if not all have. It is left out at lower ones.
     pub opset: Option<u32>,
+    /// The domain of the operators that it makes, if that is not ONNX's own. It is left out but for runtimes that have them
+    /// ([`crate::Target::domain`]).
+    pub domain: Option<&'static str>,
     apply: fn(&mut Program, &Registry),
 }
 
@@ -44,6 +50,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "scales, biases and batch normalisation behind a convolution become its weights and its bias",
         makes_weights: true,
         opset: None,
+        domain: None,
         apply: affine::rewrite,
     },
     Rewrite {
@@ -51,6 +58,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "a Concat of what other Concats have joined along its axis joins all parts at once",
         makes_weights: false,
         opset: None,
+        domain: None,
         apply: concats::rewrite,
     },
     Rewrite {
@@ -58,6 +66,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "learnt tokens in front of a sequence go into the embedding of positions that is added to both",
         makes_weights: true,
         opset: None,
+        domain: None,
         apply: tokens::rewrite,
     },
     Rewrite {
@@ -65,6 +74,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "an axis that is moved to the front and taken apart, as for q, k and v, becomes a Split of the axis after it",
         makes_weights: false,
         opset: None,
+        domain: None,
         apply: heads::rewrite,
     },
     // After the Splits, which it takes apart along the last axis.
@@ -73,7 +83,25 @@ pub const REWRITES: &[Rewrite] = &[
         what: "the products and the softmax of attention become ONNX's Attention",
         makes_weights: false,
         opset: Some(23),
+        domain: None,
         apply: attention::rewrite,
+    },
+    Rewrite {
+        name: "multi-head-attention",
+        what: "the products and the softmax of attention become ONNX Runtime's MultiHeadAttention",
+        makes_weights: false,
+        opset: None,
+        domain: Some(ONNX_RUNTIME_DOMAIN),
+        apply: attention::rewrite_for_onnx_runtime,
+    },
+    // After both, whose operands it looks at.
+    Rewrite {
+        name: "self-attention",
+        what: "attention and the layer that makes queries, keys and values become ONNX Runtime's Attention",
+        makes_weights: false,
+        opset: None,
+        domain: Some(ONNX_RUNTIME_DOMAIN),
+        apply: self_attention::rewrite,
     },
     // After the Splits, which it follows to the weights, and attention, which has a scale of its own.
     Rewrite {
@@ -81,6 +109,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "a scale of attention goes into the weights of the queries",
         makes_weights: true,
         opset: None,
+        domain: None,
         apply: scale::rewrite,
     },
     // After all that look for a reshape or a transpose where Paddle's layers have one.
@@ -89,6 +118,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "transposes that cancel out are left out, also with element-wise ops and convolutions of channels last between them",
         makes_weights: false,
         opset: None,
+        domain: None,
         apply: transposes::rewrite,
     },
     // After the transposes, between which there may be others.
@@ -97,6 +127,7 @@ pub const REWRITES: &[Rewrite] = &[
         what: "what is reshaped several times is reshaped once, or not at all",
         makes_weights: false,
         opset: None,
+        domain: None,
         apply: views::rewrite,
     },
     // After all that look for products, and for what is added to them.
@@ -105,17 +136,32 @@ pub const REWRITES: &[Rewrite] = &[
         what: "a product of two matrices and what is added to its rows become ONNX's Gemm",
         makes_weights: false,
         opset: None,
+        domain: None,
         apply: linear::rewrite,
     },
 ];
 
-/// Makes all rewrites for `opset` but those of the names `left_out`.
-pub(super) fn rewrite(program: &mut Program, registry: &Registry, opset: u32, left_out: &[&str]) {
+/// What a program is rewritten for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal<'g> {
+    pub opset: u32,
+    /// The domain of operators that the runtime has beside ONNX's own.
+    pub domain: Option<&'static str>,
+    /// The names of rewrites that are not made.
+    pub left_out: &'g [&'static str],
+}
+
+/// Makes all rewrites that `goal` allows.
+pub(super) fn rewrite(program: &mut Program, registry: &Registry, goal: &Goal<'_>) {
     let fits = |rewrite: &&Rewrite| {
-        rewrite.opset.is_none_or(|first| first <= opset) && !left_out.contains(&rewrite.name)
+        rewrite.opset.is_none_or(|first| first <= goal.opset)
+            && (rewrite.domain.is_none() || rewrite.domain == goal.domain)
+            && !goal.left_out.contains(&rewrite.name)
     };
     for rewrite in REWRITES.iter().filter(fits) {
         (rewrite.apply)(program, registry);
+        // What is left over would count as readers in the next.
+        drop_unneeded(program);
     }
 }
 

@@ -43,8 +43,6 @@ impl<'s> Search<'s> {
                 kept.append(&mut self.in_front);
                 kept.push(op);
             }
-            // Otherwise they would count as readers in the next rewrite.
-            kept.retain(|op| !op.results.iter().any(|result| self.replaced.holds(*result)));
             kept
         });
         self.program.ops = ops;
