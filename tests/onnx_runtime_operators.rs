@@ -18,7 +18,7 @@ const MULTI_HEAD: &str = "multi-head-attention";
 const SELF: &str = "self-attention";
 
 /// Programs of `fixtures/paddle-*/ops/rewrites/`, and the nodes of the models for ONNX Runtime.
-const CASES: [(&str, &str); 9] = [
+const CASES: [(&str, &str); 10] = [
     ("attention", "ms.Attention"),
     ("self_attention_under_mask", "ms.Attention"),
     // What the layer makes is read besides.
@@ -38,6 +38,7 @@ const CASES: [(&str, &str); 9] = [
     ("attention_mask_of_all", MASKED),
     ("attention_mask_of_heads", MASKED),
     ("attention_mask_of_one_key", MASKED),
+    ("attention_mask_of_keys", MASKED),
     // Heads have to lie side by side.
     (
         "attention_of_heads",

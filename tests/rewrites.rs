@@ -230,7 +230,7 @@ const CASES: [(&str, &str, &str, &str); 46] = [
 const WITH_TOKENS: &str = "Shape Concat Expand Concat Add";
 
 /// As [`CASES`], for what needs the newest opset.
-const NEWER_CASES: [(&str, &str, &str, &str); 9] = [
+const NEWER_CASES: [(&str, &str, &str, &str); 10] = [
     (
         "attention",
         ATTENTION,
@@ -252,6 +252,8 @@ const NEWER_CASES: [(&str, &str, &str, &str); 9] = [
     ),
     ("attention_mask_of_heads", ATTENTION, MASKED, ""),
     ("attention_mask_of_one_key", ATTENTION, MASKED, ""),
+    // ONNX Runtime takes no mask that is the same for all queries.
+    ("attention_mask_of_keys", ATTENTION, MASKED, ""),
     (
         "attention_of_heads",
         ATTENTION,

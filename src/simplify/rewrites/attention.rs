@@ -176,7 +176,7 @@ impl Fusing<'_> {
         Some(())
     }
 
-    /// Whether ONNX's operator takes the operands: float32, as many heads in each, and a mask for all keys.
+    /// Whether ONNX's operator takes the operands: float32, as many heads in each, and a mask for all queries and keys.
     fn fits(&self, found: &Found) -> bool {
         let [q, k, v] = found.operands.map(|id| self.shape(id));
         let ([batch, heads, length, _], [.., keys, _]) = (q, k) else {
@@ -192,7 +192,7 @@ impl Fusing<'_> {
             let all = [batch, heads].into_iter().rev();
             let outer = shape.iter().rev().skip(2).zip(all);
             [2, 4].contains(&shape.len())
-                && (rows == length || *rows == Dim::Known(1))
+                && rows.same(length)
                 && columns == keys
                 && outer
                     .into_iter()
@@ -208,11 +208,7 @@ impl Fusing<'_> {
 
     /// Whether ONNX Runtime's operator takes the operands.
     fn is_multi_head(&self, found: &Found) -> bool {
-        let has_all_axes = |mask: ValueId| match (self.shape(mask), self.shape(found.operands[0])) {
-            ([_, _, rows, _], [_, _, length, _]) => rows == length,
-            _ => false,
-        };
-        found.flat.is_some() && found.mask.is_none_or(has_all_axes)
+        found.flat.is_some() && found.mask.is_none_or(|mask| self.shape(mask).len() == 4)
     }
 
     /// Finds where the heads lie side by side before the attention and behind it.
