@@ -384,6 +384,32 @@ fn what_is_no_permutation_is_refused() {
     assert!(!output.exists());
 }
 
+/// Nor are tensors joined along an axis that they don't have, as a file may say.
+#[test]
+fn what_is_joined_along_an_axis_that_is_missing_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = "paddle-3.3.1/ops/rewrites/transposed_and_joined";
+    let json = fs::read_to_string(fixture(&format!("{case}.json"))).unwrap();
+    let mut program: Value = serde_json::from_str(&json).unwrap();
+    let ops = &mut program["program"]["regions"][0]["blocks"][0]["ops"];
+    let ops = ops.as_array_mut().unwrap();
+    let concat = ops.iter().position(|op| op["#"] == "1.concat").unwrap();
+    ops[concat]["O"][0]["TT"]["D"][1] = Value::from(vec![-1, 2, 3, 4, 5]);
+    let axis = ops[concat]["I"][1].clone();
+    let full = ops.iter_mut().find(|op| op["O"][0]["%"] == axis["%"]);
+    let attributes = full.unwrap()["A"].as_array_mut().unwrap();
+    let value = attributes.iter_mut().find(|attr| attr["N"] == "value");
+    value.unwrap()["AT"]["D"] = Value::from(4.0);
+    let path = folder.path().join("model.json");
+    fs::write(&path, program.to_string()).unwrap();
+    let output = folder.path().join("model.onnx");
+    let model = Model::open(&path, None).unwrap();
+    let converted = model.convert(&output, &ConvertOptions::default());
+    let error = converted.unwrap_err().to_string();
+    assert!(error.contains("`concat`"), "{error}");
+    assert!(!output.exists());
+}
+
 #[test]
 fn unknown_rewrites_are_refused() {
     let program = fixture("paddle-3.3.1/ops/rewrites/heads.json");
