@@ -55,7 +55,7 @@ pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
                 let parts = op.results.iter().enumerate();
                 before.extend(parts.map(|(part, id)| (*id, Before::Part(part, layer))));
             }
-        } else if let Some(layer) = layer_of(op, before) {
+        } else if let Some(layer) = layer_of(op, before).filter(|_| takes_mask(search, op)) {
             let bias = layer.bias.map_or(Operand::Absent, Operand::One);
             let mask = op.operands.get(3).cloned().unwrap_or(Operand::Absent);
             op.kind = OpKind::Known("self_attention");
@@ -78,6 +78,11 @@ fn has_three_parts(search: &Search<'_>, op: &Op) -> bool {
         && numbers(1).is_some_and(|extents| matches!(extents[..], [q, k, v] if q == k && q == v))
         && numbers(2).is_some_and(|axis| [[2], [-1]].iter().any(|last| axis == last))
         && op.results.iter().all(is_alone)
+}
+
+/// Whether ONNX Runtime's operator takes the mask of an op of attention, if that has one: with all four axes.
+fn takes_mask(search: &Search<'_>, op: &Op) -> bool {
+    operand(op, 3).is_none_or(|mask| search.shapes[mask.index()].len() == 4)
 }
 
 /// The layer whose parts an op of attention, with heads side by side, takes as queries, keys and values.
