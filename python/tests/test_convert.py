@@ -71,6 +71,8 @@ def test_opsets_and_versions_of_the_format_are_chosen(vit: Path, tmp_path: Path)
         assert versions(target="rknn", input_shapes=shapes, opset=17) == (17, 8)
     with pytest.warns(p2o.Note, match="--input-shape x=…,3,32,32"):
         p2o.convert(vit, target="rknn")
+    model = onnx.load_from_string(p2o.convert(vit, target="onnxruntime"))
+    assert "com.microsoft" in [operators.domain for operators in model.opset_import]
     with pytest.raises(p2o.Error, match="no target is called"):
         p2o.convert(vit, target="rk")
 
