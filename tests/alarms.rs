@@ -9,9 +9,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use paddle2onnx::verify::{Inputs, Report, Verdict, VerifyOptions, verify};
+use paddle2onnx::verify::{Report, Verdict, VerifyOptions, verify};
 use paddle2onnx::{ConvertOptions, Model, Note};
-use support::{OP_FOLDERS, goldens, onnx_runtime, programs};
+use support::{OP_FOLDERS, against_recorded, programs};
 
 /// Cases that are false alarms, or not judged: none, so far. One that passes after all
 /// fails the test, so that this list stays true.
@@ -84,13 +84,9 @@ fn no_op_is_a_false_alarm() {
         if !converted.is_ok_and(|converted| converted.notes.iter().all(can_run)) {
             continue;
         }
-        let recorded = goldens(&program);
         let options = VerifyOptions {
-            inputs: Inputs::Files(recorded.clone()),
-            expected: recorded,
             per_op: true,
-            ort_lib: Some(onnx_runtime().to_path_buf()),
-            ..VerifyOptions::default()
+            ..against_recorded(&program)
         };
         let case = name(&program);
         let complaint = match verify(&model, &onnx, &options, &|_| {}) {

@@ -7,11 +7,11 @@ mod support;
 use std::path::Path;
 
 use paddle2onnx::tensor::DType;
-use paddle2onnx::verify::{Inputs, Verdict, VerifyOptions, verify};
+use paddle2onnx::verify::{Verdict, VerifyOptions, verify};
 use paddle2onnx::{ConvertOptions, DEFAULT_OPSET, HalfPrecision, Model, OPSETS, Target};
 use support::onnx::decode;
 use support::onnx::proto::ModelProto;
-use support::{OP_FOLDERS, PADDLE_VERSIONS, fixture, goldens, onnx_runtime, programs};
+use support::{OP_FOLDERS, PADDLE_VERSIONS, against_recorded, fixture, onnx_runtime, programs};
 
 const DOMAIN: &str = "com.microsoft";
 const MULTI_HEAD: &str = "multi-head-attention";
@@ -161,13 +161,9 @@ fn the_operators_compute_what_paddle_computes() {
             continue;
         }
         found += 1;
-        let recorded = goldens(&program);
         let options = VerifyOptions {
-            inputs: Inputs::Files(recorded.clone()),
-            expected: recorded,
             per_op: true,
-            ort_lib: Some(onnx_runtime().to_path_buf()),
-            ..VerifyOptions::default()
+            ..against_recorded(&program)
         };
         match verify(&model, &output, &options, &|_| {}) {
             Ok(report) if report.verdict == Verdict::Parity => {}

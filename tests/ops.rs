@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use paddle2onnx::operator::Precision;
-use paddle2onnx::verify::{Inputs, Metrics, Side, Tolerance, VerifyOptions, read_npz, verify};
+use paddle2onnx::verify::{Metrics, Side, Tolerance, VerifyOptions, read_npz, verify};
 use paddle2onnx::{Accuracy, ConvertOptions, DEFAULT_OPSET, Format, Model, OPSETS, Registry};
 use support::shell::paddle2onnx;
 
@@ -61,13 +61,9 @@ fn tolerance(program: &Path) -> Tolerance {
 /// What is wrong with a case; empty if all sides agree. If the case needs a higher opset than `opset`, it is
 /// raised to that.
 fn failures(program: &Path, opset: &mut u32, folder: &Path) -> Vec<String> {
-    let goldens = support::goldens(program);
     let options = VerifyOptions {
-        inputs: Inputs::Files(goldens.clone()),
-        expected: goldens,
         tolerance: Some(tolerance(program)),
-        ort_lib: Some(support::onnx_runtime().to_path_buf()),
-        ..VerifyOptions::default()
+        ..support::against_recorded(program)
     };
     let output = folder.join("model.onnx");
     let mut notes = Vec::new();

@@ -30,38 +30,39 @@ pub struct Note {
 
 /// An obstacle for each kind of op and each reason, in the order of their first places.
 pub(super) fn obstacles(found: Vec<(Source, Error)>) -> Vec<Obstacle> {
-    let mut obstacles: Vec<Obstacle> = Vec::new();
-    for (source, error) in found {
-        let place = source.to_string();
-        let is_alike =
-            |known: &&mut Obstacle| known.op == *source.name && known.reason == error.message();
-        match obstacles.iter_mut().find(is_alike) {
-            Some(known) => known.places.push(place),
-            None => obstacles.push(Obstacle {
-                op: source.name.to_string(),
-                reason: error.message().to_owned(),
-                needed_opset: error.needed_opset(),
-                places: vec![place],
-            }),
-        }
-    }
-    obstacles
+    let each = found.into_iter().map(|(source, error)| Obstacle {
+        op: source.name.to_string(),
+        reason: error.message().to_owned(),
+        needed_opset: error.needed_opset(),
+        places: vec![source.to_string()],
+    });
+    let alike = |a: &Obstacle, b: &Obstacle| a.op == b.op && a.reason == b.reason;
+    gathered(each, alike, |obstacle| &mut obstacle.places)
 }
 
 /// A note for each kind of op and each text, in the order of their first places.
 pub(super) fn notes(found: Vec<graph::Note>) -> Vec<Note> {
-    let mut notes: Vec<Note> = Vec::new();
-    for note in found {
-        let place = note.source.to_string();
-        let is_alike = |known: &&mut Note| known.op == *note.source.name && known.text == note.text;
-        match notes.iter_mut().find(is_alike) {
-            Some(known) => known.places.push(place),
-            None => notes.push(Note {
-                op: note.source.name.to_string(),
-                text: note.text,
-                places: vec![place],
-            }),
+    let each = found.into_iter().map(|note| Note {
+        op: note.source.name.to_string(),
+        text: note.text,
+        places: vec![note.source.to_string()],
+    });
+    let alike = |a: &Note, b: &Note| a.op == b.op && a.text == b.text;
+    gathered(each, alike, |note| &mut note.places)
+}
+
+/// The first of those that are alike, with the places of all.
+fn gathered<T>(
+    each: impl Iterator<Item = T>,
+    alike: impl Fn(&T, &T) -> bool,
+    places: impl Fn(&mut T) -> &mut Vec<String>,
+) -> Vec<T> {
+    let mut gathered: Vec<T> = Vec::new();
+    for mut one in each {
+        match gathered.iter_mut().find(|known| alike(known, &one)) {
+            Some(known) => places(known).append(places(&mut one)),
+            None => gathered.push(one),
         }
     }
-    notes
+    gathered
 }

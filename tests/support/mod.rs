@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 #[cfg(feature = "verify")]
-pub use runtime::onnx_runtime;
+pub use runtime::{against_recorded, onnx_runtime};
 
 /// The schema of programs, as the build script compiles it for the library.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use paddle2onnx::runtime::OnnxRuntime;
+use paddle2onnx::verify::{Inputs, VerifyOptions};
 
 /// The version of ONNX Runtime that is installed if none is found.
 const ONNX_RUNTIME: &str = "onnxruntime==1.32.0";
@@ -23,6 +24,17 @@ pub fn onnx_runtime() -> &'static Path {
             runtime.unwrap().library().to_path_buf()
         }
     })
+}
+
+/// A comparison with what Paddle recorded of an op case.
+pub fn against_recorded(program: &Path) -> VerifyOptions {
+    let recorded = super::goldens(program);
+    VerifyOptions {
+        inputs: Inputs::Files(recorded.clone()),
+        expected: recorded,
+        ort_lib: Some(onnx_runtime().to_path_buf()),
+        ..VerifyOptions::default()
+    }
 }
 
 fn installed(missing: &paddle2onnx::Error) -> PathBuf {

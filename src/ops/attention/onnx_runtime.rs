@@ -3,7 +3,7 @@
 //!
 //! ONNX Runtime: `docs/ContribOperators.md`, Attention and MultiHeadAttention of `com.microsoft`.
 
-use super::scaled_dot_product::{Attention, Kernel};
+use super::scaled_dot_product::{Attention, Kernel, OPERANDS};
 use crate::error::{Error, Result};
 use crate::graph::{Lowering, NodeAttr, TensorId};
 use crate::kernels::{Real, map, matmul, with_real};
@@ -17,12 +17,7 @@ use crate::tensor::{Array, DType, Dim, Tensor};
 pub(super) const OPS: &[OpDef] = &[
     OpDef::new(
         "multi_head_attention",
-        &[
-            Arg::Tensor("query"),
-            Arg::Tensor("key"),
-            Arg::Tensor("value"),
-            Arg::Optional("attn_mask"),
-        ],
+        OPERANDS,
         &[],
         MultiHeadAttention::parse,
     )

@@ -9,14 +9,17 @@ use crate::ops::shared::values::same_type;
 use crate::program::{Fact, Facts, ValueId};
 use crate::tensor::{Array, DType, Dim, Tensor};
 
+/// What [`Attention::read`] reads.
+pub(super) const OPERANDS: &[Arg] = &[
+    Arg::Tensor("query"),
+    Arg::Tensor("key"),
+    Arg::Tensor("value"),
+    Arg::Optional("attn_mask"),
+];
+
 pub(super) const OPS: &[OpDef] = &[OpDef::new(
     "scaled_dot_product_attention",
-    &[
-        Arg::Tensor("query"),
-        Arg::Tensor("key"),
-        Arg::Tensor("value"),
-        Arg::Optional("attn_mask"),
-    ],
+    OPERANDS,
     &[],
     Attention::parse,
 )

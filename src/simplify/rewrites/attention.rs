@@ -35,6 +35,8 @@ use crate::operator::Registry;
 use crate::program::{Attr, Attributes, Op, OpKind, Operand, Program, ValueId};
 use crate::tensor::{DType, Dim, normalize_axis};
 
+/// The op that is ONNX's attention.
+pub(super) const SCALED_DOT_PRODUCT: &str = "scaled_dot_product_attention";
 /// The op that is ONNX Runtime's attention.
 pub(super) const MULTI_HEAD: &str = "multi_head_attention";
 /// The order of axes that exchanges heads and positions.
@@ -44,7 +46,7 @@ const TRANSPOSED: &[i64] = &[0, 1, 3, 2];
 
 /// Makes ONNX's attention of products around a softmax.
 pub(super) fn rewrite(program: &mut Program, registry: &Registry) {
-    fuse(program, registry, "scaled_dot_product_attention");
+    fuse(program, registry, SCALED_DOT_PRODUCT);
 }
 
 /// Makes ONNX Runtime's attention of products around a softmax. Its heads lie side by side, and its mask has all axes, of
@@ -208,7 +210,8 @@ impl Fusing<'_> {
 
     /// Whether ONNX Runtime's operator takes the operands.
     fn is_multi_head(&self, found: &Found) -> bool {
-        found.flat.is_some() && found.mask.is_none_or(|mask| self.shape(mask).len() == 4)
+        let has_all_axes = |mask| has_all_axes(self.shape(mask));
+        found.flat.is_some() && found.mask.is_none_or(has_all_axes)
     }
 
     /// Finds where the heads lie side by side before the attention and behind it.
@@ -345,6 +348,11 @@ impl Fusing<'_> {
     fn factor(&self, op: &Op) -> Option<f64> {
         factor(self.program, op).filter(|factor| *factor > 0.0)
     }
+}
+
+/// Whether ONNX Runtime's operators take a mask of this shape: with axes of the batch and of the heads.
+pub(super) fn has_all_axes(mask: &[Dim]) -> bool {
+    mask.len() == 4
 }
 
 /// The op that makes a value.

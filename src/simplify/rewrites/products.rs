@@ -36,10 +36,15 @@ pub(super) fn bias(search: &Search<'_>, op: &Op) -> Option<ValueId> {
         [extent] => matches!(extent, Dim::Known(_)) && extent.same(columns),
         _ => false,
     };
-    let is_of_last = match op.attrs.get("axis") {
+    let is_added = is_of_columns && adds_along_last(op, shape.len());
+    (is_added && search.program[bias].origin.is_stored()).then_some(bias)
+}
+
+/// Whether an `add` lines up a vector with the last axis of its result of this rank.
+pub(super) fn adds_along_last(add: &Op, rank: usize) -> bool {
+    match add.attrs.get("axis") {
         None | Some(Attr::Int(-1)) => true,
-        Some(Attr::Int(axis)) => *axis == shape.len() as i64 - 1,
+        Some(Attr::Int(axis)) => *axis == rank as i64 - 1,
         Some(_) => false,
-    };
-    (is_of_columns && is_of_last && search.program[bias].origin.is_stored()).then_some(bias)
+    }
 }

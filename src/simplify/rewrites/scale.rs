@@ -26,6 +26,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::products::adds_along_last;
 use super::weights::{constant, like, scaled, stored};
 use super::{count_reads, each_list, factor, ints, is, is_view, maker, numbers, operand};
 use crate::operator::Registry;
@@ -149,14 +150,9 @@ impl Search<'_> {
 
     /// Whether an op adds a stored vector along the last axis.
     fn adds_vector(&self, add: &Op, bias: ValueId) -> bool {
-        let last = self.program[add.results[0]].shape.len() as i64 - 1;
-        let is_last = match add.attrs.get("axis") {
-            None => true,
-            Some(Attr::Int(axis)) => *axis == -1 || *axis == last,
-            Some(_) => false,
-        };
+        let rank = self.program[add.results[0]].shape.len();
         let bias = &self.program[bias];
-        is_last && bias.origin.is_stored() && bias.shape.len() == 1
+        adds_along_last(add, rank) && bias.origin.is_stored() && bias.shape.len() == 1
     }
 
     /// The columns that a part of a `split` holds, where columns were made two axes, and the first of these is cut after a

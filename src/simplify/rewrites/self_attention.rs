@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 
-use super::attention::MULTI_HEAD;
+use super::attention::{MULTI_HEAD, SCALED_DOT_PRODUCT, has_all_axes};
 use super::products::{bias, product};
 use super::search::Search;
 use super::{is, numbers, operand};
@@ -80,14 +80,14 @@ fn has_three_parts(search: &Search<'_>, op: &Op) -> bool {
         && op.results.iter().all(is_alone)
 }
 
-/// Whether ONNX Runtime's operator takes the mask of an op of attention, if that has one: with all four axes.
+/// Whether ONNX Runtime's operator takes the mask of an op of attention, if that has one.
 fn takes_mask(search: &Search<'_>, op: &Op) -> bool {
-    operand(op, 3).is_none_or(|mask| search.shapes[mask.index()].len() == 4)
+    operand(op, 3).is_none_or(|mask| has_all_axes(&search.shapes[mask.index()]))
 }
 
 /// The layer whose parts an op of attention, with heads side by side, takes as queries, keys and values.
 fn layer_of(op: &Op, before: &HashMap<ValueId, Before>) -> Option<Layer> {
-    let is_attention = is(op, MULTI_HEAD) || is(op, "scaled_dot_product_attention");
+    let is_attention = is(op, MULTI_HEAD) || is(op, SCALED_DOT_PRODUCT);
     if !is_attention || !op.attrs.contains_key("num_heads") {
         return None;
     }
